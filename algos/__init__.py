@@ -1,0 +1,1 @@
+"""Execution algorithms: curves, and the slicer that follows them."""

@@ -1,0 +1,1 @@
+"""The gate that every order passes, and the sizing of signals."""
