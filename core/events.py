@@ -1,0 +1,532 @@
+"""Every event of the daemon, with one encoder and one decoder.
+
+Inputs are what the world said: signals, market data, raw reports, the passing of time. Everything else is a fact that
+an actor decided or booked. Each carries `ts`, ns UTC; an effect carries the time of its cause. The position of an event
+in the total order, `seq`, is the bus's business and travels beside the event.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from core.orders import ExecType, OrdStatus, OrdType, Side, TimeInForce
+from core.signals import Algo, Instruction, Signal
+from core.units import bps_of
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
+    """What happened, at `ts`."""
+
+    ts: int
+
+
+# Inputs: the world speaks ---------------------------------------------------------------------------------------------
+
+
+class DaemonStarted(Event, frozen=True, tag=True):
+    """A run begins, on this configuration; recovery begins at the last one."""
+
+    version: str
+    config_hash: str
+    world: str  # live, paper or simulation
+    account: str
+
+
+class AccountOpened(Event, frozen=True, tag=True):
+    """Cash to start from, once per account."""
+
+    account: str
+    cash: Decimal
+    currency: str
+
+
+class SignalReceived(Event, frozen=True, tag=True):
+    """A well-formed signal, as its source handed it over."""
+
+    source: str
+    signal: Signal
+
+
+class SignalDead(Event, frozen=True, tag=True):
+    """Input that was no signal; kept as a dead letter."""
+
+    source: str
+    reason: str
+    text: str
+
+
+class MarketData(Event, frozen=True, tag=True):
+    """The market of one symbol since its previous event. `high`, `low` None and sums zero where nothing traded."""
+
+    symbol: str
+    bid: Decimal | None
+    bid_size: Decimal
+    ask: Decimal | None
+    ask_size: Decimal
+    last: Decimal | None
+    high: Decimal | None
+    low: Decimal | None
+    volume: Decimal
+    notional: Decimal
+    trades: int
+
+    @property
+    def mid(self) -> Decimal | None:
+        """Middle of a two-sided market that is not crossed; the last price in a one-sided one; None without either."""
+        if self.bid is not None and self.ask is not None and self.bid <= self.ask:
+            return (self.bid + self.ask) / 2
+        return self.last
+
+
+class TimeAdvanced(Event, frozen=True, tag=True):
+    """A due time of some actor has come."""
+
+
+class ExecutionReport(Event, frozen=True, tag=True):
+    """What a venue said of an order; raw: only the oms reads it, and de-duplicates."""
+
+    venue: str
+    exec_type: ExecType  # 150
+    cl_ord_id: str  # 11
+    order_id: str = ""  # 37
+    exec_id: str = ""  # 17, of an execution
+    ord_status: OrdStatus | None = None  # 39, as mapped by the gateway
+    last_qty: Decimal = Decimal(0)  # 32
+    last_px: Decimal = Decimal(0)  # 31
+    cum_qty: Decimal | None = None  # 14, where the venue states it
+    fee: Decimal = Decimal(0)  # positive: paid
+    text: str = ""  # 58
+
+
+class Outcome(StrEnum):
+    """How an attempt to send ended: by what the venue may have done."""
+
+    ACCEPTED = "ACCEPTED"
+    REJECTED = "REJECTED"
+    NOT_SENT = "NOT_SENT"
+    UNKNOWN = "UNKNOWN"
+    LAPSED = "LAPSED"  # ours: the last check before the write refused
+
+
+class SubmitResult(Event, frozen=True, tag=True):
+    """The end of one attempt to send an approved order; raw: only the oms reads it."""
+
+    venue: str
+    cl_ord_id: str
+    outcome: Outcome
+    order_id: str = ""
+    text: str = ""
+
+
+class TradingHalted(Event, frozen=True, tag=True):
+    """A cause holds trading back. `state` is REDUCING or HALTED; `cancel_working` takes working children back."""
+
+    cause: str
+    state: str
+    cancel_working: bool = False
+    text: str = ""
+
+
+class TradingResumed(Event, frozen=True, tag=True):
+    """A cause has ended; others may remain."""
+
+    cause: str
+    by: str = ""
+
+
+class BreakFound(Event, frozen=True, tag=True):
+    """Our books and the venue's differ in a way that no report explains; the symbol is quarantined."""
+
+    venue: str
+    kind: str
+    symbol: str
+    text: str
+
+
+# Sizing ---------------------------------------------------------------------------------------------------------------
+
+
+class SignalAccepted(Event, frozen=True, tag=True):
+    """The signal acts: its key is taken, for the horizon of de-duplication."""
+
+    signal_id: str
+    strategy: str
+    digest: str
+
+
+class SignalIgnored(Event, frozen=True, tag=True):
+    """The signal is sound and asks for nothing: a repeat, too weak, already there, below the smallest trade."""
+
+    signal_id: str
+    strategy: str
+    reason: str
+    text: str = ""
+
+
+class SignalRefused(Event, frozen=True, tag=True):
+    """The signal cannot be acted on; kept as a dead letter."""
+
+    signal_id: str
+    strategy: str
+    reason: str
+    text: str = ""
+
+
+class ParentOrder(Event, frozen=True, tag=True):
+    """What the sizer wants traded for one leg of a signal; not yet seen by the gate."""
+
+    parent_id: str
+    signal_id: str
+    signal_ts: int
+    strategy: str
+    account: str
+    venue: str
+    symbol: str
+    side: Side  # 54
+    order_qty: Decimal  # 38
+    resizable: bool  # the gate may cut it to what limits leave (Z4)
+    decision_px: Decimal | None  # mid when the signal was decided, or received
+    how: Instruction
+
+
+# The gate -------------------------------------------------------------------------------------------------------------
+
+
+class Reason(StrEnum):
+    """Why something was denied (R18). One code per check."""
+
+    INVALID = "INVALID"  # R0
+    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"  # R0
+    STATE = "STATE"  # R1
+    POSITION = "POSITION"  # R2
+    NO_LIMIT = "NO_LIMIT"  # R6, unset is refused
+    ORDER_SIZE = "ORDER_SIZE"  # R6
+    ORDER_NOTIONAL = "ORDER_NOTIONAL"  # R6
+    NO_PRICE = "NO_PRICE"  # R7
+    STALE_PRICE = "STALE_PRICE"  # R7
+    COLLAR = "COLLAR"  # R7
+    RATE = "RATE"  # R12
+    PARENTS_PER_DAY = "PARENTS_PER_DAY"  # R12
+    OVER_PARENT = "OVER_PARENT"  # R16
+    SHORT = "SHORT"  # R21
+    SESSION = "SESSION"  # A13
+    QUARANTINE = "QUARANTINE"  # P2
+
+
+class OrderDenied(Event, frozen=True, tag=True):
+    """The gate refused a parent or a child, with its numbers. The order never left the house.
+
+    `limit - value` is the headroom before this order; `max_qty` the largest quantity that would have passed this check,
+    None where no quantity would.
+    """
+
+    parent_id: str
+    cl_ord_id: str  # empty: the parent itself
+    strategy: str
+    symbol: str
+    side: Side
+    order_qty: Decimal
+    reason: Reason
+    value: Decimal
+    limit: Decimal
+    unit: str
+    max_qty: Decimal | None
+    limits_version: str
+    text: str
+
+
+class ParentAccepted(Event, frozen=True, tag=True):
+    """The gate let a parent in, with the market at that moment: the arrival."""
+
+    parent: ParentOrder
+    order_qty: Decimal  # after resizing; at most the parent's own
+    bid: Decimal | None
+    ask: Decimal | None
+    arrival_px: Decimal  # mid
+    limits_version: str
+
+    @property
+    def parent_id(self) -> str:
+        """The parent's id."""
+        return self.parent.parent_id
+
+
+class NewOrderSingle(Event, frozen=True, tag=True):
+    """A child that the slicer wants sent; not yet seen by the gate."""
+
+    cl_ord_id: str  # 11
+    parent_id: str
+    strategy: str
+    account: str
+    venue: str
+    symbol: str
+    side: Side  # 54
+    order_qty: Decimal  # 38
+    ord_type: OrdType  # 40
+    price: Decimal | None  # 44
+    time_in_force: TimeInForce  # 59
+    opening: bool = True  # False: it can only shrink the position
+
+
+class OrderApproved(Event, frozen=True, tag=True):
+    """The gate let a child go: the only thing a gateway accepts. Constructed in `risk.gate` alone.
+
+    Its price must still lie within `collar_low` and `collar_high`, and its write begin before `not_after`.
+    """
+
+    order: NewOrderSingle
+    not_after: int
+    collar_low: Decimal
+    collar_high: Decimal
+    bid: Decimal | None  # the quote that the decision used
+    ask: Decimal | None
+    limits_version: str
+
+    @property
+    def parent_id(self) -> str:
+        """The parent's id."""
+        return self.order.parent_id
+
+    @property
+    def cl_ord_id(self) -> str:
+        """The child's id."""
+        return self.order.cl_ord_id
+
+
+# The slicer -----------------------------------------------------------------------------------------------------------
+
+
+class ParentScheduled(Event, frozen=True, tag=True):
+    """A parent's curve: from `times[i]` on, `targets[i]` should be done in all. Replaces an earlier one."""
+
+    parent_id: str
+    times: tuple[int, ...]
+    targets: tuple[Decimal, ...]
+    end: int
+
+
+class OrderCancelRequest(Event, frozen=True, tag=True):
+    """The slicer wants a working child back."""
+
+    cl_ord_id: str
+    parent_id: str
+    venue: str
+    symbol: str
+    text: str
+
+
+class EndReason(StrEnum):
+    """Why a parent ended; what is left is stated beside it (A10)."""
+
+    FILLED = "FILLED"
+    WINDOW = "WINDOW"  # its time is over
+    LIMIT_PRICE = "LIMIT_PRICE"  # its time is over and the market was beyond its limit
+    DENIED = "DENIED"  # its time is over and the gate kept refusing its children
+    INFEASIBLE = "INFEASIBLE"  # no schedule exists: its window has passed
+    UNRESOLVED = "UNRESOLVED"  # a child's outcome could not be learnt; its quantity stays reserved
+
+
+class ParentEnded(Event, frozen=True, tag=True):
+    """A parent is over, with what was done and what was not."""
+
+    parent_id: str
+    strategy: str
+    symbol: str
+    side: Side
+    order_qty: Decimal
+    cum_qty: Decimal
+    avg_px: Decimal | None
+    leaves_qty: Decimal  # not executed
+    reason: EndReason
+
+
+# The oms --------------------------------------------------------------------------------------------------------------
+
+
+class OrderUpdated(Event, frozen=True, tag=True):
+    """Where a child stands. `leaves_qty` may still execute; zero once terminal."""
+
+    cl_ord_id: str
+    parent_id: str
+    strategy: str
+    venue: str
+    symbol: str
+    side: Side
+    order_id: str
+    ord_status: OrdStatus
+    order_qty: Decimal
+    cum_qty: Decimal
+    leaves_qty: Decimal
+    terminal: bool
+    avg_px: Decimal | None = None  # 6
+    text: str = ""
+
+
+class FillBooked(Event, frozen=True, tag=True):
+    """One execution, booked once. `late`: after a terminal report that did not state it."""
+
+    exec_id: str
+    cl_ord_id: str
+    parent_id: str
+    strategy: str
+    venue: str
+    symbol: str
+    side: Side
+    last_qty: Decimal
+    last_px: Decimal
+    fee: Decimal
+    multiplier: Decimal = Decimal(1)
+    late: bool = False
+
+
+class FillBusted(Event, frozen=True, tag=True):
+    """The venue took an execution back."""
+
+    exec_id: str
+    cl_ord_id: str
+    parent_id: str
+    strategy: str
+    venue: str
+    symbol: str
+    side: Side
+    last_qty: Decimal
+    last_px: Decimal
+    fee: Decimal
+    multiplier: Decimal = Decimal(1)
+
+
+class PositionUpdated(Event, frozen=True, tag=True):
+    """A strategy's position in a symbol after a fill, and the account's cash."""
+
+    strategy: str
+    symbol: str
+    qty: Decimal
+    avg_px: Decimal
+    realized_pnl: Decimal  # of the strategy in the symbol, before fees
+    fees: Decimal
+    cash: Decimal
+
+
+class OrderQueried(Event, frozen=True, tag=True):
+    """The oms wants the venue's word on an order: its acknowledgement is overdue or its outcome unknown."""
+
+    cl_ord_id: str
+    parent_id: str
+    venue: str
+    symbol: str
+    attempt: int
+
+
+class OrderUnresolved(Event, frozen=True, tag=True):
+    """An unknown order grew too old. Its quantity stays reserved until an operator releases it."""
+
+    cl_ord_id: str
+    parent_id: str
+    venue: str
+    symbol: str
+    leaves_qty: Decimal
+
+
+class Anomaly(Event, frozen=True, tag=True):
+    """A venue said what the table of orders does not allow; booked as far as it can be, and alerted."""
+
+    venue: str
+    cl_ord_id: str
+    text: str
+
+
+# Cost analysis --------------------------------------------------------------------------------------------------------
+
+
+class CostReport(Event, frozen=True, tag=True):
+    """What a parent cost. Costs are positive when they hurt; money in the account's currency, the rest in bps.
+
+    `delay + spread + impact + timing + opportunity + fees = shortfall`, all money, each computed on its own rule
+    (Perold 1988, Wagner's expansion). Benchmarks are None where the tape cannot answer, and `flags` say why.
+    """
+
+    parent_id: str
+    strategy: str
+    symbol: str
+    side: Side
+    algo: Algo
+    order_qty: Decimal
+    cum_qty: Decimal
+    avg_px: Decimal | None
+    start: int
+    decision_px: Decimal
+    arrival_px: Decimal
+    end_px: Decimal
+    market_vwap: Decimal | None
+    market_twap: Decimal | None
+    market_volume: Decimal
+    delay: Decimal
+    spread: Decimal
+    impact: Decimal
+    timing: Decimal
+    opportunity: Decimal
+    fees: Decimal
+    shortfall: Decimal
+    currency: str
+    reason: EndReason
+    vwap_filter: str
+    flags: tuple[str, ...] = ()
+
+    def slippage_bps(self, benchmark: Decimal | None) -> Decimal | None:
+        """Average price against a benchmark, bps, positive when it hurts; None without fills or benchmark."""
+        if self.avg_px is None or not benchmark:
+            return None
+        return bps_of(self.side.sign * (self.avg_px - benchmark), benchmark)
+
+    @property
+    def shortfall_bps(self) -> Decimal:
+        """Implementation shortfall in bps of the order's value at the decision."""
+        return bps_of(self.shortfall, self.order_qty * self.decision_px)
+
+
+AnyEvent = (
+    DaemonStarted
+    | AccountOpened
+    | SignalReceived
+    | SignalDead
+    | MarketData
+    | TimeAdvanced
+    | ExecutionReport
+    | SubmitResult
+    | TradingHalted
+    | TradingResumed
+    | BreakFound
+    | SignalAccepted
+    | SignalIgnored
+    | SignalRefused
+    | ParentOrder
+    | OrderDenied
+    | ParentAccepted
+    | NewOrderSingle
+    | OrderApproved
+    | ParentScheduled
+    | OrderCancelRequest
+    | ParentEnded
+    | OrderUpdated
+    | FillBooked
+    | FillBusted
+    | PositionUpdated
+    | OrderQueried
+    | OrderUnresolved
+    | Anomaly
+    | CostReport
+)
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+
+def encode(event: Event) -> bytes:
+    """The event as one line of JSON, its fields in declaration order: the bytes that the journal hashes."""
+    return _ENCODER.encode(event)
+
+
+def decode(payload: bytes | str) -> AnyEvent:
+    """The event that `encode` wrote; raises msgspec.ValidationError for anything else."""
+    return _DECODER.decode(payload)

@@ -1,0 +1,76 @@
+"""Instruments: what can be traded, in which steps, on which venue and in which session."""
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+import msgspec
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Reference data of one symbol.
+
+    `adv` is the average daily volume in shares, `volatility` the daily standard deviation of returns as a fraction;
+    both are optional, and a model that needs an absent one says so instead of assuming it.
+    """
+
+    symbol: str
+    venue: str = "paper"
+    currency: str = "USD"
+    tick: Decimal = Decimal("0.01")
+    lot: Decimal = Decimal(1)
+    multiplier: Decimal = Decimal(1)
+    min_notional: Decimal = Decimal(0)
+    sector: str = ""
+    calendar: str = "XNYS"
+    shortable: bool = False
+    adv: Decimal | None = None
+    volatility: float | None = None
+    venue_symbols: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        for name in ("tick", "lot", "multiplier", "adv"):
+            value: Decimal | None = getattr(self, name)
+            if value is not None and not (value.is_finite() and value > 0):
+                raise ValueError(f"instrument {self.symbol}: {name} must be a positive number, got {value}")
+        if not self.min_notional.is_finite() or self.min_notional < 0:
+            raise ValueError(f"instrument {self.symbol}: min_notional must be zero or more, got {self.min_notional}")
+        if not self.symbol:
+            raise ValueError("an instrument needs a symbol")
+        if self.volatility is not None and not 0 < self.volatility < 1:
+            raise ValueError(
+                f"instrument {self.symbol}: volatility is a daily fraction between 0 and 1, "
+                f"got {self.volatility} (percent?)"
+            )
+
+    def notional(self, qty: Decimal, price: Decimal) -> Decimal:
+        """Money value of `qty` at `price`, in the instrument's currency."""
+        return qty * price * self.multiplier
+
+
+class Instruments:
+    """The instruments of a run by symbol; asking for an unknown one gives None, never a default."""
+
+    __slots__ = ("_by_symbol",)
+
+    def __init__(self, instruments: Iterable[Instrument]) -> None:
+        self._by_symbol: dict[str, Instrument] = {}
+        for instrument in instruments:
+            if instrument.symbol in self._by_symbol:
+                raise ValueError(f"instrument {instrument.symbol} is defined twice: remove one definition")
+            self._by_symbol[instrument.symbol] = instrument
+
+    def get(self, symbol: str) -> Instrument | None:
+        """The instrument, or None where the symbol is unknown."""
+        return self._by_symbol.get(symbol)
+
+    def __getitem__(self, symbol: str) -> Instrument:
+        return self._by_symbol[symbol]
+
+    def __contains__(self, symbol: str) -> bool:
+        return symbol in self._by_symbol
+
+    def __iter__(self) -> Iterator[Instrument]:
+        return iter(self._by_symbol.values())
+
+    def __len__(self) -> int:
+        return len(self._by_symbol)

@@ -1,0 +1,134 @@
+"""Market data: raw quotes and trades, and their conflation per symbol into one event that loses no volume.
+
+A feed may be faster than its readers. What waits is merged: the newest quote wins, trades are summed, extremes are
+kept, so that volume and notional over any interval are exact however much was merged. Readers that keep up get one
+event per instant of the tape.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from core.events import MarketData
+from core.orders import Side
+from core.units import ZERO
+
+
+class Quote(msgspec.Struct, frozen=True, gc=False):
+    """Best bid and offer of a symbol. A side that is empty has price and size None and zero."""
+
+    ts: int
+    symbol: str
+    bid: Decimal | None
+    bid_size: Decimal
+    ask: Decimal | None
+    ask_size: Decimal
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False):
+    """A print on the tape. `aggressor` is the side that took liquidity, None where the feed does not say."""
+
+    ts: int
+    symbol: str
+    price: Decimal
+    size: Decimal
+    aggressor: Side | None = None
+
+
+Update = Quote | Trade
+
+
+class Pending:
+    """What has happened to one symbol since its last `MarketData`: mutable, emptied by `take`."""
+
+    __slots__ = (
+        "ask",
+        "ask_size",
+        "bid",
+        "bid_size",
+        "high",
+        "last",
+        "low",
+        "notional",
+        "symbol",
+        "trades",
+        "ts",
+        "volume",
+    )
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.ts = 0
+        self.bid: Decimal | None = None
+        self.ask: Decimal | None = None
+        self.bid_size = self.ask_size = ZERO
+        self.last: Decimal | None = None
+        self._clear()
+
+    def _clear(self) -> None:
+        self.high: Decimal | None = None
+        self.low: Decimal | None = None
+        self.volume = self.notional = ZERO
+        self.trades = 0
+
+    def add(self, update: Update) -> None:
+        """Merge one raw update."""
+        self.ts = update.ts
+        if type(update) is Quote:
+            self.bid, self.bid_size = update.bid, update.bid_size
+            self.ask, self.ask_size = update.ask, update.ask_size
+            return
+        assert type(update) is Trade
+        price = update.price
+        self.last = price
+        self.high = price if self.high is None or price > self.high else self.high
+        self.low = price if self.low is None or price < self.low else self.low
+        self.volume += update.size
+        self.notional += update.size * price
+        self.trades += 1
+
+    def take(self) -> MarketData:
+        """The merged event; the sums start again from zero, the quote and the last price stand."""
+        event = MarketData(
+            ts=self.ts,
+            symbol=self.symbol,
+            bid=self.bid,
+            bid_size=self.bid_size,
+            ask=self.ask,
+            ask_size=self.ask_size,
+            last=self.last,
+            high=self.high,
+            low=self.low,
+            volume=self.volume,
+            notional=self.notional,
+            trades=self.trades,
+        )
+        self._clear()
+        return event
+
+
+class Conflator:
+    """Raw updates in, at most one waiting `MarketData` per symbol out, in the order in which symbols began to wait."""
+
+    __slots__ = ("_state", "_waiting")
+
+    def __init__(self) -> None:
+        self._state: dict[str, Pending] = {}
+        self._waiting: dict[str, None] = {}  # an ordered set: iteration order reaches effects
+
+    def add(self, update: Update) -> None:
+        """Merge one raw update into what waits for its symbol."""
+        pending = self._state.get(update.symbol)
+        if pending is None:
+            pending = self._state[update.symbol] = Pending(update.symbol)
+        pending.add(update)
+        self._waiting[update.symbol] = None
+
+    def take(self) -> list[MarketData]:
+        """All waiting events; empty afterwards."""
+        events = [self._state[symbol].take() for symbol in self._waiting]
+        self._waiting.clear()
+        return events
+
+    def __len__(self) -> int:
+        return len(self._waiting)

@@ -1,0 +1,252 @@
+"""What a signal may say: the contract between a model that wants a position and the daemon that trades it.
+
+Four kinds. An `order` names its quantity; a `strength` leaves the size to the daemon; a `target` states the position
+that should be held and is idempotent by construction; a `rebalance` states the whole book, and names that it leaves
+out go to zero. A JSON array of signals is a batch. The JSON Schema in the docs is generated from these types.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from core.orders import OrdType, Side, TimeInForce
+
+MAX_SIGNAL_BYTES = 65_536  # one message; a larger one is refused unread
+MAX_LEGS = 1_000  # of one rebalance
+MAX_TEXT = 64  # characters of an id, strategy, account or symbol
+MAX_BATCH = 1_000  # signals in one array
+MAX_AMOUNT = Decimal(10**15)  # shares or money, exclusive: what is counted in lots or ticks must not overflow
+MAX_DIGITS = 28  # of a quantity, price or amount of money, and of its decimals: what exact arithmetic keeps
+MAX_WEIGHT = 4.0  # of equity in one name, what brokers lend within a day; more is meant as percent
+MAX_SLICES = 100_000  # of one parent
+MAX_DURATION_S = 86_400  # one day
+MAX_INT = 2**63 - 1  # what the databases keep: times in ns until the year 2262, counters
+
+
+class Algo(StrEnum):
+    """How a parent is worked; the table `algos.ALGOS` has one curve for each."""
+
+    MARKET = "MARKET"
+    LIMIT = "LIMIT"
+    TWAP = "TWAP"
+    VWAP = "VWAP"
+
+
+class Urgency(StrEnum):
+    """How much price may be given up for time."""
+
+    LOW = "LOW"
+    NORMAL = "NORMAL"
+    HIGH = "HIGH"
+    IMMEDIATE = "IMMEDIATE"
+
+
+class Instruction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to work what a signal asks for. Times are ns since the epoch, UTC; absent ones follow from the algorithm."""
+
+    algo: Algo = Algo.TWAP
+    ord_type: OrdType = OrdType.LIMIT  # 40
+    price: Decimal | None = None  # 44, the limit that no child may trade beyond
+    time_in_force: TimeInForce = TimeInForce.DAY  # 59
+    urgency: Urgency = Urgency.NORMAL
+    start: int | None = None
+    end: int | None = None
+    duration_s: int | None = None  # instead of `end`
+    slices: int | None = None
+    max_slice: Decimal | None = None  # shares per child
+
+
+class _Signal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    signal_id: str
+    ts: int  # ns since the epoch, UTC: when the model decided
+    strategy: str
+    account: str = ""  # empty: the daemon's own account
+    confidence: float = 1.0  # 0..1, multiplies a strength
+    valid_until: int | None = None  # ns; later than this the signal is refused
+    seq: int | None = None  # the publisher's counter, for gap alarms
+    how: Instruction = Instruction()
+
+
+class OrderSignal(_Signal, frozen=True, tag="order"):
+    """Buy or sell a quantity, or a money value (`notional`) of a symbol. Exactly one of the two is given."""
+
+    symbol: str
+    side: Side  # 54
+    qty: Decimal | None = None  # 38
+    notional: Decimal | None = None
+
+
+class StrengthSignal(_Signal, frozen=True, tag="strength"):
+    """A wish between -1 and 1 that the daemon turns into a quantity."""
+
+    symbol: str
+    strength: float
+
+
+class TargetSignal(_Signal, frozen=True, tag="target"):
+    """The position that the strategy wants to hold.
+
+    A signed quantity, or a signed weight as a fraction of equity. Exactly one is given.
+    """
+
+    symbol: str
+    qty: Decimal | None = None
+    weight: float | None = None
+
+
+class RebalanceSignal(_Signal, frozen=True, tag="rebalance"):
+    """The strategy's whole book as symbol to signed weight (fraction of equity); names that are absent go to zero."""
+
+    weights: dict[str, float]
+
+
+Signal = OrderSignal | StrengthSignal | TargetSignal | RebalanceSignal
+
+
+class BadSignal(msgspec.Struct, frozen=True):
+    """Input that is no signal: why, and the beginning of what came, for the dead letters."""
+
+    reason: str
+    text: str
+
+
+_ONE = msgspec.json.Decoder(Signal)
+_MANY = msgspec.json.Decoder(list[msgspec.Raw])
+KEPT = 2_000  # characters of a refused message, and of the reason, that are kept
+
+
+def parse(message: bytes) -> list[Signal | BadSignal]:
+    """The signals of one message. Never raises: what cannot be read comes back as `BadSignal` with its reason."""
+    if len(message) > MAX_SIGNAL_BYTES:
+        return [_bad(f"{len(message):,} bytes is more than {MAX_SIGNAL_BYTES:,}: send smaller batches", message)]
+    if not message.lstrip().startswith(b"["):
+        return [_parse_one(message)]
+    try:
+        parts = _MANY.decode(message)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return [_bad(str(error), message)]
+    if len(parts) > MAX_BATCH:
+        return [_bad(f"{len(parts):,} signals in one batch is more than {MAX_BATCH:,}: split it", message)]
+    return [_parse_one(bytes(part)) for part in parts]
+
+
+def _parse_one(message: bytes) -> Signal | BadSignal:
+    try:
+        signal = _ONE.decode(message)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, OverflowError) as error:
+        return _bad(str(error), message)
+    fault = _fault(signal)
+    return signal if fault is None else _bad(fault, message)
+
+
+def _bad(reason: str, message: bytes) -> BadSignal:
+    return BadSignal(reason=reason[:KEPT], text=message[:KEPT].decode("utf-8", "replace"))
+
+
+def _fault(signal: Signal) -> str | None:
+    """What is wrong with the numbers of a signal that decodes, or None."""
+    return (
+        _fault_of_head(signal)
+        or _fault_of_times({"ts": signal.ts, "valid_until": signal.valid_until})
+        or _fault_of_how(signal.how)
+        or _fault_of_size(signal)
+    )
+
+
+def _fault_of_head(signal: Signal) -> str | None:
+    for name in ("signal_id", "strategy", "account", "symbol"):
+        value = getattr(signal, name, "-")
+        if not value and name != "account":
+            return f"{name} is empty"
+        if len(value) > MAX_TEXT:
+            return f"{name} has {len(value)} characters, the most is {MAX_TEXT}"
+        if not value.isprintable():
+            return f"{name} has characters that cannot be printed"
+    if not 0 <= signal.confidence <= 1:
+        return f"confidence {signal.confidence} is not between 0 and 1"
+    if signal.seq is not None and not 0 <= signal.seq <= MAX_INT:
+        return f"seq {signal.seq} is not a counter between 0 and {MAX_INT}"
+    return None
+
+
+def _fault_of_times(given: dict[str, int | None]) -> str | None:
+    return _each(given, lambda ts: 0 < ts <= MAX_INT, "is not a time in ns since the epoch")
+
+
+def _fault_of_how(how: Instruction) -> str | None:
+    if fault := (
+        _each({"price": how.price, "max_slice": how.max_slice}, _is_positive, _POSITIVE_FAULT)
+        or _fault_of_times({"start": how.start, "end": how.end})
+        or _each({"slices": how.slices}, lambda n: 1 <= n <= MAX_SLICES, f"is not between 1 and {MAX_SLICES:,}")
+        or _each(
+            {"duration_s": how.duration_s},
+            lambda s: 1 <= s <= MAX_DURATION_S,
+            f"is not between 1 and {MAX_DURATION_S:,}",
+        )
+    ):
+        return fault
+    if how.duration_s is not None and how.end is not None:
+        return "give end or duration_s, not both"
+    if how.start is not None and how.end is not None and how.end <= how.start:
+        return "end is not after start"
+    if how.algo is Algo.LIMIT and how.price is None:
+        return "algo LIMIT needs a price"
+    return None
+
+
+def _fault_of_size(signal: Signal) -> str | None:
+    if isinstance(signal, OrderSignal):
+        given = {"qty": signal.qty, "notional": signal.notional}
+        return _exactly_one(given) or _each(given, _is_positive, _POSITIVE_FAULT)
+    if isinstance(signal, StrengthSignal):
+        return None if -1 <= signal.strength <= 1 else f"strength {signal.strength} is not between -1 and 1"
+    if isinstance(signal, TargetSignal):
+        return (
+            _exactly_one({"qty": signal.qty, "weight": signal.weight})
+            or _each({"qty": signal.qty}, _is_amount, f"is not a number {_AMOUNT_BOUNDS}")
+            or _each({"weight": signal.weight}, _is_weight, _WEIGHT_FAULT)
+        )
+    if len(signal.weights) > MAX_LEGS:
+        return f"{len(signal.weights):,} legs is more than {MAX_LEGS:,}: split the book over accounts"
+    bad = next((s for s in signal.weights if not 1 <= len(s) <= MAX_TEXT or not s.isprintable()), None)
+    if bad is not None:
+        return f"symbol {bad[:MAX_TEXT]!r} is not 1 to {MAX_TEXT} characters that can be printed"
+    return _each(signal.weights, _is_weight, _WEIGHT_FAULT)
+
+
+_AMOUNT_BOUNDS = f"below {MAX_AMOUNT:,} of at most {MAX_DIGITS} digits"
+_POSITIVE_FAULT = f"is not a positive number {_AMOUNT_BOUNDS}"
+_WEIGHT_FAULT = f"is not a fraction of equity between -{MAX_WEIGHT:g} and {MAX_WEIGHT:g} (percent?)"
+
+
+def _is_amount(value: Decimal) -> bool:
+    if not value.is_finite() or abs(value) >= MAX_AMOUNT:
+        return False
+    _, digits, exponent = value.as_tuple()
+    return len(digits) <= MAX_DIGITS and int(exponent) >= -MAX_DIGITS
+
+
+def _is_positive(value: Decimal) -> bool:
+    return _is_amount(value) and value > 0
+
+
+def _is_weight(value: float) -> bool:
+    return abs(value) <= MAX_WEIGHT
+
+
+def _exactly_one(given: dict[str, Any]) -> str | None:
+    count = sum(value is not None for value in given.values())
+    return None if count == 1 else f"give exactly one of {' and '.join(given)}, {count} are given"
+
+
+def _each(given: dict[str, Any], holds: Any, fault: str) -> str | None:  # noqa: ANN401 - a predicate over the values
+    return next(
+        (f"{name} {value} {fault}" for name, value in given.items() if value is not None and not holds(value)), None
+    )
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the contract, for publishers and for the docs."""
+    return msgspec.json.schema(Signal)

@@ -1,0 +1,165 @@
+"""Conflation: however much is merged, no volume is lost and the newest quote wins."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.events import MarketData
+from core.market import Conflator, Quote, Trade, Update
+from core.orders import Side
+from core.units import ZERO
+
+TAKE = None  # in a tape: the reader takes what waits
+PRICES = st.decimals(1, 1_000, places=2)
+SIZES = st.decimals(1, 10_000, places=1)
+SYMBOLS = st.sampled_from("ABC")
+QUOTES = st.builds(
+    Quote, st.integers(1, 99), SYMBOLS, st.none() | PRICES, SIZES | st.just(ZERO), st.none() | PRICES, SIZES
+)
+TRADES = st.builds(Trade, st.integers(1, 99), SYMBOLS, PRICES, SIZES, st.none() | st.sampled_from(Side))
+TAPES = st.lists(QUOTES | TRADES | st.just(TAKE), max_size=40)
+
+
+def quote(ts: int, symbol: str, bid: str, ask: str) -> Quote:
+    return Quote(ts, symbol, Decimal(bid), Decimal(100), Decimal(ask), Decimal(200))
+
+
+def trade(ts: int, symbol: str, price: str, size: int) -> Trade:
+    return Trade(ts, symbol, Decimal(price), Decimal(size))
+
+
+def merged(heard: list[Update], since: int, symbol: str) -> MarketData:
+    """Give the event that should be taken, from all that was ever heard; new is what came from `since` on."""
+    quotes = [u for u in heard if isinstance(u, Quote) and u.symbol == symbol]
+    trades = [u for u in heard if isinstance(u, Trade) and u.symbol == symbol]
+    fresh = [u for u in heard[since:] if isinstance(u, Trade) and u.symbol == symbol]
+    last_quote = quotes[-1] if quotes else Quote(0, symbol, None, ZERO, None, ZERO)
+    return MarketData(
+        ts=[u.ts for u in heard if u.symbol == symbol][-1],
+        symbol=symbol,
+        bid=last_quote.bid,
+        bid_size=last_quote.bid_size,
+        ask=last_quote.ask,
+        ask_size=last_quote.ask_size,
+        last=trades[-1].price if trades else None,
+        high=max((t.price for t in fresh), default=None),
+        low=min((t.price for t in fresh), default=None),
+        volume=sum((t.size for t in fresh), ZERO),
+        notional=sum((t.size * t.price for t in fresh), ZERO),
+        trades=len(fresh),
+    )
+
+
+@given(TAPES)
+def test_what_is_taken_is_what_was_heard_since_the_last_time(tape: list[Update | None]) -> None:
+    conflator = Conflator()
+    heard: list[Update] = []
+    since = 0
+    for update in [*tape, TAKE]:
+        if update is not TAKE:
+            conflator.add(update)
+            heard.append(update)
+            continue
+        waiting = list(dict.fromkeys(u.symbol for u in heard[since:]))  # in the order of their first update
+        assert len(conflator) == len(waiting)
+        assert conflator.take() == [merged(heard, since, symbol) for symbol in waiting]
+        assert len(conflator) == 0
+        since = len(heard)
+
+
+@given(TAPES)
+def test_volume_and_notional_are_conserved_however_often_the_reader_comes(tape: list[Update | None]) -> None:
+    conflator = Conflator()
+    taken: list[MarketData] = []
+    for update in [*tape, TAKE]:
+        if update is TAKE:
+            taken += conflator.take()
+        else:
+            conflator.add(update)
+    for symbol in "ABC":
+        prints = [u for u in tape if isinstance(u, Trade) and u.symbol == symbol]
+        events = [event for event in taken if event.symbol == symbol]
+        assert sum(event.volume for event in events) == sum(t.size for t in prints)
+        assert sum(event.notional for event in events) == sum(t.size * t.price for t in prints)
+        assert sum(event.trades for event in events) == len(prints)
+
+
+def test_a_burst_becomes_one_event_with_its_extremes() -> None:
+    conflator = Conflator()
+    for update in (
+        quote(1, "A", "9.99", "10.01"),
+        trade(2, "A", "10.01", 300),
+        trade(3, "A", "10.05", 100),
+        quote(4, "A", "10.02", "10.04"),
+        trade(5, "A", "10.02", 50),
+    ):
+        conflator.add(update)
+    assert conflator.take() == [
+        MarketData(
+            ts=5,
+            symbol="A",
+            bid=Decimal("10.02"),
+            bid_size=Decimal(100),
+            ask=Decimal("10.04"),
+            ask_size=Decimal(200),
+            last=Decimal("10.02"),
+            high=Decimal("10.05"),
+            low=Decimal("10.01"),
+            volume=Decimal(450),
+            notional=Decimal("4509.00"),
+            trades=3,
+        )
+    ]
+
+
+def test_a_quote_alone_repeats_the_last_price_and_no_volume() -> None:
+    conflator = Conflator()
+    conflator.add(trade(1, "A", "10", 5))
+    conflator.take()
+    conflator.add(quote(2, "A", "9", "11"))
+    (event,) = conflator.take()
+    assert (event.last, event.high, event.low) == (Decimal(10), None, None)
+    assert (event.volume, event.notional, event.trades) == (ZERO, ZERO, 0)
+
+
+def test_symbols_leave_in_the_order_in_which_they_began_to_wait() -> None:
+    conflator = Conflator()
+    for ts, symbol in enumerate("CABCA", start=1):
+        conflator.add(trade(ts, symbol, "10", 1))
+    assert [(event.symbol, event.ts) for event in conflator.take()] == [("C", 4), ("A", 5), ("B", 3)]
+    conflator.add(trade(6, "B", "10", 1))
+    conflator.add(trade(7, "C", "10", 1))
+    assert [event.symbol for event in conflator.take()] == ["B", "C"]
+
+
+def test_nothing_heard_is_nothing_taken() -> None:
+    assert Conflator().take() == []
+
+
+@pytest.mark.parametrize(
+    "bid,ask,last,mid",
+    [
+        ("10", "10.02", "9", "10.01"),
+        ("10", "10", "9", "10"),  # locked is no harm
+        ("10.02", "10", "9", "9"),  # crossed is not believed
+        (None, "10", "9", "9"),
+        ("10", None, "9", "9"),
+        ("10", None, None, None),
+        (None, None, None, None),
+        ("10.02", "10", None, None),
+    ],
+)
+def test_the_middle_needs_two_sides_that_do_not_cross(
+    bid: str | None, ask: str | None, last: str | None, mid: str | None
+) -> None:
+    def price(text: str | None) -> Decimal | None:
+        return None if text is None else Decimal(text)
+
+    conflator = Conflator()
+    if last is not None:
+        conflator.add(Trade(1, "A", Decimal(last), Decimal(1)))
+    conflator.add(Quote(2, "A", price(bid), ZERO, price(ask), ZERO))
+    (event,) = conflator.take()
+    assert event.mid == price(mid)
