@@ -1,0 +1,474 @@
+"""The matching of one venue: our orders against a market that we only watch, as a pure function of what arrives.
+
+**Watching is the whole difficulty.** The tape was made by others. Our orders do not move it, so what they would have
+got must be inferred, and where it cannot be known the rules below take the side that hurts us. A venue that fills on
+touch is wildly optimistic: of real orders at or inside the touch only about a sixth ever trade.
+
+The rules:
+
+1. *The touch.* A quote displays one price and size per side. What we took of a displayed size stays taken until a quote
+   changes that side's price or size. Nothing executes against a one-sided or crossed quote, or outside the session.
+2. *Taking.* An order that reaches the opposite touch when it arrives takes displayed size there, at the touch's price.
+   What is left keeps taking from newly displayed size, at the touch, until a quote shows that it no longer reaches.
+   A MARKET order always reaches; one for a symbol that was never quoted is refused. IOC cancels what is left at once,
+   FOK takes all or nothing. Executions are whole lots, whatever is displayed.
+3. *Resting.* Any other LIMIT order rests. Displayed size at its price, on its own side, is the queue `ahead` of it:
+   none where it improves on the touch, unknown where it is worse, until the touch comes to its price and shows a size.
+   `ahead` only shrinks: by prints, and to the displayed size where less than `ahead` is displayed.
+4. *Prints.* A print at its price eats the queue ahead, then fills it with what is left. A print through its price fills
+   it, at its own price. Own orders share one print, better prices first, then earlier ones; together they never get
+   more than its size. A print whose aggressor is on our side, at our price, took the other side of the book: no
+   fill. Nor does a print at the opposite touch or beyond fill: it took what the quote already offers us (rule 5).
+5. *A quote that comes to a resting order* (ask <= our bid) fills it at its own price from the displayed size.
+6. *Ends.* DAY orders expire at the close of the session that they came in; an order for a shut market is refused.
+   A client id is good for one order: a repeat, whatever it says, is answered with the original's acceptance.
+
+What the model leaves out: the book behind the touch (a large order waits for the touch to refill instead of walking
+the book), our own impact on later quotes and prints, hidden liquidity, trades between our own orders, auctions and
+trading halts. Whenever a side's displayed size changes, all of it counts as new.
+
+**State is the fold of facts.** Orders, executions and positions change in `fold` alone, live and when a log of facts is
+read back; only the market (touch, taken sizes, queues) is not a fact and starts anew. Every order that ended is
+kept, for queries and against repeats: memory grows with the number of orders. Times are ns UTC.
+"""
+
+from bisect import insort
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from core.calendar import CALENDARS
+from core.events import NewOrderSingle
+from core.instruments import Instrument, Instruments
+from core.market import Quote, Trade, Update
+from core.orders import OrdStatus, OrdType, Side, TimeInForce
+from core.units import BPS, ZERO, floor_to, is_multiple
+
+FEE_STEP = Decimal("0.000001")  # money; fees are rounded to it
+_FIRST = Decimal("-Infinity")  # where a MARKET order ranks among prices
+_IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
+
+
+class Entered(msgspec.Struct, frozen=True, tag=True):
+    """An order is in the venue's book. It ends at `expires`, None for never; an immediate one as it comes."""
+
+    ts: int
+    order: NewOrderSingle
+    order_id: str
+    expires: int | None
+
+
+class Executed(msgspec.Struct, frozen=True, tag=True):
+    """An execution; `cum_qty` includes it. The fee is positive when paid."""
+
+    ts: int
+    cl_ord_id: str
+    exec_id: str
+    last_qty: Decimal
+    last_px: Decimal
+    fee: Decimal
+    cum_qty: Decimal
+
+
+class Ended(msgspec.Struct, frozen=True, tag=True):
+    """An order ended before it was filled, as CANCELED or EXPIRED."""
+
+    ts: int
+    cl_ord_id: str
+    ord_status: OrdStatus
+    cum_qty: Decimal
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The venue refused an order, and forgets it."""
+
+    cl_ord_id: str
+    reason: str
+
+
+class Repeated(msgspec.Struct, frozen=True):
+    """The client id was used before; `order_id` is the order that it stands for."""
+
+    cl_ord_id: str
+    order_id: str
+
+
+class CancelRefused(msgspec.Struct, frozen=True):
+    """There is nothing to cancel: the order ended or never was."""
+
+    cl_ord_id: str
+    reason: str
+
+
+Fact = Entered | Executed | Ended
+"""What changes the venue's state."""
+
+VenueEvent = Fact | Refused | Repeated | CancelRefused
+
+_NOTHING: Sequence[VenueEvent] = ()
+
+
+class Fees(msgspec.Struct, frozen=True, kw_only=True):
+    """What an execution costs: money per share, and bps of its notional; negative for a rebate."""
+
+    per_share: Decimal = ZERO
+    bps: Decimal = ZERO
+
+    def of(self, instrument: Instrument, qty: Decimal, price: Decimal) -> Decimal:
+        """The fee of one execution, in the instrument's currency."""
+        fee = qty * self.per_share + instrument.notional(qty, price) * self.bps / BPS
+        return fee.quantize(FEE_STEP)
+
+
+class VenueOrder:
+    """One order as the venue knows it. `ahead` is the queue before it, None while unknown."""
+
+    __slots__ = (
+        "ahead",
+        "cum_qty",
+        "executions",
+        "expires",
+        "limit",
+        "ord_status",
+        "order",
+        "order_id",
+        "rank",
+        "taking",
+    )
+
+    def __init__(self, entered: Entered, number: int) -> None:
+        order = self.order = entered.order
+        self.order_id = entered.order_id
+        self.expires = entered.expires
+        self.limit = order.price if order.ord_type is OrdType.LIMIT else None
+        best_first = _FIRST if self.limit is None else -order.side.sign * self.limit
+        self.rank = (best_first, number)
+        self.cum_qty = ZERO
+        self.ord_status = OrdStatus.NEW
+        self.executions: list[Executed] = []
+        self.ahead: Decimal | None = None
+        self.taking = self.limit is None
+
+    @property
+    def leaves_qty(self) -> Decimal:
+        """What is not executed, also of an order that ended."""
+        return self.order.order_qty - self.cum_qty
+
+    def reaches(self, price: Decimal) -> bool:
+        """Whether the order would trade at `price` of the opposite side."""
+        return self.limit is None or self.order.side.sign * (self.limit - price) >= 0
+
+
+class _Half:
+    """One side of a symbol's book: what the last quote displays there, what we took of it, our orders, best first."""
+
+    __slots__ = ("orders", "price", "side", "sign", "size", "taken")
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self.sign = side.sign
+        self.price: Decimal | None = None
+        self.size = ZERO
+        self.taken = ZERO
+        self.orders: list[VenueOrder] = []
+
+    def show(self, price: Decimal | None, size: Decimal) -> None:
+        if self.taken and (price != self.price or size != self.size):
+            self.taken = ZERO
+        self.price, self.size = price, size
+
+    def queue(self, order: VenueOrder) -> None:
+        """Correct the queue ahead of an order on this side by what is displayed."""
+        if order.limit is None or self.price is None:
+            return
+        better = self.sign * (order.limit - self.price)
+        if better > 0:
+            order.ahead = ZERO
+        elif better == 0:
+            order.ahead = self.size if order.ahead is None else min(order.ahead, self.size)
+
+
+class _Book:
+    """One symbol: its two halves and its rules."""
+
+    __slots__ = ("calendar", "halves", "instrument", "quoted")
+
+    def __init__(self, instrument: Instrument) -> None:
+        calendar = CALENDARS.get(instrument.calendar)
+        if calendar is None:
+            known = ", ".join(CALENDARS)
+            raise ValueError(f"instrument {instrument.symbol}: no calendar {instrument.calendar!r}, use one of {known}")
+        self.instrument = instrument
+        self.calendar = calendar
+        self.halves = (_Half(Side.BUY), _Half(Side.SELL))
+        self.quoted = False
+
+    def half(self, side: Side) -> _Half:
+        return self.halves[side is Side.SELL]
+
+    def show(self, quote: Quote) -> None:
+        bids, asks = self.halves
+        bids.show(quote.bid, quote.bid_size)
+        asks.show(quote.ask, quote.ask_size)
+        self.quoted = True
+
+    def touch(self, side: Side) -> Decimal | None:
+        """The price displayed on `side`; None unless the market is two-sided and not crossed."""
+        bid, ask = self.halves[0].price, self.halves[1].price
+        if bid is None or ask is None or bid > ask:
+            return None
+        return bid if side is Side.BUY else ask
+
+
+class Exchange:
+    """The venue. Every method returns what happened, in order; the caller decides when anybody hears of it."""
+
+    __slots__ = ("_books", "_fees", "_name", "_next_expiry", "_working", "orders", "positions")
+
+    def __init__(self, *, name: str, instruments: Instruments, fees: Fees) -> None:
+        self._name = name
+        self._fees = fees
+        self._books = {instrument.symbol: _Book(instrument) for instrument in instruments}
+        self._working: dict[str, VenueOrder] = {}
+        self._next_expiry: int | None = None  # of DAY orders; may be that of one that has ended since
+        self.orders: dict[str, VenueOrder] = {}  # all, by cl_ord_id
+        self.positions: dict[str, Decimal] = {}  # signed, by symbol
+
+    def working(self) -> Iterator[VenueOrder]:
+        """Orders that may still execute, in the order of their entry."""
+        return iter(self._working.values())
+
+    def on_update(self, update: Update, now: int) -> Sequence[VenueEvent]:
+        """The market moved. The cost grows with our orders in the symbol alone; unknown symbols are ignored."""
+        book = self._books.get(update.symbol)
+        if book is None:
+            return _NOTHING
+        if type(update) is Quote:
+            book.show(update)
+        if not (book.halves[0].orders or book.halves[1].orders):
+            return _NOTHING
+        return self._match(book, update, now)
+
+    def enter(self, order: NewOrderSingle, now: int) -> list[VenueEvent]:
+        """An order arrives. The first event is the answer to it: Entered, Refused or Repeated."""
+        known = self.orders.get(order.cl_ord_id)
+        if known is not None:
+            return [Repeated(order.cl_ord_id, known.order_id)]
+        book = self._books.get(order.symbol)
+        if book is None:
+            return [Refused(order.cl_ord_id, f"unknown symbol {order.symbol}")]
+        close = _close(book, now)
+        if reason := _refusal(book, order, close):
+            return [Refused(order.cl_ord_id, reason)]
+        expires = {TimeInForce.DAY: close, TimeInForce.GTC: None}.get(order.time_in_force, now)
+        events: list[VenueEvent] = []
+        self._happen(Entered(now, order, self._next_order_id(), expires), events)
+        self._place(book, self.orders[order.cl_ord_id], now, events)
+        return events
+
+    def cancel(self, cl_ord_id: str, now: int) -> list[VenueEvent]:
+        """A request to cancel arrives."""
+        order = self.orders.get(cl_ord_id)
+        if order is None:
+            return [CancelRefused(cl_ord_id, "unknown order")]
+        if cl_ord_id not in self._working:
+            return [CancelRefused(cl_ord_id, f"too late: the order is {order.ord_status}")]
+        events: list[VenueEvent] = []
+        self._happen(Ended(now, cl_ord_id, OrdStatus.CANCELED, order.cum_qty), events)
+        return events
+
+    def expire(self, now: int) -> list[VenueEvent]:
+        """Time passed: orders end whose time is over."""
+        events: list[VenueEvent] = []
+        due = [order for order in self._working.values() if order.expires is not None and order.expires <= now]
+        for order in due:
+            self._end(order, now, events)
+        times = (order.expires for order in self._working.values() if order.expires is not None)
+        self._next_expiry = min(times, default=None)
+        return events
+
+    def fold(self, fact: Fact) -> None:
+        """Change the books by one fact; raises ValueError for one that contradicts what was folded before."""
+        if type(fact) is Entered:
+            self._fold_entered(fact)
+        elif type(fact) is Executed:
+            self._fold_executed(fact)
+        else:
+            assert type(fact) is Ended
+            order = self._living(fact.cl_ord_id)
+            order.ord_status = fact.ord_status
+            self._leave(order)
+
+    # Facts into state ---------------------------------------------------------------------------------------------
+
+    def _fold_entered(self, fact: Entered) -> None:
+        order = VenueOrder(fact, number=len(self.orders) + 1)
+        cl_ord_id, symbol = fact.order.cl_ord_id, fact.order.symbol
+        if cl_ord_id in self.orders:
+            raise ValueError(f"order {cl_ord_id} was entered before")
+        if fact.order_id != self._next_order_id():
+            raise ValueError(f"order {fact.order_id} stands where {self._next_order_id()} should")
+        if symbol not in self._books:
+            raise ValueError(f"order {cl_ord_id} is for {symbol}, which is not among the instruments: add it")
+        self.orders[cl_ord_id] = self._working[cl_ord_id] = order
+        insort(self._books[symbol].half(fact.order.side).orders, order, key=lambda other: other.rank)
+        if fact.order.time_in_force is TimeInForce.DAY and fact.expires is not None:
+            self._next_expiry = min(fact.expires, self._next_expiry or fact.expires)
+
+    def _fold_executed(self, fact: Executed) -> None:
+        order = self._living(fact.cl_ord_id)
+        if fact.exec_id != _next_exec_id(order):
+            raise ValueError(f"execution {fact.exec_id} stands where {_next_exec_id(order)} should")
+        if not ZERO < fact.last_qty <= order.leaves_qty or fact.cum_qty != order.cum_qty + fact.last_qty:
+            raise ValueError(f"execution {fact.exec_id} does not follow from cum_qty {order.cum_qty}")
+        order.cum_qty = fact.cum_qty
+        order.executions.append(fact)
+        order.ord_status = OrdStatus.PARTIALLY_FILLED if order.leaves_qty else OrdStatus.FILLED
+        symbol, signed = order.order.symbol, order.order.side.sign * fact.last_qty
+        self.positions[symbol] = self.positions.get(symbol, ZERO) + signed
+        if not order.leaves_qty:
+            self._leave(order)
+
+    def _next_order_id(self) -> str:
+        return f"{self._name}-{len(self.orders) + 1}"
+
+    def _living(self, cl_ord_id: str) -> VenueOrder:
+        order = self._working.get(cl_ord_id)
+        if order is None:
+            raise ValueError(f"order {cl_ord_id} is not in the book")
+        return order
+
+    def _leave(self, order: VenueOrder) -> None:
+        del self._working[order.order.cl_ord_id]
+        self._books[order.order.symbol].half(order.order.side).orders.remove(order)
+
+    # Decisions ----------------------------------------------------------------------------------------------------
+
+    def _happen(self, fact: Fact, events: list[VenueEvent]) -> None:
+        self.fold(fact)
+        events.append(fact)
+
+    def _place(self, book: _Book, order: VenueOrder, now: int, events: list[VenueEvent]) -> None:
+        """Give a new order its first chance and its place."""
+        side = order.order.side
+        touch = book.touch(side.opposite)
+        if touch is not None:
+            order.taking = order.reaches(touch)
+            book.half(side).queue(order)
+            self._take(book, order, touch, now, events)
+        if order.order.time_in_force in _IMMEDIATE and order.order.cl_ord_id in self._working:
+            self._end(order, now, events)
+
+    def _end(self, order: VenueOrder, now: int, events: list[VenueEvent]) -> None:
+        day = order.order.time_in_force is TimeInForce.DAY
+        status = OrdStatus.EXPIRED if day else OrdStatus.CANCELED
+        self._happen(Ended(now, order.order.cl_ord_id, status, order.cum_qty), events)
+
+    def _match(self, book: _Book, update: Update, now: int) -> Sequence[VenueEvent]:
+        over = self._next_expiry is not None and now >= self._next_expiry
+        events = self.expire(now) if over else []
+        if _close(book, now) is None:
+            return events
+        if type(update) is Quote:
+            for half in book.halves:
+                self._on_quote(book, half, now, events)
+        else:
+            assert type(update) is Trade
+            left = update.size
+            for half in book.halves:
+                left = self._on_print(book, half, update, now, events, left=left)
+        return events
+
+    def _on_quote(self, book: _Book, half: _Half, now: int, events: list[VenueEvent]) -> None:
+        touch = book.touch(half.side.opposite)
+        if touch is None:
+            return
+        for order in tuple(half.orders):
+            if not order.reaches(touch):
+                order.taking = False
+            half.queue(order)
+            self._take(book, order, touch, now, events)
+
+    def _take(self, book: _Book, order: VenueOrder, touch: Decimal, now: int, events: list[VenueEvent]) -> None:
+        """Execute against displayed size: at the touch while taking, at its own price once resting."""
+        opposite = book.half(order.order.side.opposite)
+        free = opposite.size - opposite.taken
+        if free <= 0 or not order.reaches(touch):
+            return
+        if order.order.time_in_force is TimeInForce.FOK and free < order.leaves_qty:
+            return
+        price = touch if order.taking or order.limit is None else order.limit
+        opposite.taken += self._execute(book, order, now, events, most=free, price=price)
+
+    def _on_print(
+        self, book: _Book, half: _Half, trade: Trade, now: int, events: list[VenueEvent], *, left: Decimal
+    ) -> Decimal:
+        """Hand what is `left` of a print to one side of ours; returns what is left then."""
+        touch = book.half(half.side.opposite).price
+        if touch is not None and half.sign * (trade.price - touch) >= 0:
+            return left
+        eaten = ZERO  # of the queue ahead, at the print's price
+        for order in tuple(half.orders):
+            if order.taking or order.limit is None:
+                continue
+            through = half.sign * (order.limit - trade.price)
+            if left <= 0 or through < 0:
+                break
+            if through == 0:
+                if trade.aggressor is half.side or order.ahead is None:
+                    break
+                queued = min(left, max(order.ahead - eaten, ZERO))
+                eaten += queued
+                left -= queued
+            else:
+                order.ahead = ZERO
+            left -= self._execute(book, order, now, events, most=left, price=order.limit)
+        _shorten(half.orders, trade.price, eaten)
+        return left
+
+    def _execute(
+        self, book: _Book, order: VenueOrder, now: int, events: list[VenueEvent], *, most: Decimal, price: Decimal
+    ) -> Decimal:
+        """Execute at most `most`, in whole lots; returns the quantity."""
+        qty = floor_to(min(most, order.leaves_qty), book.instrument.lot)
+        if qty <= 0:
+            return ZERO
+        cl_ord_id, fee = order.order.cl_ord_id, self._fees.of(book.instrument, qty, price)
+        self._happen(Executed(now, cl_ord_id, _next_exec_id(order), qty, price, fee, order.cum_qty + qty), events)
+        return qty
+
+
+def _next_exec_id(order: VenueOrder) -> str:
+    return f"{order.order_id}-{len(order.executions) + 1}"
+
+
+def _shorten(orders: list[VenueOrder], price: Decimal, eaten: Decimal) -> None:
+    """Take `eaten` off the queue ahead of every order at `price`."""
+    if not eaten:
+        return
+    for order in orders:
+        if order.limit == price and order.ahead:
+            order.ahead = max(order.ahead - eaten, ZERO)
+
+
+def _close(book: _Book, now: int) -> int | None:
+    """The end of the present session, None while the market is shut."""
+    session = book.calendar.session_at(now)
+    return session.close if session is not None else None
+
+
+def _refusal(book: _Book, order: NewOrderSingle, close: int | None) -> str:
+    """Why the venue does not take an order; empty where it does."""
+    instrument, qty, price = book.instrument, order.order_qty, order.price
+    if close is None:
+        return f"the market of {order.symbol} is shut"
+    if not qty.is_finite() or qty <= 0 or not is_multiple(qty, instrument.lot):
+        return f"quantity {qty} is not a positive multiple of the lot {instrument.lot}"
+    if order.ord_type is OrdType.MARKET:
+        return "" if book.quoted else f"a MARKET order for {order.symbol}, which was never quoted"
+    if price is None:
+        return "a LIMIT order needs a price"
+    if not price.is_finite() or price <= 0 or not is_multiple(price, instrument.tick):
+        return f"price {price} is not a positive multiple of the tick {instrument.tick}"
+    return ""

@@ -1,0 +1,389 @@
+"""The paper venue: a gateway to a matching of our own, with latency, fees and a book that survives the process.
+
+An order travels for one latency, is matched by `adapters.brokers.matching` (whose rules and limits stand there), and
+what happens to it travels back for another. One order's messages all take the same time either way, so they never
+overtake each other; the answer to a submit and the first fill come at the same time, and the fill may be heard first.
+Acceptance and refusal are told by the answer alone; everything later is a report.
+
+The venue is the authority on its orders: it never answers Unknown while it runs, and a query reaches it behind the
+order that it asks about, so NOT_FOUND proves that the order never arrived or was refused. With a log, each fact is
+in the file before anybody hears of it, and a killed process (not a machine without power: nothing is fsynced) loses
+none. Messages under way are lost with the process, as are places in queues; order and execution ids go on from
+where they were. Without a log they begin anew with each run: for simulations only.
+"""
+
+import asyncio
+import hashlib
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from adapters.brokers.matching import (
+    CancelRefused,
+    Ended,
+    Entered,
+    Exchange,
+    Executed,
+    Fact,
+    Fees,
+    Refused,
+    Repeated,
+    VenueEvent,
+    VenueOrder,
+)
+from adapters.clock import Clock
+from adapters.gateway import Accepted, Capabilities, Lapsed, LastCheck, NotSent, Rejected, Report, Result, Unknown
+from core.events import ExecutionReport, NewOrderSingle, OrderApproved
+from core.instruments import Instruments
+from core.market import Update
+from core.orders import ExecType, OrdStatus
+from core.reconcile import ExecutionView, OrderView, Picture
+from core.units import NS_PER_MS, ZERO
+
+LATENCY_MS_MAX = 60_000.0  # ms one way; a slower venue is a mistyped unit
+
+Answer = TypeVar("Answer")
+
+
+class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far away and how dear the venue is.
+
+    An order's messages take `latency_ms` each way and a part of `jitter_ms`, drawn once per order from `seed` and its
+    client id. Fees are money per share and bps of the notional, negative for a rebate.
+    """
+
+    latency_ms: float = 5.0
+    jitter_ms: float = 1.0
+    fee_per_share: Decimal = ZERO
+    fee_bps: Decimal = ZERO
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, ms in (("latency_ms", self.latency_ms), ("jitter_ms", self.jitter_ms)):
+            if not math.isfinite(ms) or not 0 <= ms <= LATENCY_MS_MAX:
+                raise ValueError(f"paper venue: {name} must lie between 0 and {LATENCY_MS_MAX:.0f} ms, got {ms}")
+        for name, fee in (("fee_per_share", self.fee_per_share), ("fee_bps", self.fee_bps)):
+            if not fee.is_finite():
+                raise ValueError(f"paper venue: {name} must be a number, got {fee}")
+
+
+class PaperGateway:
+    """One paper venue (implements `adapters.gateway.Gateway`).
+
+    With `log` given, its orders, executions and positions are those of the file, and `note` says whether a torn last
+    line had to be cut off; raises ValueError, naming file and line, for a file that was damaged elsewhere.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_closed",
+        "_closings",
+        "_exchange",
+        "_log",
+        "_report",
+        "_settings",
+        "_waiting",
+        "capabilities",
+        "name",
+        "note",
+    )
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        instruments: Instruments,
+        clock: Clock,
+        report: Report,
+        settings: PaperSettings | None = None,
+        log: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.capabilities = Capabilities(settle_s=0.0)
+        self._clock = clock
+        self._report = report
+        self._settings = settings or PaperSettings()
+        fees = Fees(per_share=self._settings.fee_per_share, bps=self._settings.fee_bps)
+        self._exchange = Exchange(name=name, instruments=instruments, fees=fees)
+        self._closed = ""  # why, once it is
+        self._closings: set[int] = set()  # ends of sessions that a timer waits for
+        self._waiting: dict[asyncio.Future[Any], None] = {}  # answers of every kind; ordered
+        self._log = VenueLog(log) if log is not None else None
+        self.note = self._log.restore(self._exchange) if self._log is not None else ""
+
+    async def connect(self) -> None:
+        """End the orders whose session ended while nobody was here, and wait for the ends of the other sessions."""
+        self._check_open()
+        self._happened(self._exchange.expire(self._clock.now()))
+        for order in self._exchange.working():
+            self._await_close(order.expires)
+
+    def on_update(self, update: Update) -> None:
+        """The market moved; called for every raw update of every symbol."""
+        if self._closed:
+            return
+        events = self._exchange.on_update(update, self._clock.now())
+        if events:
+            self._happened(events)
+
+    async def submit(self, approved: OrderApproved, last_check: LastCheck) -> Result:
+        """Hand the order over, right after the last check, and wait for the venue's answer."""
+        if self._closed:
+            return NotSent(self._closed)
+        reason = last_check(approved)
+        if reason is not None:
+            return Lapsed(reason)
+        order = approved.order
+        try:
+            return await self._ask(self._delay_ns(order.cl_ord_id), partial(self._enter, order))
+        except ConnectionError as error:
+            return Unknown(str(error))
+
+    async def cancel(self, cl_ord_id: str) -> None:
+        """Ask for a cancel; returns when the request has left."""
+        self._check_open()
+        self._later(self._delay_ns(cl_ord_id), lambda: self._cancel(cl_ord_id))
+
+    async def query(self, cl_ord_id: str) -> list[ExecutionReport]:
+        """The venue's word on an order. It travels behind the order: one that is still under way is found."""
+        self._check_open()
+        reports = await self._ask(self._delay_ns(cl_ord_id), partial(self._look_up, cl_ord_id))
+        now = self._clock.now()
+        return [msgspec.structs.replace(report, ts=now) for report in reports]
+
+    async def picture(self) -> Picture:
+        """Live orders, all executions, positions. What it shows has been reported before it is returned."""
+        self._check_open()
+        slowest_ms = self._settings.latency_ms + self._settings.jitter_ms
+        return await self._ask(math.ceil(slowest_ms * NS_PER_MS), partial(_picture, self._exchange))
+
+    async def close(self) -> None:
+        """Hang up: what is under way either way is lost, orders in the book stay. A closed venue does not reopen."""
+        self._hang_up("the paper venue was closed")
+
+    # At the venue ---------------------------------------------------------------------------------------------------
+
+    def _enter(self, order: NewOrderSingle) -> Accepted | Rejected:
+        events = self._exchange.enter(order, self._clock.now())
+        self._happened(events)
+        answer = events[0]
+        if isinstance(answer, Refused):
+            return Rejected(answer.reason)
+        assert isinstance(answer, Entered | Repeated)
+        self._await_close(self._exchange.orders[order.cl_ord_id].expires)
+        return Accepted(answer.order_id)
+
+    def _cancel(self, cl_ord_id: str) -> None:
+        self._happened(self._exchange.cancel(cl_ord_id, self._clock.now()))
+
+    def _await_close(self, close: int | None) -> None:
+        if close is not None and close > self._clock.now() and close not in self._closings:
+            self._closings.add(close)
+            self._clock.call_at(close, lambda: self._session_over(close))
+
+    def _session_over(self, close: int) -> None:
+        self._closings.discard(close)
+        if not self._closed:
+            self._happened(self._exchange.expire(self._clock.now()))
+
+    def _look_up(self, cl_ord_id: str) -> list[ExecutionReport]:
+        order = self._exchange.orders.get(cl_ord_id)
+        say = partial(ExecutionReport, ts=self._clock.now(), venue=self.name, cl_ord_id=cl_ord_id)
+        if order is None:
+            return [say(exec_type=ExecType.NOT_FOUND)]
+        trades = [self._trade(order, execution) for execution in order.executions]
+        status = say(
+            exec_type=ExecType.STATUS, order_id=order.order_id, ord_status=order.ord_status, cum_qty=order.cum_qty
+        )
+        return [*trades, status]
+
+    def _happened(self, events: Iterable[VenueEvent]) -> None:
+        """Write the facts down, then send the reports off."""
+        if self._log is not None:
+            try:
+                self._log.append([event for event in events if isinstance(event, Fact)])
+            except OSError as error:
+                self._hang_up(f"the paper venue cannot write its log: {error}")
+                raise
+        for event in events:
+            if isinstance(event, Executed | Ended | CancelRefused):
+                self._later(self._delay_ns(event.cl_ord_id), partial(self._tell, event))
+
+    # On the way -----------------------------------------------------------------------------------------------------
+
+    def _tell(self, event: Executed | Ended | CancelRefused) -> None:
+        order = self._exchange.orders.get(event.cl_ord_id)
+        if isinstance(event, CancelRefused):
+            report = ExecutionReport(
+                ts=self._clock.now(),
+                venue=self.name,
+                exec_type=ExecType.CANCEL_REJECTED,
+                cl_ord_id=event.cl_ord_id,
+                order_id=order.order_id if order is not None else "",
+                text=event.reason,
+            )
+        else:
+            assert order is not None
+            report = self._trade(order, event) if isinstance(event, Executed) else self._ended(order, event)
+        self._report(report)
+
+    def _trade(self, order: VenueOrder, event: Executed) -> ExecutionReport:
+        filled = event.cum_qty == order.order.order_qty
+        return ExecutionReport(
+            ts=self._clock.now(),
+            venue=self.name,
+            exec_type=ExecType.TRADE,
+            cl_ord_id=event.cl_ord_id,
+            order_id=order.order_id,
+            exec_id=event.exec_id,
+            ord_status=OrdStatus.FILLED if filled else OrdStatus.PARTIALLY_FILLED,
+            last_qty=event.last_qty,
+            last_px=event.last_px,
+            cum_qty=event.cum_qty,
+            fee=event.fee,
+        )
+
+    def _ended(self, order: VenueOrder, event: Ended) -> ExecutionReport:
+        expired = event.ord_status is OrdStatus.EXPIRED
+        return ExecutionReport(
+            ts=self._clock.now(),
+            venue=self.name,
+            exec_type=ExecType.EXPIRED if expired else ExecType.CANCELED,
+            cl_ord_id=event.cl_ord_id,
+            order_id=order.order_id,
+            ord_status=event.ord_status,
+            cum_qty=event.cum_qty,
+        )
+
+    def _delay_ns(self, cl_ord_id: str) -> int:
+        """How long a message about this order travels, one way."""
+        seed = f"{self._settings.seed}:{cl_ord_id}".encode()
+        part = int.from_bytes(hashlib.blake2b(seed, digest_size=6).digest()) / 2**48
+        return int((self._settings.latency_ms + part * self._settings.jitter_ms) * NS_PER_MS)
+
+    def _later(self, delay_ns: int, action: Callable[[], None]) -> None:
+        """Act when a message that leaves now arrives, unless the line is cut by then."""
+
+        def arrive() -> None:
+            if not self._closed:
+                action()
+
+        self._clock.call_at(self._clock.now() + delay_ns, arrive)
+
+    async def _ask(self, delay_ns: int, look: Callable[[], Answer]) -> Answer:
+        """Do `look` at the venue, and return its answer a round trip after now."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def back(found: Answer) -> None:
+            if not answer.done():
+                answer.set_result(found)
+
+        self._later(delay_ns, lambda: self._later(delay_ns, partial(back, look())))
+        self._waiting[answer] = None
+        try:
+            return await answer
+        finally:
+            del self._waiting[answer]
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionError(f"{self._closed}: construct a new one")
+
+    def _hang_up(self, reason: str) -> None:
+        if self._closed:
+            return
+        self._closed = reason
+        for answer in self._waiting:
+            if not answer.done():
+                answer.set_exception(ConnectionError(reason))
+        if self._log is not None:
+            self._log.close()
+
+
+class VenueLog:
+    """The venue's facts in a file, one line of JSON each, appended before anybody hears of them."""
+
+    __slots__ = ("_fd", "_path")
+
+    _ENCODER = msgspec.json.Encoder()
+    _DECODER: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def restore(self, exchange: Exchange) -> str:
+        """Fold the file into an empty exchange; returns what was cut off, empty where nothing was.
+
+        Raises ValueError for a line that cannot be read or does not follow from those before it.
+        """
+        content = self._path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        torn = len(content) - whole
+        if torn:  # its write never returned: nobody has heard of it
+            os.ftruncate(self._fd, whole)
+        for number, line in enumerate(_lines(content[:whole]), start=1):
+            try:
+                exchange.fold(self._DECODER.decode(line))
+            except ValueError as error:  # msgspec's errors are ValueErrors
+                raise ValueError(
+                    f"{self._path}:{number}: {error}; restore the file, or move it away to begin with an empty book"
+                ) from error
+        return f"cut {torn} bytes of a torn last line off {self._path}" if torn else ""
+
+    def append(self, facts: Iterable[Fact]) -> None:
+        """Write `facts`, in one write where the system takes it whole; raises OSError where it does not take it."""
+        lines = b"".join(self._ENCODER.encode(fact) + b"\n" for fact in facts)
+        while lines:
+            lines = lines[os.write(self._fd, lines) :]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._fd)
+
+
+def _lines(content: bytes) -> Iterator[bytes]:
+    return iter(content.split(b"\n")[:-1])
+
+
+def _picture(exchange: Exchange) -> Picture:
+    return Picture(
+        orders={order.order.cl_ord_id: _order_view(order) for order in exchange.working()},
+        executions={
+            execution.exec_id: _execution_view(order, execution)
+            for order in exchange.orders.values()
+            for execution in order.executions
+        },
+        positions={symbol: qty for symbol, qty in exchange.positions.items() if qty},
+    )
+
+
+def _order_view(order: VenueOrder) -> OrderView:
+    return OrderView(
+        cl_ord_id=order.order.cl_ord_id,
+        order_id=order.order_id,
+        symbol=order.order.symbol,
+        side=order.order.side,
+        order_qty=order.order.order_qty,
+        cum_qty=order.cum_qty,
+        ord_status=order.ord_status,
+    )
+
+
+def _execution_view(order: VenueOrder, execution: Executed) -> ExecutionView:
+    return ExecutionView(
+        exec_id=execution.exec_id,
+        cl_ord_id=execution.cl_ord_id,
+        symbol=order.order.symbol,
+        side=order.order.side,
+        last_qty=execution.last_qty,
+        last_px=execution.last_px,
+        fee=execution.fee,
+        ts=execution.ts,
+    )
