@@ -1,0 +1,1 @@
+"""Feeds of market data: replayed files and the synthetic market."""
