@@ -1,0 +1,302 @@
+"""What each event writes into which table, as a pure function from an event to rows.
+
+Two operations are enough, and make every projection idempotent: INSERT, where the first row of a key stays, and UPSERT,
+where the last one wins. No row is computed from another row, so a table can be rebuilt from the journal at any time.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Table
+
+from adapters.store import tables
+from core.events import (
+    AccountOpened,
+    Anomaly,
+    BreakFound,
+    CostReport,
+    DaemonStarted,
+    Event,
+    ExecutionReport,
+    FillBooked,
+    FillBusted,
+    MarketData,
+    NewOrderSingle,
+    OrderApproved,
+    OrderCancelRequest,
+    OrderDenied,
+    OrderQueried,
+    OrderUnresolved,
+    OrderUpdated,
+    ParentAccepted,
+    ParentEnded,
+    ParentOrder,
+    ParentScheduled,
+    PositionUpdated,
+    SignalAccepted,
+    SignalDead,
+    SignalIgnored,
+    SignalReceived,
+    SignalRefused,
+    SubmitResult,
+    TimeAdvanced,
+    TradingHalted,
+    TradingResumed,
+)
+from core.orders import OrdStatus
+
+Values = dict[str, Any]
+"""Column to what any driver takes: text (a Decimal is its `str`), integers, booleans, None."""
+
+
+class Op(StrEnum):
+    """What happens where a row of the same key is there already."""
+
+    INSERT = "insert"  # the first row of a key stays
+    UPSERT = "upsert"  # the key's row takes the given values
+
+
+class Write(NamedTuple):
+    """One row operation; `values` hold the whole key."""
+
+    table: Table
+    op: Op
+    values: Values
+
+
+def project(seq: int, event: Event) -> list[Write]:
+    """The rows that an event writes, in order."""
+    projection = PROJECTIONS.get(type(event))
+    return [] if projection is None else projection(seq, event)
+
+
+def _plain(event: Event) -> Values:
+    values: Values = msgspec.to_builtins(event)
+    return values
+
+
+def _take(values: Values, names: tuple[str, ...]) -> Values:
+    return {name: values[name] for name in names}
+
+
+def _text(value: str) -> str:
+    """Text from outside as a database takes it: PostgreSQL refuses the zero character."""
+    return value.replace("\x00", "\N{SYMBOL FOR NULL}")
+
+
+def _meta(values: Values) -> list[Write]:
+    return [Write(tables.meta, Op.UPSERT, {"key": key, "value": str(value)}) for key, value in values.items()]
+
+
+# Signals --------------------------------------------------------------------------------------------------------------
+
+
+def _started(_seq: int, event: DaemonStarted) -> list[Write]:
+    run = {"version": event.version, "config_hash": event.config_hash, "world": event.world}
+    return _meta(run | {"account": event.account, "started": event.ts})
+
+
+def _opened(_seq: int, event: AccountOpened) -> list[Write]:
+    return _meta({"account": event.account, "currency": event.currency, "cash": event.cash})
+
+
+def _received(_seq: int, event: SignalReceived) -> list[Write]:
+    signal = event.signal
+    key = {"strategy": signal.strategy, "signal_id": signal.signal_id}
+    payload = msgspec.json.encode(signal).decode()
+    row = {**key, "state": "received", "reason": "", "ts": event.ts, "payload": payload}
+    return [Write(tables.signals, Op.INSERT, row)]
+
+
+def _verdict(event: SignalAccepted | SignalIgnored | SignalRefused, state: str, reason: str) -> Write:
+    key = {"strategy": event.strategy, "signal_id": event.signal_id}
+    return Write(tables.signals, Op.UPSERT, {**key, "state": state, "reason": reason, "ts": event.ts})
+
+
+def _accepted(_seq: int, event: SignalAccepted) -> list[Write]:
+    return [_verdict(event, "accepted", "")]
+
+
+def _ignored(_seq: int, event: SignalIgnored) -> list[Write]:
+    return [_verdict(event, "ignored", event.reason)]
+
+
+def _refused(seq: int, event: SignalRefused) -> list[Write]:
+    names = {"strategy": event.strategy, "signal_id": event.signal_id, "reason": event.reason}
+    letter = {"seq": seq, "ts": event.ts, "source": "", **names, "text": _text(event.text)}
+    return [_verdict(event, "refused", event.reason), Write(tables.dead_letters, Op.INSERT, letter)]
+
+
+def _dead(seq: int, event: SignalDead) -> list[Write]:
+    said = {"source": event.source, "reason": _text(event.reason), "text": _text(event.text)}
+    row = {"seq": seq, "ts": event.ts, "strategy": "", "signal_id": "", **said}
+    return [Write(tables.dead_letters, Op.INSERT, row)]
+
+
+# Parents and the gate -------------------------------------------------------------------------------------------------
+
+_PARENT = ("parent_id", "signal_id", "strategy", "account", "venue", "symbol", "side", "order_qty")
+_ASKED = ("strategy", "symbol", "side", "order_qty")
+_DENIAL = ("reason", "value", "limit", "unit", "max_qty", "limits_version")
+_NO_NUMBERS = {"reason": "", "value": None, "limit": None, "unit": "", "max_qty": None, "text": ""}
+
+
+def _asked(_seq: int, event: ParentOrder) -> list[Write]:
+    state = {"algo": event.how.algo.value, "state": "asked", "reason": "", "started": event.ts}
+    row = _take(_plain(event), _PARENT) | state
+    return [Write(tables.parents, Op.INSERT, row)]
+
+
+def _parent_accepted(seq: int, event: ParentAccepted) -> list[Write]:
+    values = _plain(event)
+    asked = values["parent"]
+    accepted = {"accepted_qty": values["order_qty"], "arrival_px": values["arrival_px"], "started": event.ts}
+    state = {"algo": event.parent.how.algo.value, "state": "live", "reason": ""}
+    decision = {"seq": seq, "ts": event.ts, "parent_id": event.parent_id, "cl_ord_id": "", "verdict": "accepted"}
+    order = _take(asked, _ASKED) | {"order_qty": values["order_qty"], "price": asked["how"]["price"]}
+    return [
+        Write(tables.parents, Op.UPSERT, _take(asked, _PARENT) | accepted | state),
+        Write(
+            tables.risk_decisions,
+            Op.INSERT,
+            decision | order | _NO_NUMBERS | {"limits_version": event.limits_version},
+        ),
+    ]
+
+
+def _denied(seq: int, event: OrderDenied) -> list[Write]:
+    values = _plain(event)
+    ids = {"parent_id": event.parent_id, "cl_ord_id": event.cl_ord_id, "verdict": "denied"}
+    numbers = _take(values, _DENIAL) | {"text": _text(event.text), "price": None}
+    decision = {"seq": seq, "ts": event.ts, **ids} | _take(values, _ASKED) | numbers
+    writes = [Write(tables.risk_decisions, Op.INSERT, decision)]
+    if not event.cl_ord_id:
+        row = {"parent_id": event.parent_id, "state": "denied", "reason": event.reason.value, "ended": event.ts}
+        writes.append(Write(tables.parents, Op.UPSERT, row | _take(values, _ASKED)))
+    return writes
+
+
+def _ended(_seq: int, event: ParentEnded) -> list[Write]:
+    row = _take(_plain(event), ("parent_id", *_ASKED, "cum_qty", "avg_px", "reason"))
+    return [Write(tables.parents, Op.UPSERT, row | {"state": "ended", "ended": event.ts})]
+
+
+# Orders and executions ------------------------------------------------------------------------------------------------
+
+_ORDER = ("cl_ord_id", "parent_id", "strategy", "venue", "symbol", "side", "order_qty")
+_STANDING = ("order_id", "ord_status", "cum_qty", "leaves_qty")
+_EXECUTION = ("venue", "exec_id", "cl_ord_id", "parent_id", *_ASKED[:3], "last_qty", "last_px", "fee", "ts")
+
+
+def _approved(seq: int, event: OrderApproved) -> list[Write]:
+    values = _plain(event)["order"]
+    standing = {"order_id": "", "ord_status": OrdStatus.PENDING_SUBMIT.value, "cum_qty": "0"}
+    terms = {"ord_type": values["ord_type"], "price": values["price"], "leaves_qty": values["order_qty"]}
+    times = {"approved": event.ts, "updated": event.ts}
+    ids = {"parent_id": event.parent_id, "cl_ord_id": event.cl_ord_id, "verdict": "approved"}
+    order = _take(values, (*_ASKED, "price")) | {"limits_version": event.limits_version}
+    return [
+        Write(tables.orders, Op.INSERT, _take(values, _ORDER) | standing | terms | {"text": ""} | times),
+        Write(tables.risk_decisions, Op.INSERT, {"seq": seq, "ts": event.ts, **ids} | order | _NO_NUMBERS),
+    ]
+
+
+def _updated(_seq: int, event: OrderUpdated) -> list[Write]:
+    row = _take(_plain(event), (*_ORDER, *_STANDING)) | {"text": _text(event.text), "updated": event.ts}
+    return [Write(tables.orders, Op.UPSERT, row)]
+
+
+def _filled(_seq: int, event: FillBooked) -> list[Write]:
+    return [Write(tables.executions, Op.INSERT, _take(_plain(event), _EXECUTION) | {"busted": False})]
+
+
+def _busted(_seq: int, event: FillBusted) -> list[Write]:
+    row = _take(_plain(event), _EXECUTION) | {"busted": True}
+    return [Write(tables.executions, Op.UPSERT, row)]
+
+
+def _position(_seq: int, event: PositionUpdated) -> list[Write]:
+    row = _take(_plain(event), ("strategy", "symbol", "qty", "avg_px", "realized_pnl", "fees"))
+    return [Write(tables.positions, Op.UPSERT, row | {"updated": event.ts}), *_meta({"cash": event.cash})]
+
+
+_COST = ("parent_id", "ts", *_ASKED, "algo", "cum_qty", "avg_px", "arrival_px", "market_vwap", "fees", "shortfall")
+
+
+def _cost(_seq: int, event: CostReport) -> list[Write]:
+    row = _take(_plain(event), (*_COST, "currency", "reason"))
+    return [Write(tables.cost_reports, Op.UPSERT, row | {"payload": msgspec.json.encode(event).decode()})]
+
+
+# What people look at first --------------------------------------------------------------------------------------------
+
+
+def _halted(seq: int, event: TradingHalted) -> list[Write]:
+    row = {"seq": seq, "ts": event.ts, "cause": event.cause, "state": event.state, "by": ""}
+    return [Write(tables.halts, Op.INSERT, row | {"text": _text(event.text)})]
+
+
+def _resumed(seq: int, event: TradingResumed) -> list[Write]:
+    row = {"seq": seq, "ts": event.ts, "cause": event.cause, "state": "RESUMED", "by": event.by, "text": ""}
+    return [Write(tables.halts, Op.INSERT, row)]
+
+
+def _alert(seq: int, event: Event, *, venue: str, symbol: str, cl_ord_id: str, text: str) -> list[Write]:
+    about = {"venue": venue, "symbol": symbol, "cl_ord_id": cl_ord_id, "text": _text(text)}
+    return [Write(tables.alerts, Op.INSERT, {"seq": seq, "ts": event.ts, "kind": type(event).__name__, **about})]
+
+
+def _anomaly(seq: int, event: Anomaly) -> list[Write]:
+    return _alert(seq, event, venue=event.venue, symbol="", cl_ord_id=event.cl_ord_id, text=event.text)
+
+
+def _break(seq: int, event: BreakFound) -> list[Write]:
+    said = f"{event.kind}: {event.text}"
+    return _alert(seq, event, venue=event.venue, symbol=event.symbol, cl_ord_id="", text=said)
+
+
+def _unresolved(seq: int, event: OrderUnresolved) -> list[Write]:
+    said = f"{event.leaves_qty} stay reserved until an operator releases them"
+    return _alert(seq, event, venue=event.venue, symbol=event.symbol, cl_ord_id=event.cl_ord_id, text=said)
+
+
+PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
+    DaemonStarted: _started,
+    AccountOpened: _opened,
+    SignalReceived: _received,
+    SignalDead: _dead,
+    SignalAccepted: _accepted,
+    SignalIgnored: _ignored,
+    SignalRefused: _refused,
+    ParentOrder: _asked,
+    ParentAccepted: _parent_accepted,
+    ParentEnded: _ended,
+    OrderDenied: _denied,
+    OrderApproved: _approved,
+    OrderUpdated: _updated,
+    FillBooked: _filled,
+    FillBusted: _busted,
+    PositionUpdated: _position,
+    CostReport: _cost,
+    TradingHalted: _halted,
+    TradingResumed: _resumed,
+    Anomaly: _anomaly,
+    BreakFound: _break,
+    OrderUnresolved: _unresolved,
+}
+
+# Raw words of a venue, requests between actors, the passing of time: the journal alone keeps them.
+UNPROJECTED: frozenset[type[Event]] = frozenset(
+    {
+        MarketData,
+        TimeAdvanced,
+        ExecutionReport,
+        SubmitResult,
+        NewOrderSingle,
+        ParentScheduled,
+        OrderCancelRequest,
+        OrderQueried,
+    }
+)

@@ -1,0 +1,248 @@
+"""What the database holds: the journal, and the tables that are drawn from it.
+
+The journal is the truth; every other table but `snapshots` is a projection, written in the journal's transaction and
+never read back by a decision. Only types that SQLite and PostgreSQL share: text, integers, booleans, bytes.
+"""
+
+from decimal import Decimal
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+from typing_extensions import override
+
+
+class Exact(TypeDecorator[Decimal]):
+    """A Decimal as text, digit for digit, because NUMERIC passes through floats on SQLite.
+
+    SQL compares and orders such columns as text: compute with them in Python.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    @override
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
+        return None if value is None else str(value)
+
+    @override
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value)
+
+
+# SQLite makes a key of this type the row's own number, which saves an index; PostgreSQL needs the width stated.
+Counter = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData(naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s"})
+
+
+def _key(name: str) -> Column[str]:
+    return Column(name, Text, primary_key=True)
+
+
+def _seq() -> Column[int]:
+    return Column("seq", Counter, primary_key=True, autoincrement=False)
+
+
+def _word(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+def _time(name: str) -> Column[int]:
+    """Column of ns since the epoch, UTC."""
+    return Column(name, BigInteger, nullable=False)
+
+
+def _exact(name: str) -> Column[Decimal]:
+    return Column(name, Exact, nullable=False)
+
+
+journal = Table(
+    "journal",
+    metadata,
+    _seq(),
+    _time("ts"),
+    _word("type"),
+    Column("parent_id", Text),
+    Column("cl_ord_id", Text),
+    _word("payload"),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+# What is asked of the journal is the story of one order; most other events name none and stay out of the indexes.
+for _name in ("parent_id", "cl_ord_id"):
+    _named = text(f"{_name} IS NOT NULL")
+    Index(None, journal.c[_name], sqlite_where=_named, postgresql_where=_named)
+
+signals = Table(
+    "signals",
+    metadata,
+    _key("strategy"),
+    _key("signal_id"),
+    _word("state"),  # received, accepted, ignored, refused; an accepted one stays accepted
+    _word("reason"),
+    _time("ts"),
+    Column("payload", Text),  # None where only the verdict is known
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    _seq(),
+    _time("ts"),
+    _word("source"),  # empty for a signal that was well-formed and refused
+    _word("strategy"),  # empty for what was no signal
+    _word("signal_id"),
+    _word("reason"),
+    _word("text"),
+)
+
+parents = Table(
+    "parents",
+    metadata,
+    _key("parent_id"),
+    Column("signal_id", Text),
+    _word("strategy"),
+    Column("account", Text),
+    Column("venue", Text),
+    _word("symbol"),
+    _word("side"),
+    Column("algo", Text),
+    _exact("order_qty"),
+    Column("accepted_qty", Exact),
+    Column("cum_qty", Exact),  # as it ended; before that, and for what came late, sum the executions
+    Column("avg_px", Exact),
+    _word("state"),  # asked, live, ended, denied
+    _word("reason"),
+    Column("arrival_px", Exact),
+    Column("started", BigInteger),
+    Column("ended", BigInteger),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    _key("cl_ord_id"),
+    Column("parent_id", Text, nullable=False, index=True),
+    _word("order_id"),
+    _word("strategy"),
+    _word("venue"),
+    _word("symbol"),
+    _word("side"),
+    Column("ord_type", Text),  # None for an order that was adopted, not approved
+    Column("price", Exact),
+    _exact("order_qty"),
+    _exact("cum_qty"),
+    _exact("leaves_qty"),
+    _word("ord_status"),
+    _word("text"),
+    Column("approved", BigInteger),
+    _time("updated"),
+)
+
+executions = Table(
+    "executions",
+    metadata,
+    _key("venue"),
+    _key("exec_id"),
+    Column("cl_ord_id", Text, nullable=False, index=True),
+    Column("parent_id", Text, nullable=False, index=True),
+    _word("strategy"),
+    _word("symbol"),
+    _word("side"),
+    _exact("last_qty"),
+    _exact("last_px"),
+    _exact("fee"),
+    _time("ts"),
+    Column("busted", Boolean, nullable=False),
+)
+
+positions = Table(
+    "positions",
+    metadata,
+    _key("strategy"),
+    _key("symbol"),
+    _exact("qty"),
+    _exact("avg_px"),
+    _exact("realized_pnl"),
+    _exact("fees"),
+    _time("updated"),
+)
+
+risk_decisions = Table(
+    "risk_decisions",
+    metadata,
+    _seq(),
+    _time("ts"),
+    _word("parent_id"),
+    _word("cl_ord_id"),  # empty: the parent itself
+    _word("verdict"),  # accepted (a parent), approved (a child), denied
+    _word("strategy"),
+    _word("symbol"),
+    _word("side"),
+    _exact("order_qty"),  # as it was let through, or as it was asked for
+    Column("price", Exact),
+    _word("reason"),
+    Column("value", Exact),
+    Column("limit", Exact),
+    _word("unit"),
+    Column("max_qty", Exact),
+    _word("limits_version"),
+    _word("text"),
+)
+
+cost_reports = Table(
+    "cost_reports",
+    metadata,
+    _key("parent_id"),
+    _time("ts"),
+    _word("strategy"),
+    _word("symbol"),
+    _word("side"),
+    _word("algo"),
+    _exact("order_qty"),
+    _exact("cum_qty"),
+    Column("avg_px", Exact),
+    _exact("arrival_px"),
+    Column("market_vwap", Exact),
+    _exact("fees"),
+    _exact("shortfall"),
+    _word("currency"),
+    _word("reason"),
+    _word("payload"),
+)
+
+halts = Table(
+    "halts",
+    metadata,
+    _seq(),
+    _time("ts"),
+    _word("cause"),
+    _word("state"),  # REDUCING, HALTED, RESUMED
+    _word("by"),
+    _word("text"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    _seq(),
+    _time("ts"),
+    _word("kind"),  # the event's name
+    _word("venue"),
+    _word("symbol"),
+    _word("cl_ord_id"),
+    _word("text"),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    _seq(),
+    _time("ts"),
+    Column("chain_hash", LargeBinary(32), nullable=False),
+    Column("schema_version", Integer, nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+
+meta = Table("meta", metadata, _key("key"), _word("value"))

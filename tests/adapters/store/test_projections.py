@@ -1,0 +1,175 @@
+"""What events write into the tables: every type is covered, and writing twice changes nothing."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+
+from adapters.store.projections import PROJECTIONS, UNPROJECTED, project
+from adapters.store.upserts import apply
+from core.events import (
+    Anomaly,
+    BreakFound,
+    Event,
+    OrderUnresolved,
+    SignalDead,
+    SignalIgnored,
+    SignalRefused,
+    TradingHalted,
+    TradingResumed,
+)
+from core.orders import OrdStatus
+from tests.adapters.store import examples
+from tests.adapters.store.support import SEQUENCES, TYPES, contents, database
+
+
+def tables_after(*events: Event) -> dict[str, list[dict[str, object]]]:
+    """The database after events 1, 2, 3 ..."""
+    engine = database()
+    with engine.begin() as connection:
+        for seq, event in enumerate(events, start=1):
+            apply(connection, project(seq, event))
+    return contents(engine)
+
+
+def test_every_event_has_a_projection_or_is_listed_as_having_none() -> None:
+    assert set(PROJECTIONS) | UNPROJECTED == set(TYPES)
+    assert not set(PROJECTIONS) & UNPROJECTED
+
+
+@settings(max_examples=40)
+@given(SEQUENCES)
+def test_to_write_everything_twice_is_to_write_it_once(entries: list[tuple[int, Event]]) -> None:
+    engine = database()
+    writes = [write for seq, event in entries for write in project(seq, event)]
+    with engine.begin() as connection:
+        apply(connection, writes)
+    once = contents(engine)
+    with engine.begin() as connection:
+        apply(connection, writes)
+    assert contents(engine) == once
+
+
+def test_a_story_ends_in_the_rows_that_it_should() -> None:
+    rows = tables_after(*examples.STORY)
+    (signal,) = rows["signals"]
+    assert (signal["state"], signal["ts"]) == ("accepted", 11)
+    assert rows["parents"] == [
+        {
+            "parent_id": "P1",
+            "signal_id": "1",
+            "strategy": "s",
+            "account": "A",
+            "venue": "paper",
+            "symbol": "AAPL",
+            "side": "BUY",
+            "algo": "TWAP",
+            "order_qty": "200",
+            "accepted_qty": "200",
+            "cum_qty": "100",
+            "avg_px": "101.230",
+            "state": "ended",
+            "reason": "WINDOW",
+            "arrival_px": "101.230",
+            "started": 13,
+            "ended": 21,
+        }
+    ]
+    assert rows["orders"] == [
+        {
+            "cl_ord_id": "P1C1A1",
+            "parent_id": "P1",
+            "order_id": "v1",
+            "strategy": "s",
+            "venue": "paper",
+            "symbol": "AAPL",
+            "side": "BUY",
+            "ord_type": "LIMIT",
+            "price": "101.230",
+            "order_qty": "100",
+            "cum_qty": "100",
+            "leaves_qty": "0",
+            "ord_status": "FILLED",
+            "text": "",
+            "approved": 15,
+            "updated": 18,
+        }
+    ]
+    assert [(row["exec_id"], row["last_qty"], row["busted"]) for row in rows["executions"]] == [("e1", "100", False)]
+    assert [(row["qty"], row["fees"], row["updated"]) for row in rows["positions"]] == [("100", "0.35", 18)]
+    assert rows["meta"] == [{"key": "cash", "value": "989876.65"}]
+
+
+def test_the_gates_decisions_stand_with_their_numbers() -> None:
+    rows = tables_after(*examples.STORY)["risk_decisions"]
+    told = [
+        (row["seq"], row["verdict"], row["cl_ord_id"], row["order_qty"], row["price"], row["limit"]) for row in rows
+    ]
+    assert told == [
+        (4, "accepted", "", "200", "102.00", None),
+        (6, "approved", "P1C1A1", "100", "101.230", None),
+        (14, "denied", "P1C2A1", "100", None, "50"),
+    ]
+
+
+def test_a_denied_child_leaves_its_parent_alone_and_a_denied_parent_is_denied() -> None:
+    (parent,) = tables_after(examples.PARENT, examples.denied(13, "P1C1A1"))["parents"]
+    assert (parent["state"], parent["started"], parent["ended"]) == ("asked", 12, None)
+    (parent,) = tables_after(examples.PARENT, examples.denied(13, ""))["parents"]
+    assert (parent["state"], parent["reason"], parent["ended"]) == ("denied", "ORDER_SIZE", 13)
+
+
+@pytest.mark.parametrize("kind", [SignalIgnored, SignalRefused])
+def test_an_accepted_signal_stays_accepted_when_it_is_repeated(kind: type[SignalIgnored | SignalRefused]) -> None:
+    repeat = kind(ts=30, signal_id="1", strategy="s", reason="repeat")
+    (signal,) = tables_after(*examples.STORY[:2], examples.STORY[0], repeat)["signals"]
+    assert (signal["state"], signal["reason"], signal["ts"]) == ("accepted", "", 11)
+
+
+def test_an_approved_order_keeps_its_whole_quantity_open_until_a_venue_speaks() -> None:
+    (order,) = tables_after(examples.approved(15, "P1C1A1"))["orders"]
+    assert (order["ord_status"], order["cum_qty"], order["leaves_qty"]) == ("PENDING_SUBMIT", "0", "100")
+    assert (order["approved"], order["updated"], order["order_id"]) == (15, 15, "")
+
+
+def test_an_adopted_order_has_a_row_without_an_approval() -> None:
+    (order,) = tables_after(examples.updated(17, "P1C1A1", OrdStatus.UNKNOWN, Decimal(0)))["orders"]
+    assert (order["ord_status"], order["leaves_qty"], order["approved"]) == ("UNKNOWN", "100", None)
+
+
+def test_an_execution_is_booked_once_and_marked_when_busted() -> None:
+    fill = examples.filled(18, "P1C1A1", "e1")
+    bust = examples.busted(19, "P1C1A1", "e1")
+    assert [row["busted"] for row in tables_after(fill, fill)["executions"]] == [False]
+    assert [row["busted"] for row in tables_after(fill, bust, fill)["executions"]] == [True]
+
+
+def test_dead_letters_keep_malformed_input_and_refused_signals() -> None:
+    rows = tables_after(
+        SignalDead(ts=1, source="redis", reason="not JSON", text="\x00{"),
+        SignalRefused(ts=2, signal_id="1", strategy="s", reason="EXPIRED", text="too late"),
+    )["dead_letters"]
+    told = [(row["source"], row["strategy"], row["signal_id"], row["reason"], row["text"]) for row in rows]
+    assert told == [
+        ("redis", "", "", "not JSON", "\N{SYMBOL FOR NULL}{"),
+        ("", "s", "1", "EXPIRED", "too late"),
+    ]
+
+
+def test_halts_and_alerts_are_listed_in_order() -> None:
+    rows = tables_after(
+        TradingHalted(ts=1, cause="kill", state="HALTED", text="key"),
+        TradingResumed(ts=2, cause="kill", by="ann"),
+        Anomaly(ts=3, venue="paper", cl_ord_id="P1C1A1", text="filled twice"),
+        BreakFound(ts=4, venue="paper", kind="POSITION", symbol="AAPL", text="100, 101"),
+        OrderUnresolved(ts=5, cl_ord_id="P1C1A1", parent_id="P1", venue="paper", symbol="AAPL", leaves_qty=Decimal(7)),
+    )
+    assert [(row["cause"], row["state"], row["by"]) for row in rows["halts"]] == [
+        ("kill", "HALTED", ""),
+        ("kill", "RESUMED", "ann"),
+    ]
+    assert [(row["seq"], row["kind"], row["text"]) for row in rows["alerts"]] == [
+        (3, "Anomaly", "filled twice"),
+        (4, "BreakFound", "POSITION: 100, 101"),
+        (5, "OrderUnresolved", "7 stay reserved until an operator releases them"),
+    ]

@@ -1,0 +1,91 @@
+"""What people ask is answered from the tables, newest first, and an order's story from the journal, in order."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from adapters.store import queries
+from adapters.store.journal import read
+from core.events import Event, FillBooked, Outcome, SignalDead, SubmitResult, TimeAdvanced, TradingHalted, decode
+from core.orders import OrdStatus
+from tests.adapters.store import examples
+from tests.adapters.store.support import journaled
+
+
+def entries(*events: Event) -> list[tuple[int, Event]]:
+    return list(enumerate(events, start=1))
+
+
+def test_orders_come_newest_first_filtered_and_bounded() -> None:
+    moves = [examples.approved(ts, f"P1C{ts}A1") for ts in (3, 1, 2)]
+    engine = journaled(entries(*moves, examples.updated(4, "P1C1A1", OrdStatus.FILLED, Decimal(100))))
+    assert [row["cl_ord_id"] for row in queries.orders(engine)] == ["P1C1A1", "P1C3A1", "P1C2A1"]
+    assert [row["cl_ord_id"] for row in queries.orders(engine, limit=1)] == ["P1C1A1"]
+    assert [row["cl_ord_id"] for row in queries.orders(engine, ord_status="FILLED")] == ["P1C1A1"]
+    assert queries.orders(engine, strategy="other") == []
+    assert queries.orders(engine)[0]["price"] == Decimal("101.230")
+
+
+def test_a_live_parent_shows_what_is_executed_by_now() -> None:
+    def fill(exec_id: str, qty: str, px: str) -> FillBooked:
+        one = examples.filled(18, "P1C1A1", exec_id)
+        return msgspec.structs.replace(one, last_qty=Decimal(qty), last_px=Decimal(px))
+
+    engine = journaled(entries(examples.PARENT, examples.accepted(13), fill("e1", "30", "10"), fill("e2", "10", "14")))
+    (parent,) = queries.parents(engine)
+    assert (parent["state"], parent["cum_qty"], parent["avg_px"]) == ("live", 40, 11)
+
+
+def test_a_parent_counts_late_fills_and_forgets_busted_ones() -> None:
+    late = examples.filled(25, "P1C2A1", "e2")
+    (parent,) = queries.parents(journaled(entries(*examples.STORY, late)))
+    assert (parent["state"], parent["cum_qty"], parent["avg_px"]) == ("ended", 200, Decimal("101.23"))
+    (parent,) = queries.parents(journaled(entries(*examples.STORY, examples.busted(25, "P1C1A1", "e1"))))
+    assert (parent["cum_qty"], parent["avg_px"]) == (0, None)
+
+
+def test_counts_are_by_state() -> None:
+    assert queries.counts(journaled(examples.ENTRIES)) == {
+        "signals": {"accepted": 1},
+        "parents": {"ended": 1},
+        "orders": {"FILLED": 1},
+        "decisions": {"accepted": 1, "approved": 1, "denied": 1},
+        "alerts": {},
+    }
+
+
+CHILD_1 = [3, 4, 5, 6, 7, 8, 9, 10, 11, 15]  # seqs in STORY
+
+
+@pytest.mark.parametrize(
+    "order,seqs",
+    [
+        ("P1", [*CHILD_1[:-1], 13, 14, 15]),
+        ("P1C1A1", CHILD_1),
+        ("P1C2A1", [3, 4, 13, 14, 15]),
+        ("P9C1A1", [17, 18]),
+        ("nobody", []),
+    ],
+)
+def test_the_story_of_an_order_is_told_in_order(order: str, seqs: list[int]) -> None:
+    stray = SubmitResult(ts=30, venue="paper", cl_ord_id="P9C1A1", outcome=Outcome.UNKNOWN)
+    stranger = msgspec.structs.replace(examples.updated(31, "P9C1A1", OrdStatus.UNKNOWN, Decimal(0)), parent_id="P9")
+    engine = journaled(entries(*examples.STORY, TimeAdvanced(ts=30), stray, stranger))
+    told = queries.explain(engine, order)
+    assert [row["seq"] for row in told] == seqs
+    assert [decode(row["payload"]) for row in told] == [event for seq, event in read(engine) if seq in seqs]
+
+
+def test_every_table_has_its_question() -> None:
+    halt = TradingHalted(ts=40, cause="kill", state="HALTED")
+    letter = SignalDead(ts=41, source="redis", reason="not JSON", text="{")
+    engine = journaled(entries(*examples.STORY, halt, letter))
+    assert [row["exec_id"] for row in queries.fills(engine, parent_id="P1")] == ["e1"]
+    assert [row["qty"] for row in queries.positions(engine, symbol="AAPL")] == [100]
+    assert [row["max_qty"] for row in queries.denials(engine, reason="ORDER_SIZE")] == [50]
+    assert [row["state"] for row in queries.signals(engine, strategy="s")] == ["accepted"]
+    assert [row["cause"] for row in queries.halts(engine)] == ["kill"]
+    assert [row["text"] for row in queries.dead_letters(engine)] == ["{"]
+    assert queries.alerts(engine) == queries.cost_reports(engine) == []
+    assert queries.meta(engine) == {"cash": "989876.65"}
