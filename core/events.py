@@ -266,7 +266,6 @@ class NewOrderSingle(Event, frozen=True, tag=True):
     ord_type: OrdType  # 40
     price: Decimal | None  # 44
     time_in_force: TimeInForce  # 59
-    opening: bool = True  # False: it can only shrink the position
 
 
 class OrderApproved(Event, frozen=True, tag=True):
@@ -282,6 +281,7 @@ class OrderApproved(Event, frozen=True, tag=True):
     bid: Decimal | None  # the quote that the decision used
     ask: Decimal | None
     limits_version: str
+    reducing: bool = False  # whatever fills first, it can only shrink the position
 
     @property
     def parent_id(self) -> str:
@@ -471,6 +471,7 @@ class CostReport(Event, frozen=True, tag=True):
     currency: str
     reason: EndReason
     vwap_filter: str
+    multiplier: Decimal = Decimal(1)
     flags: tuple[str, ...] = ()
 
     def slippage_bps(self, benchmark: Decimal | None) -> Decimal | None:
@@ -482,7 +483,7 @@ class CostReport(Event, frozen=True, tag=True):
     @property
     def shortfall_bps(self) -> Decimal:
         """Implementation shortfall in bps of the order's value at the decision."""
-        return bps_of(self.shortfall, self.order_qty * self.decision_px)
+        return bps_of(self.shortfall, self.order_qty * self.decision_px * self.multiplier)
 
 
 AnyEvent = (

@@ -18,6 +18,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Self
 
+import msgspec
+
 from core.units import ZERO
 
 
@@ -221,53 +223,23 @@ TRANSITIONS: dict[OrdStatus, dict[Trigger, OrdStatus]] = {
 TERMINAL = frozenset({_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.LAPSED, _S.NOT_SENT})
 
 
-class Order:
+class Order(msgspec.Struct, kw_only=True):
     """One child order as the oms knows it: what was approved, where it stands, what was executed."""
 
-    __slots__ = (
-        "cl_ord_id",
-        "cum_qty",
-        "last_change",
-        "notional",
-        "ord_status",
-        "order_id",
-        "order_qty",
-        "parent_id",
-        "price",
-        "queries",
-        "side",
-        "strategy",
-        "symbol",
-        "venue",
-    )
-
-    def __init__(
-        self,
-        *,
-        cl_ord_id: str,
-        parent_id: str,
-        strategy: str,
-        venue: str,
-        symbol: str,
-        side: Side,
-        order_qty: Decimal,
-        price: Decimal | None,
-        ts: int,
-    ) -> None:
-        self.cl_ord_id = cl_ord_id  # 11, ours
-        self.order_id = ""  # 37, the venue's
-        self.parent_id = parent_id
-        self.strategy = strategy
-        self.venue = venue
-        self.symbol = symbol
-        self.side = side
-        self.order_qty = order_qty  # 38
-        self.price = price  # 44
-        self.ord_status = OrdStatus.PENDING_SUBMIT  # 39
-        self.cum_qty = ZERO  # 14
-        self.notional = ZERO
-        self.last_change = ts
-        self.queries = 0
+    cl_ord_id: str  # 11, ours
+    parent_id: str
+    strategy: str
+    venue: str
+    symbol: str
+    side: Side  # 54
+    order_qty: Decimal  # 38
+    price: Decimal | None  # 44
+    last_change: int  # of its status, ns UTC
+    order_id: str = ""  # 37, the venue's
+    ord_status: OrdStatus = OrdStatus.PENDING_SUBMIT  # 39
+    cum_qty: Decimal = ZERO  # 14
+    notional: Decimal = ZERO  # sum of quantity times price
+    queries: int = 0  # about its present status
 
     @property
     def leaves_qty(self) -> Decimal:  # 151

@@ -63,9 +63,7 @@ def test_a_lock_names_no_host_and_no_path_of_a_machine(lock: Path) -> None:
         assert "://" not in line, f"{lock.name}:{number} names a host"
         assert "file:" not in line, f"{lock.name}:{number} names a file"
         assert not re.search(r"(^|[\s=(@])(/|~/|[A-Za-z]:\\)", line), f"{lock.name}:{number} names a path"
-        assert not re.match(r"\s*-(i|f|-index-url|-extra-index-url|-find-links)\b", line), (
-            f"{lock.name}:{number}"
-        )
+        assert not re.match(r"\s*-(i|f|-index-url|-extra-index-url|-find-links)\b", line), f"{lock.name}:{number}"
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)

@@ -37,7 +37,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class SyntheticSettings(msgspec.Struct, frozen=True, kw_only=True):
+class SyntheticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the market behaves; `start_prices` by symbol, others are drawn from `start_range`."""
 
     daily_drift: float = 0.0005  # expected return of a day, as a fraction

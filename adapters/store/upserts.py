@@ -30,9 +30,29 @@ def insertion(table: Table, dialect: str) -> str:
 
 def apply(connection: Connection, writes: Iterable[Write]) -> None:
     """Write the rows; what is written to one key stays in order."""
-    for (table, op, columns), rows in _groups(writes):
+    for (table, op, columns), rows in _groups(_merged(writes)):
         sql, order = _statement(connection.dialect.name, table, op, columns)
         connection.exec_driver_sql(sql, [tuple(values[name] for name in order) for values in rows])
+
+
+def _merged(writes: Iterable[Write]) -> Iterable[Write]:
+    """One write a key for what one transaction writes to it several times: nobody could have seen the ones between.
+
+    Where an upsert follows the insert of a key, both become one upsert: it says again what the insert said.
+    """
+    merged: dict[tuple[Any, ...], Write] = {}
+    for number, write in enumerate(writes):
+        table, op, values = write
+        if table in _CHANGEABLE:  # its rows may refuse a write: all of them go through
+            merged[number,] = write
+            continue
+        key = (table, *(values[name] for name in _key(table)))
+        before = merged.get(key)
+        if before is None:
+            merged[key] = write
+        elif op is Op.UPSERT:
+            merged[key] = Write(table, op, before.values | values)
+    return merged.values()
 
 
 def _groups(writes: Iterable[Write]) -> list[tuple[_Kind, list[dict[str, Any]]]]:

@@ -123,6 +123,7 @@ class Threaded(Writer):
 
     __slots__ = (
         "_added",
+        "_closed",
         "_committed",
         "_failure",
         "_loop",
@@ -138,6 +139,7 @@ class Threaded(Writer):
         self._write = write
         self._added = self.durable_seq = durable_seq
         self._failure: Exception | None = None
+        self._closed = False
         self._queue: SimpleQueue[Entry | None] = SimpleQueue()
         self._committed = Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -154,7 +156,7 @@ class Threaded(Writer):
     @override
     def add(self, entry: Entry) -> None:
         self._check()
-        assert self._thread.is_alive(), "the journal is closed"
+        assert not self._closed, "the journal is closed"
         if self._queue.qsize() >= MAX_QUEUED:
             raise JournalFullError(f"{MAX_QUEUED:,} events wait for the database: it hangs or is too slow")
         self._queue.put(entry)
@@ -179,6 +181,7 @@ class Threaded(Writer):
 
     @override
     def close(self) -> None:
+        self._closed = True
         self._queue.put(None)
         self._thread.join()
         self._check()

@@ -25,7 +25,7 @@ def order(status: OrdStatus = OrdStatus.PENDING_SUBMIT, cum_qty: Decimal = ZERO)
         side=Side.BUY,
         order_qty=QTY,
         price=Decimal(10),
-        ts=1,
+        last_change=1,
     )
     made.ord_status = status
     made.cum_qty = cum_qty
