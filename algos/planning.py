@@ -1,0 +1,114 @@
+"""The table of algorithms, and the window in which a parent may be worked.
+
+To add an algorithm: write its curve in a module of its own, add a function and a line to `ALGOS`; the properties in the
+tests (exact total, never past the end, same seed same curve) run over the table.
+"""
+
+import hashlib
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from algos import twap, vwap
+from algos.trajectory import Trajectory
+from core.calendar import CALENDARS, Session
+from core.events import ParentAccepted
+from core.instruments import Instrument
+from core.signals import Algo
+from core.units import NS_PER_S
+
+CLOSE_MARGIN_NS = 10 * NS_PER_S  # a parent is over that long before the close: its last cancels need time
+MAX_AHEAD_NS = 7 * 86_400 * NS_PER_S  # a start farther in the future is refused
+
+
+class Window(msgspec.Struct, frozen=True):
+    """When a parent may trade, start <= time < end, ns, inside one session."""
+
+    start: int
+    end: int
+    session: Session
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What a curve is made from."""
+
+    qty: Decimal
+    lot: Decimal
+    window: Window
+    slices: int | None
+    seed: int
+
+
+Plan = Callable[[Task], Trajectory]
+
+
+def at_once(task: Task) -> Trajectory:
+    """Everything from the start on: market orders and plain limit orders."""
+    return Trajectory((task.window.start,), (task.qty,))
+
+
+def by_time(task: Task) -> Trajectory:
+    """TWAP."""
+    slices = task.slices if task.slices is not None else twap.DEFAULT_SLICES
+    return twap.plan(
+        start=task.window.start, end=task.window.end, qty=task.qty, lot=task.lot, slices=slices, seed=task.seed
+    )
+
+
+def by_volume(task: Task) -> Trajectory:
+    """VWAP on the static profile."""
+    session = task.window.session
+    return vwap.plan(
+        start=task.window.start,
+        end=task.window.end,
+        qty=task.qty,
+        lot=task.lot,
+        slices=task.slices,
+        session=(session.open, session.close),
+    )
+
+
+ALGOS: dict[Algo, Plan] = {
+    Algo.MARKET: at_once,
+    Algo.LIMIT: at_once,
+    Algo.TWAP: by_time,
+    Algo.VWAP: by_volume,
+}
+
+
+def window_of(accepted: ParentAccepted, instrument: Instrument) -> Window | str:
+    """The window a parent asks for, cut to the session of its start; or why there is none."""
+    how = accepted.parent.how
+    calendar = CALENDARS[instrument.calendar]
+    start = max(accepted.ts, how.start or accepted.ts)
+    if start - accepted.ts > MAX_AHEAD_NS:
+        return "its start is more than 7 days ahead"
+    session = calendar.session_on(calendar.date_of(start))
+    if session is None:
+        return f"{instrument.calendar} does not trade on {calendar.date_of(start)}"
+    start = max(start, session.open)
+    last = session.close - CLOSE_MARGIN_NS
+    end = min(_end_asked(accepted, start) or last, last)
+    return Window(start, end, session) if start < end else "its window has passed, or the session is over"
+
+
+def _end_asked(accepted: ParentAccepted, start: int) -> int | None:
+    how = accepted.parent.how
+    lasting = None if how.duration_s is None else start + how.duration_s * NS_PER_S
+    if lasting is None and how.algo is Algo.TWAP and how.end is None:
+        lasting = start + twap.DEFAULT_DURATION_S * NS_PER_S
+    return how.end if lasting is None else min(lasting, how.end or lasting)
+
+
+def plan(accepted: ParentAccepted, instrument: Instrument, window: Window) -> Trajectory:
+    """The curve of an accepted parent, a pure function of its event: the seed is its id."""
+    digest = hashlib.sha256(accepted.parent_id.encode()).digest()
+    task = Task(
+        qty=accepted.order_qty,
+        lot=instrument.lot,
+        window=window,
+        slices=accepted.parent.how.slices,
+        seed=int.from_bytes(digest[:8], "big"),
+    )
+    return ALGOS[accepted.parent.how.algo](task)

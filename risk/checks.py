@@ -1,0 +1,337 @@
+"""The checks of the gate: each a pure function from an order, the exposure and the limits to a denial or nothing.
+
+A check may never let a measure go over its limit, or further over: where the order does not make the measure worse it
+passes, so that hedges and unwinds are possible in a book that is over. A denial carries its numbers and the largest
+quantity that this check would have let through. To add one: write the function, add its line to `CHECKS`, and the laws
+in the tests run over it.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from core.calendar import CALENDARS
+from core.events import Reason
+from core.orders import OrdType, Side
+from core.trading import TradingState
+from core.units import NS_PER_S, ZERO, floor_to, is_multiple
+from risk.exposure import Exposure
+from risk.limits import Limits
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What the gate is asked: a child, or a parent (`cl_ord_id` empty)."""
+
+    ts: int
+    parent_id: str
+    cl_ord_id: str
+    strategy: str
+    venue: str
+    symbol: str
+    side: Side
+    qty: Decimal
+    ord_type: OrdType
+    price: Decimal | None
+
+    @property
+    def is_parent(self) -> bool:
+        """Whether a whole parent is asked about."""
+        return not self.cl_ord_id
+
+
+class Denial(msgspec.Struct, frozen=True, kw_only=True):
+    """Why not. `max_qty` is the largest quantity that this check would pass, None where none would."""
+
+    reason: Reason
+    value: Decimal
+    limit: Decimal
+    unit: str
+    text: str
+    max_qty: Decimal | None = None
+
+
+Check = Callable[[Ask, Exposure, Limits], Denial | None]
+
+
+def instrument_is_known(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R0: the instrument exists here."""
+    del limits
+    if ask.symbol in exposure.instruments:
+        return None
+    return _refuse(Reason.UNKNOWN_SYMBOL, f"{ask.symbol} is not among the instruments: add it to the instruments file")
+
+
+def order_is_valid(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R0: quantity on lot, price on tick and present where the type needs one."""
+    del limits
+    instrument = exposure.instruments[ask.symbol]
+    if ask.ord_type is OrdType.LIMIT and not ask.is_parent:
+        if ask.price is None or ask.price <= 0:
+            return _refuse(Reason.INVALID, "a limit order needs a positive price")
+        if not is_multiple(ask.price, instrument.tick):
+            return _refuse(Reason.INVALID, f"price {ask.price} is no multiple of the tick {instrument.tick}")
+    if ask.qty <= 0 or not is_multiple(ask.qty, instrument.lot):
+        whole = max(floor_to(ask.qty, instrument.lot), ZERO)
+        return _refuse(
+            Reason.INVALID, f"quantity {ask.qty} is no positive multiple of the lot {instrument.lot}", whole or None
+        )
+    return None
+
+
+def trading_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R1: no cause holds trading back; in REDUCING only what shrinks the position in every order of fills passes."""
+    del limits
+    state = exposure.causes.state
+    if state is TradingState.ACTIVE:
+        return None
+    causes = ", ".join(exposure.causes.names())
+    if state is TradingState.HALTED:
+        return _refuse(Reason.STATE, f"trading is HALTED by {causes}")
+    room = reducible(ask, exposure)
+    if ask.qty <= room:
+        return None
+    return Denial(
+        reason=Reason.STATE,
+        value=ask.qty,
+        limit=room,
+        unit="shares",
+        max_qty=floor_to(room, exposure.instruments[ask.symbol].lot) or None,
+        text=f"trading is REDUCING by {causes}, and {room} shares can be reduced",
+    )
+
+
+def symbol_is_agreed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """P2: our books of the symbol agree with the venue's."""
+    del limits
+    text = exposure.quarantined.get(ask.symbol)
+    return None if text is None else _refuse(Reason.QUARANTINE, f"{ask.symbol} is in quarantine: {text}")
+
+
+def session_is_open(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """A13: a child falls into the session, and not into its last seconds."""
+    if ask.is_parent:
+        return None
+    instrument = exposure.instruments[ask.symbol]
+    session = CALENDARS[instrument.calendar].session_at(ask.ts)
+    if session is None:
+        return _refuse(Reason.SESSION, f"{instrument.calendar} is shut")
+    left_ns = session.close - ask.ts
+    if left_ns > limits.close_margin_ns:
+        return None
+    return Denial(
+        reason=Reason.SESSION,
+        value=Decimal(left_ns) / NS_PER_S,
+        limit=Decimal(limits.close_margin_s),
+        unit="s",
+        text=f"{instrument.calendar} shuts in {left_ns / NS_PER_S:.1f} s",
+    )
+
+
+def price_is_fresh(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R7: there is a reference price, it is not crossed, and inside the session not stale."""
+    market = exposure.market.get(ask.symbol)
+    if market is None or exposure.mark(ask.symbol) is None:
+        return _refuse(Reason.NO_PRICE, f"{ask.symbol} has no market data yet")
+    if market.bid is not None and market.ask is not None and market.bid > market.ask:
+        return _refuse(Reason.NO_PRICE, f"{ask.symbol} is crossed: bid {market.bid} above ask {market.ask}")
+    if ask.is_parent and CALENDARS[exposure.instruments[ask.symbol].calendar].session_at(ask.ts) is None:
+        return None  # accepted ahead of the session; its children need a fresh price
+    if market.mid is None:  # the mark is from an earlier event: not fresh, however new this one is
+        return _refuse(Reason.NO_PRICE, f"{ask.symbol} is quoted on neither or one side, and has no last price")
+    age_ns = ask.ts - market.ts
+    if age_ns <= limits.quote_age_ns_max:
+        return None
+    return Denial(
+        reason=Reason.STALE_PRICE,
+        value=Decimal(age_ns) / NS_PER_S,
+        limit=Decimal(str(limits.quote_age_s_max)),
+        unit="s",
+        text=f"the newest quote of {ask.symbol} is {age_ns / NS_PER_S:.1f} s old",
+    )
+
+
+def price_is_near(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R7: a child's limit price lies within the collar around the mid."""
+    if ask.price is None or ask.is_parent:
+        return None
+    mark = exposure.mark(ask.symbol)
+    assert mark is not None  # `price_is_fresh` came first
+    away = abs(ask.price - mark) / mark
+    if away <= limits.collar:
+        return None
+    return Denial(
+        reason=Reason.COLLAR,
+        value=away,
+        limit=limits.collar,
+        unit="of mid",
+        text=f"price {ask.price} is {away:.2%} from the mid {mark}",
+    )
+
+
+def size_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R6: quantity and money value of one order; a parent's too, since nothing larger could ever be one order's sum."""
+    own = limits.of(ask.symbol)
+    instrument = exposure.instruments[ask.symbol]
+    if own.order_qty_max is None or own.order_notional_max is None:
+        return _refuse(
+            Reason.NO_LIMIT, f"{ask.symbol} has no order limits: set order_qty_max and order_notional_max for it"
+        )
+    price = _reference(ask, exposure)
+    affordable = own.order_notional_max / instrument.notional(Decimal(1), price)
+    room = floor_to(min(own.order_qty_max, affordable), instrument.lot)
+    if ask.qty > own.order_qty_max:
+        return Denial(
+            reason=Reason.ORDER_SIZE,
+            value=ask.qty,
+            limit=own.order_qty_max,
+            unit="shares",
+            max_qty=room or None,
+            text=f"{ask.qty} shares are more than {own.order_qty_max} in one order",
+        )
+    notional = instrument.notional(ask.qty, price)
+    if notional <= own.order_notional_max:
+        return None
+    return Denial(
+        reason=Reason.ORDER_NOTIONAL,
+        value=notional,
+        limit=own.order_notional_max,
+        unit=instrument.currency,
+        max_qty=room or None,
+        text=f"{notional:,.2f} {instrument.currency} are more than {own.order_notional_max:,} in one order",
+    )
+
+
+def sale_is_covered(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R21: what cannot be sold short is sold only as far as it is held, other sales counted."""
+    del limits
+    instrument = exposure.instruments[ask.symbol]
+    if ask.side is Side.BUY or instrument.shortable:
+        return None
+    free = max(exposure.held(ask.symbol) - _reserved(ask, exposure, Side.SELL), ZERO)
+    if ask.qty <= free:
+        return None
+    return Denial(
+        reason=Reason.SHORT,
+        value=ask.qty,
+        limit=free,
+        unit="shares",
+        max_qty=floor_to(free, instrument.lot) or None,
+        text=f"{ask.symbol} may not be sold short, and {free} shares are free to sell",
+    )
+
+
+def position_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R2: the position if all that is reserved on this side executes and nothing on the other, of equity."""
+    instrument = exposure.instruments[ask.symbol]
+    sign = ask.side.sign
+    before = sign * exposure.held(ask.symbol) + _reserved(ask, exposure, ask.side)
+    after = before + ask.qty
+    if after <= 0:
+        return None  # it unwinds, and does not cross to the other side in any order of fills
+    equity = max(exposure.equity, ZERO)
+    unit_value = instrument.notional(Decimal(1), _reference(ask, exposure))
+    allowed = limits.position_max * equity / unit_value
+    if after <= allowed:
+        return None
+    return Denial(
+        reason=Reason.POSITION,
+        value=after * unit_value / equity if equity else after * unit_value,
+        limit=limits.position_max if equity else ZERO,
+        unit="of equity" if equity else instrument.currency,
+        max_qty=floor_to(max(allowed - before, ZERO), instrument.lot) or None,
+        text=f"{ask.symbol} could reach {after * sign} shares, {allowed:.0f} are {limits.position_max:.1%} of equity",
+    )
+
+
+def parent_is_open(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R16: executed, live and unknown children together never exceed their parent."""
+    del limits
+    if ask.is_parent:
+        return None
+    parent = exposure.parents.get(ask.parent_id)
+    if parent is None:
+        return _refuse(Reason.OVER_PARENT, f"parent {ask.parent_id} is not open")
+    total = parent.cum_qty + parent.live_qty + ask.qty
+    if total <= parent.order_qty:
+        return None
+    room = max(parent.order_qty - parent.cum_qty - parent.live_qty, ZERO)
+    return Denial(
+        reason=Reason.OVER_PARENT,
+        value=total,
+        limit=parent.order_qty,
+        unit="shares",
+        max_qty=floor_to(room, exposure.instruments[ask.symbol].lot) or None,
+        text=f"children of {ask.parent_id} would reach {total} of {parent.order_qty}",
+    )
+
+
+def rate_is_kept(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R12: children per second and venue, parents per day."""
+    if ask.is_parent:
+        count = exposure.parents_on(ask.ts)
+        if count < limits.parents_per_day:
+            return None
+        return Denial(
+            reason=Reason.PARENTS_PER_DAY,
+            value=Decimal(count + 1),
+            limit=Decimal(limits.parents_per_day),
+            unit="parents",
+            text=f"{count} parents were accepted today",
+        )
+    if exposure.orders_left(ask.venue, ask.ts) > 0:
+        return None
+    return Denial(
+        reason=Reason.RATE,
+        value=Decimal(limits.orders_per_s + 1),
+        limit=Decimal(limits.orders_per_s),
+        unit="orders/s",
+        text=f"{ask.venue} takes {limits.orders_per_s} orders a second",
+    )
+
+
+CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlier ones ensure, cheap ones come first
+    instrument_is_known,
+    order_is_valid,
+    trading_is_allowed,
+    symbol_is_agreed,
+    session_is_open,
+    price_is_fresh,
+    price_is_near,
+    size_is_allowed,
+    sale_is_covered,
+    position_is_allowed,
+    parent_is_open,
+    rate_is_kept,
+)
+
+
+def judge(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """The first denial, None where every check passes."""
+    for check in CHECKS:
+        denial = check(ask, exposure, limits)
+        if denial is not None:
+            return denial
+    return None
+
+
+def reducible(ask: Ask, exposure: Exposure) -> Decimal:
+    """How much of this side shrinks the position in any order of fills: held less what is reserved to shrink it."""
+    opposite = -ask.side.sign * exposure.held(ask.symbol)
+    return max(ZERO, opposite - _reserved(ask, exposure, ask.side))  # in this order: no negative zero
+
+
+def _reserved(ask: Ask, exposure: Exposure, side: Side) -> Decimal:
+    """What may execute beside this order: parents are judged against parents, children against children."""
+    return exposure.committed(ask.symbol, side) if ask.is_parent else exposure.working(ask.symbol, side)
+
+
+def _reference(ask: Ask, exposure: Exposure) -> Decimal:
+    """The price to value an order at: its limit where that is dearer than the mid."""
+    mark = exposure.mark(ask.symbol)
+    assert mark is not None  # `price_is_fresh` came first
+    return max(mark, ask.price) if ask.price is not None else mark
+
+
+def _refuse(reason: Reason, text: str, max_qty: Decimal | None = None) -> Denial:
+    return Denial(reason=reason, value=ZERO, limit=ZERO, unit="", text=text, max_qty=max_qty)

@@ -1,0 +1,356 @@
+"""What the account is exposed to: a fold over events that costs the same however much is held or has happened.
+
+Three quantities are kept apart per symbol and side: what is *held*, what is *working* (approved children that may still
+execute, the Unknown among them), and what is *committed* (accepted parents' unfilled quantity, which covers their
+working children, and children that outlive their parent because nobody knows their outcome). Children are judged
+against held plus working, parents against held plus committed: both are reserved at the moment of the verdict, so two
+orders racing for the last of a limit can never both pass.
+
+Marks are mids. Equity moves with each mark and each fill by its difference; decimals make the sum exact, so it needs no
+re-summing.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from core.calendar import CALENDARS
+from core.events import (
+    AccountOpened,
+    BreakFound,
+    FillBooked,
+    FillBusted,
+    MarketData,
+    OrderApproved,
+    OrderUpdated,
+    ParentAccepted,
+    ParentEnded,
+    TradingHalted,
+    TradingResumed,
+)
+from core.instruments import Instruments
+from core.orders import Side
+from core.positions import Book
+from core.trading import Causes
+from core.units import NS_PER_S, ZERO
+
+
+class ChildExposure(msgspec.Struct):
+    """An approved child: what may still execute."""
+
+    strategy: str
+    symbol: str
+    side: Side
+    parent_id: str
+    order_qty: Decimal
+    cum_qty: Decimal
+    leaves_qty: Decimal
+
+
+class ParentExposure(msgspec.Struct):
+    """An accepted parent: its size, what is done, what may still be done by children that were sent."""
+
+    strategy: str
+    symbol: str
+    side: Side
+    order_qty: Decimal
+    cum_qty: Decimal = ZERO
+    live_qty: Decimal = ZERO
+
+    @property
+    def open_qty(self) -> Decimal:
+        """Accepted and not executed."""
+        return max(self.order_qty - self.cum_qty, ZERO)
+
+
+class Rate:
+    """A token bucket on event time: `per_s` events a second, bursts of as many; deterministic, O(1)."""
+
+    __slots__ = ("_last", "_tokens_ns")
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._tokens_ns = -1  # -1: never used, full
+
+    def left(self, now: int, per_s: int) -> int:
+        """Events that may pass now."""
+        return self._balance(now) * per_s // NS_PER_S
+
+    def take(self, now: int, per_s: int) -> None:
+        """Count one event."""
+        self._tokens_ns = max(self._balance(now) - NS_PER_S // per_s, 0)
+        self._last = max(self._last, now)  # an older time than the last one refills nothing twice
+
+    def _balance(self, now: int) -> int:
+        if self._tokens_ns < 0:
+            return NS_PER_S
+        return min(NS_PER_S, self._tokens_ns + max(now - self._last, 0))
+
+    def dump(self) -> list[int]:
+        """State for a snapshot."""
+        return [self._last, self._tokens_ns]
+
+    def load(self, dumped: list[int]) -> None:
+        """State from a snapshot."""
+        self._last, self._tokens_ns = dumped
+
+
+class Exposure:
+    """Positions, reservations, marks, rates and causes, as the checks read them."""
+
+    __slots__ = (
+        "_coming",
+        "_committed",
+        "_marks",
+        "_value",
+        "_working",
+        "book",
+        "causes",
+        "children",
+        "instruments",
+        "market",
+        "orders_per_s",
+        "parents",
+        "parents_today",
+        "quarantined",
+        "rates",
+    )
+
+    def __init__(self, instruments: Instruments, orders_per_s: int) -> None:
+        self.instruments = instruments
+        self.orders_per_s = orders_per_s
+        self.book = Book()
+        self.causes = Causes()
+        self.market: dict[str, MarketData] = {}
+        self.children: dict[str, ChildExposure] = {}
+        self.parents: dict[str, ParentExposure] = {}
+        self.parents_today: tuple[str, int] = ("", 0)
+        self.quarantined: dict[str, str] = {}
+        self.rates: dict[str, Rate] = {}
+        self._working: dict[tuple[str, Side], Decimal] = {}
+        self._committed: dict[tuple[str, Side], Decimal] = {}
+        self._coming: dict[tuple[str, str], Decimal] = {}
+        self._marks: dict[str, Decimal] = {}
+        self._value = ZERO  # of all positions at their marks
+
+    # what checks ask
+
+    @property
+    def equity(self) -> Decimal:
+        """Cash and positions at their marks, in the account's currency."""
+        return self.book.cash + self._value
+
+    def mark(self, symbol: str) -> Decimal | None:
+        """The newest mid, None before the first quote."""
+        return self._marks.get(symbol)
+
+    def held(self, symbol: str) -> Decimal:
+        """Signed position."""
+        return self.book.qty(symbol)
+
+    def working(self, symbol: str, side: Side) -> Decimal:
+        """What sent children of one side may still execute."""
+        return self._working.get((symbol, side), ZERO)
+
+    def committed(self, symbol: str, side: Side) -> Decimal:
+        """What accepted parents of one side may still execute, and children that outlived theirs."""
+        return self._committed.get((symbol, side), ZERO)
+
+    def expected(self, strategy: str, symbol: str) -> Decimal:
+        """A strategy's signed position once its accepted parents are done."""
+        position = self.book.position(strategy, symbol)
+        return (position.qty if position is not None else ZERO) + self._coming.get((strategy, symbol), ZERO)
+
+    def names(self, strategy: str) -> set[str]:
+        """Symbols that a strategy holds, or that are on their way to or from it."""
+        held = {symbol for owner, symbol, position in self.book.positions() if owner == strategy and position.qty}
+        return held | {symbol for (owner, symbol), coming in self._coming.items() if owner == strategy and coming}
+
+    def parents_on(self, ts: int) -> int:
+        """Parents accepted on the UTC day of `ts`."""
+        day, count = self.parents_today
+        return count if day == _day(ts) else 0
+
+    def orders_left(self, venue: str, now: int) -> int:
+        """Children that the rate limit of a venue lets pass now."""
+        rate = self.rates.get(venue)
+        return self.orders_per_s if rate is None else rate.left(now, self.orders_per_s)
+
+    # folds
+
+    def account(self, event: AccountOpened) -> None:
+        """Start from this cash."""
+        self.book.open(event)
+
+    def quote(self, event: MarketData) -> None:
+        """Mark the symbol anew."""
+        symbol = event.symbol
+        self.market[symbol] = event
+        mid = event.mid
+        if mid is None:
+            return
+        held = self.book.qty(symbol)
+        if held:
+            self._value += self._worth(symbol, held, mid) - self._worth(symbol, held, self._marks.get(symbol, mid))
+        self._marks[symbol] = mid
+
+    def accept(self, event: ParentAccepted) -> None:
+        """Commit a parent's quantity."""
+        parent = event.parent
+        exposure = self.parents[event.parent_id] = ParentExposure(
+            parent.strategy, parent.symbol, parent.side, event.order_qty
+        )
+        self._commit(exposure, event.order_qty)
+        self.parents_today = (_day(event.ts), self.parents_on(event.ts) + 1)
+
+    def approve(self, event: OrderApproved) -> None:
+        """Reserve a child's quantity."""
+        order = event.order
+        self.children[order.cl_ord_id] = ChildExposure(
+            order.strategy, order.symbol, order.side, order.parent_id, order.order_qty, ZERO, order.order_qty
+        )
+        self._work(order.symbol, order.side, order.order_qty)
+        self.parents[order.parent_id].live_qty += order.order_qty
+        self.rates.setdefault(order.venue, Rate()).take(event.ts, self.orders_per_s)
+
+    def update(self, event: OrderUpdated) -> None:
+        """Release what can no longer execute; an order that comes back to life reserves again."""
+        child = self.children.get(event.cl_ord_id)
+        if child is None:
+            return
+        self._set_leaves(child, event.leaves_qty)
+        if event.terminal:
+            del self.children[event.cl_ord_id]
+
+    def fill(self, event: FillBooked) -> None:
+        """Book an execution: from reserved to held, at no moment in both or neither."""
+        self._hold(event, event.side.sign * event.last_qty)
+        child = self.children.get(event.cl_ord_id)
+        if child is not None:
+            child.cum_qty += event.last_qty
+            self._set_leaves(child, max(child.order_qty - child.cum_qty, ZERO))
+        self._fill_parent(event.parent_id, event.last_qty)
+
+    def bust(self, event: FillBusted) -> None:
+        """Take an execution back; the venue does not work its quantity again."""
+        self._hold(event, -event.side.sign * event.last_qty)
+        self._fill_parent(event.parent_id, -event.last_qty)
+
+    def end(self, event: ParentEnded) -> None:
+        """Release what a parent no longer wants; its unresolved children stay reserved."""
+        parent = self.parents.pop(event.parent_id, None)
+        if parent is not None:
+            self._commit(parent, parent.live_qty - parent.open_qty)
+
+    def halt(self, event: TradingHalted) -> None:
+        """A cause holds trading back."""
+        self.causes.halt(event)
+
+    def resume(self, event: TradingResumed) -> None:
+        """A cause has ended."""
+        self.causes.resume(event)
+
+    def quarantine(self, event: BreakFound) -> None:
+        """No order in a symbol whose books do not agree with the venue's."""
+        self.quarantined[event.symbol] = event.text
+
+    # bookkeeping
+
+    def _hold(self, event: FillBooked | FillBusted, signed: Decimal) -> None:
+        self.book.fill(event)
+        mark = self._marks.get(event.symbol)
+        if mark is None:
+            mark = self._marks[event.symbol] = event.last_px
+        self._value += self._worth(event.symbol, signed, mark)
+
+    def _fill_parent(self, parent_id: str, qty: Decimal) -> None:
+        parent = self.parents.get(parent_id)
+        if parent is None:
+            return
+        before = parent.open_qty
+        parent.cum_qty += qty
+        self._commit(parent, parent.open_qty - before)
+
+    def _set_leaves(self, child: ChildExposure, leaves: Decimal) -> None:
+        change = leaves - child.leaves_qty
+        if not change:
+            return
+        child.leaves_qty = leaves
+        self._work(child.symbol, child.side, change)
+        parent = self.parents.get(child.parent_id)
+        if parent is not None:
+            parent.live_qty += change
+        else:
+            self._commit(child, change)
+
+    def _work(self, symbol: str, side: Side, change: Decimal) -> None:
+        total = self._working.get((symbol, side), ZERO) + change
+        assert total >= 0, f"working {side} {symbol} fell to {total}"
+        self._working[symbol, side] = total
+
+    def _commit(self, order: ParentExposure | ChildExposure, change: Decimal) -> None:
+        key, own = (order.symbol, order.side), (order.strategy, order.symbol)
+        total = self._committed.get(key, ZERO) + change
+        assert total >= 0, f"committed {order.side} {order.symbol} fell to {total}"
+        self._committed[key] = total
+        self._coming[own] = self._coming.get(own, ZERO) + order.side.sign * change
+
+    def _worth(self, symbol: str, qty: Decimal, price: Decimal) -> Decimal:
+        instrument = self.instruments.get(symbol)
+        return qty * price * instrument.multiplier if instrument is not None else qty * price
+
+    # snapshots
+
+    def dump(self) -> dict[str, object]:
+        """State for a snapshot; what can be derived is derived again by `load`."""
+        return {
+            "book": self.book.dump(),
+            "causes": self.causes.dump(),
+            "children": {key: msgspec.to_builtins(child) for key, child in self.children.items()},
+            "parents": {key: msgspec.to_builtins(parent) for key, parent in self.parents.items()},
+            "parents_today": list(self.parents_today),
+            "quarantined": dict(self.quarantined),
+            "rates": {venue: rate.dump() for venue, rate in self.rates.items()},
+            "market": [msgspec.to_builtins(event) for event in self.market.values()],
+            "marks": dict(self._marks),
+        }
+
+    def load(self, dumped: dict[str, object]) -> None:
+        """State from a snapshot, into an empty exposure."""
+        state = msgspec.convert(dumped, _Dump)
+        self.book.load(state.book)
+        self.causes.load(state.causes)
+        self.children = state.children
+        self.parents = state.parents
+        self.parents_today = state.parents_today
+        self.quarantined = state.quarantined
+        for venue, rate in state.rates.items():
+            self.rates.setdefault(venue, Rate()).load(rate)
+        self.market = {event.symbol: event for event in state.market}
+        self._marks = state.marks
+        self._value = ZERO
+        for symbol, qty in self.book.symbols():
+            if qty:
+                self._value += self._worth(symbol, qty, self._marks[symbol])
+        for child in self.children.values():
+            self._work(child.symbol, child.side, child.leaves_qty)
+            if child.parent_id not in self.parents:
+                self._commit(child, child.leaves_qty)
+        for parent in self.parents.values():
+            self._commit(parent, parent.open_qty)
+
+
+class _Dump(msgspec.Struct):
+    book: dict[str, object]
+    causes: dict[str, str]
+    children: dict[str, ChildExposure]
+    parents: dict[str, ParentExposure]
+    parents_today: tuple[str, int]
+    quarantined: dict[str, str]
+    rates: dict[str, list[int]]
+    market: list[MarketData]
+    marks: dict[str, Decimal]
+
+
+def _day(ts: int) -> str:
+    return CALENDARS["24x7"].date_of(ts).isoformat()

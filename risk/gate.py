@@ -1,0 +1,130 @@
+"""The gate: every parent and every child passes here, and nothing reaches a venue that was not approved here.
+
+The gate is a list of checks over one picture of the account (`risk.exposure`). A verdict is an event with its numbers:
+`ParentAccepted` and `OrderApproved` reserve what they allow at the moment they are emitted, `OrderDenied` says which
+limit was hit, by how much, and what would have passed. An approval is perishable: it names the last instant at which
+its order may leave and the prices between which it may trade, and the gateway's last check holds it to both.
+
+`OrderApproved` is constructed in this module only; gateways accept nothing else. Prior art: barter-rs's typed proof of
+risk, SEC rule 15c3-5's "under the direct and exclusive control" of the one who sends.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from core.calendar import CALENDARS
+from core.events import Event, NewOrderSingle, OrderApproved, OrderDenied, ParentAccepted, ParentOrder
+from core.orders import OrdType
+from risk.checks import Ask, Denial, judge, reducible
+from risk.exposure import Exposure
+from risk.limits import Limits, version_of
+
+MAX_RESIZES = 4  # a smaller quantity may hit the next limit; each round can only shrink it
+
+
+class Gate:
+    """Decides over the exposure under one version of the limits."""
+
+    __slots__ = ("_exposure", "_limits", "_version")
+
+    def __init__(self, exposure: Exposure, limits: Limits) -> None:
+        self._exposure = exposure
+        self._limits = limits
+        self._version = version_of(limits)
+
+    def on_parent_order(self, order: ParentOrder) -> Iterable[Event]:
+        """Accept a parent, smaller if it may be resized, or deny it."""
+        qty, denial = order.order_qty, None
+        for _ in range(MAX_RESIZES):
+            ask = _ask_of_parent(order, qty)
+            denial = judge(ask, self._exposure, self._limits)
+            if denial is None:
+                yield self._accept(order, qty)
+                return
+            if not order.resizable or not denial.max_qty:
+                break
+            qty = denial.max_qty
+        assert denial is not None
+        yield self._deny(_ask_of_parent(order, order.order_qty), denial)
+
+    def on_new_order(self, order: NewOrderSingle) -> Iterable[Event]:
+        """Approve a child or deny it."""
+        ask = Ask(
+            ts=order.ts,
+            parent_id=order.parent_id,
+            cl_ord_id=order.cl_ord_id,
+            strategy=order.strategy,
+            venue=order.venue,
+            symbol=order.symbol,
+            side=order.side,
+            qty=order.order_qty,
+            ord_type=order.ord_type,
+            price=order.price,
+        )
+        denial = judge(ask, self._exposure, self._limits)
+        yield self._approve(order, ask) if denial is None else self._deny(ask, denial)
+
+    def _accept(self, order: ParentOrder, qty: Decimal) -> ParentAccepted:
+        market = self._exposure.market[order.symbol]
+        mark = self._exposure.mark(order.symbol)
+        assert mark is not None
+        return ParentAccepted(
+            ts=order.ts,
+            parent=order,
+            order_qty=qty,
+            bid=market.bid,
+            ask=market.ask,
+            arrival_px=mark,
+            limits_version=self._version,
+        )
+
+    def _approve(self, order: NewOrderSingle, ask: Ask) -> OrderApproved:
+        market = self._exposure.market[order.symbol]
+        mark = self._exposure.mark(order.symbol)
+        session = CALENDARS[self._exposure.instruments[order.symbol].calendar].session_at(order.ts)
+        assert mark is not None
+        assert session is not None
+        return OrderApproved(
+            ts=order.ts,
+            order=order,
+            not_after=min(order.ts + self._limits.approval_ttl_ns, session.close - self._limits.close_margin_ns),
+            collar_low=mark * (1 - self._limits.collar),
+            collar_high=mark * (1 + self._limits.collar),
+            bid=market.bid,
+            ask=market.ask,
+            limits_version=self._version,
+            reducing=ask.qty <= reducible(ask, self._exposure),
+        )
+
+    def _deny(self, ask: Ask, denial: Denial) -> OrderDenied:
+        return OrderDenied(
+            ts=ask.ts,
+            parent_id=ask.parent_id,
+            cl_ord_id=ask.cl_ord_id,
+            strategy=ask.strategy,
+            symbol=ask.symbol,
+            side=ask.side,
+            order_qty=ask.qty,
+            reason=denial.reason,
+            value=denial.value,
+            limit=denial.limit,
+            unit=denial.unit,
+            max_qty=denial.max_qty,
+            limits_version=self._version,
+            text=denial.text,
+        )
+
+
+def _ask_of_parent(order: ParentOrder, qty: Decimal) -> Ask:
+    return Ask(
+        ts=order.ts,
+        parent_id=order.parent_id,
+        cl_ord_id="",
+        strategy=order.strategy,
+        venue=order.venue,
+        symbol=order.symbol,
+        side=order.side,
+        qty=qty,
+        ord_type=OrdType.LIMIT if order.how.price is not None else OrdType.MARKET,
+        price=order.how.price,
+    )

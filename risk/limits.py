@@ -1,0 +1,80 @@
+"""The limits of an account: every number that a check compares with, under one version."""
+
+import hashlib
+from decimal import Decimal
+from math import isfinite
+
+import msgspec
+
+from core.units import NS_PER_MS, NS_PER_S
+
+
+class SymbolLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Per order, in one instrument. Unset is refused, not unlimited (R6)."""
+
+    order_qty_max: Decimal | None = None  # shares
+    order_notional_max: Decimal | None = None  # money, in the instrument's currency
+
+    def __post_init__(self) -> None:
+        for name in ("order_qty_max", "order_notional_max"):
+            value: Decimal | None = getattr(self, name)
+            if value is not None and not (value.is_finite() and value >= 0):
+                raise ValueError(f"{name} = {value}: a number that is zero or more belongs here")
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The limits of one account. Fractions are of its equity."""
+
+    position_max: Decimal = Decimal("0.08")  # R2, of equity, worst case with working orders
+    collar: Decimal = Decimal("0.05")  # R7, of the reference price
+    quote_age_s_max: float = 10.0  # R7
+    orders_per_s: int = 50  # R12, children per venue
+    parents_per_day: int = 100  # R12
+    approval_ttl_ms: int = 500  # an approval that has not left by then lapses
+    close_margin_s: int = 5  # A13, nothing is sent so shortly before the close
+    strength_min: float = 0.1  # S9
+    strength_fraction: float = 0.95  # Z1, of the position limit
+    strength_notional_min: Decimal = Decimal(100)  # Z2, money
+    strength_notional_max: Decimal = Decimal(10_000)  # Z2, money
+    risk_budget: float = 0.02  # Z1, daily volatility at which a strength is not scaled down
+    signal_horizon_s: int = 7 * 86_400  # S7
+    symbols_default: SymbolLimits = SymbolLimits()
+    symbols: dict[str, SymbolLimits] = {}
+
+    def __post_init__(self) -> None:
+        for name in ("position_max", "collar", "strength_fraction", "strength_min", "risk_budget"):
+            value = getattr(self, name)
+            if not (isfinite(value) and 0 < value <= 1):  # a Decimal NaN does not compare, it raises
+                raise ValueError(f"{name} = {value}: a fraction between 0 and 1 belongs here (percent?)")
+        for name in ("quote_age_s_max", "orders_per_s", "parents_per_day", "approval_ttl_ms", "signal_horizon_s"):
+            if not (isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{name} = {getattr(self, name)}: a positive number belongs here")
+        if self.close_margin_s < 0:
+            raise ValueError(f"close_margin_s = {self.close_margin_s}: zero or more seconds belong here")
+        bounds = self.strength_notional_min, self.strength_notional_max
+        if not (all(map(isfinite, bounds)) and 0 <= bounds[0] <= bounds[1]):
+            raise ValueError("strength_notional_min must lie between 0 and strength_notional_max")
+
+    @property
+    def quote_age_ns_max(self) -> int:
+        """Bound on the age of a quote, ns."""
+        return int(self.quote_age_s_max * NS_PER_S)
+
+    @property
+    def approval_ttl_ns(self) -> int:
+        """How long an approval is good, ns."""
+        return self.approval_ttl_ms * NS_PER_MS
+
+    @property
+    def close_margin_ns(self) -> int:
+        """How long before the close the last order may leave, ns."""
+        return self.close_margin_s * NS_PER_S
+
+    def of(self, symbol: str) -> SymbolLimits:
+        """The limits of one instrument."""
+        return self.symbols.get(symbol, self.symbols_default)
+
+
+def version_of(limits: Limits) -> str:
+    """A name for exactly these numbers: it stands on every decision (R19)."""
+    return hashlib.sha256(msgspec.json.encode(limits, order="deterministic")).hexdigest()[:12]

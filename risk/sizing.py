@@ -1,0 +1,227 @@
+"""From a signal to parents: how much to trade, in whole lots, and why nothing where nothing is traded.
+
+A signal acts once. Its key, strategy and signal_id, is taken by `SignalAccepted`; the same body again is ignored, a
+different body under the same key is refused. Every signal ends in at least one event, so that its source may
+acknowledge it once that event is durable.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable
+from decimal import Decimal
+
+import msgspec
+
+from core.events import Event, ParentOrder, SignalAccepted, SignalIgnored, SignalReceived, SignalRefused
+from core.ids import parent_id
+from core.instruments import Instrument
+from core.orders import Side
+from core.signals import Instruction, OrderSignal, RebalanceSignal, Signal, StrengthSignal, TargetSignal
+from core.units import NS_PER_S, ZERO, exact, floor_to
+from risk.exposure import Exposure
+from risk.limits import Limits
+
+AHEAD_S_MAX = 60  # a signal from farther in the future comes from a wrong clock
+SEEN_MAX = 1_000_000  # keys remembered; at the default horizon that is 1.6 signals a second for a week
+
+_FINE = Decimal("1e-9")  # grain at which a model's float becomes a decimal fraction
+
+
+class Sizer:
+    """Turns accepted signals into parent orders."""
+
+    __slots__ = ("_account", "_exposure", "_limits", "_order", "_seen", "_tag")
+
+    def __init__(self, exposure: Exposure, limits: Limits, *, tag: str, account: str) -> None:
+        self._exposure = exposure
+        self._limits = limits
+        self._tag = tag
+        self._account = account
+        self._seen: dict[tuple[str, str], str] = {}
+        self._order: deque[tuple[int, tuple[str, str]]] = deque()
+
+    # folds
+
+    def take(self, event: SignalAccepted) -> None:
+        """Remember the signal's key for the horizon."""
+        key = (event.strategy, event.signal_id)
+        self._seen[key] = event.digest
+        self._order.append((event.ts, key))
+        # a signal may be stamped ahead of its acceptance: by that much longer it is not too old to come again
+        oldest = event.ts - (self._limits.signal_horizon_s + AHEAD_S_MAX) * NS_PER_S
+        while self._order and (self._order[0][0] < oldest or len(self._order) > SEEN_MAX):
+            del self._seen[self._order.popleft()[1]]
+
+    # decisions
+
+    def on_signal(self, event: SignalReceived) -> Iterable[Event]:
+        """Size a signal: parents, or the reason why there are none."""
+        signal = event.signal
+        digest = _digest(signal)
+        known = self._seen.get((signal.strategy, signal.signal_id))
+        if known == digest:
+            yield _ignored(event, "DUPLICATE", "this signal has acted already")
+            return
+        refusal = ("ALTERED", "this signal_id came before with another body") if known else self._refusal(event)
+        if refusal is not None:
+            yield SignalRefused(
+                ts=event.ts,
+                signal_id=signal.signal_id,
+                strategy=signal.strategy,
+                reason=refusal[0],
+                text=refusal[1],
+            )
+            return
+        yield SignalAccepted(ts=event.ts, signal_id=signal.signal_id, strategy=signal.strategy, digest=digest)
+        yield from self._size(event)
+
+    def _refusal(self, event: SignalReceived) -> tuple[str, str] | None:
+        signal = event.signal
+        age_s = (event.ts - signal.ts) / NS_PER_S
+        if signal.account not in {"", self._account}:
+            return "ACCOUNT", f"account {signal.account} is not traded here, this daemon trades {self._account}"
+        if age_s > self._limits.signal_horizon_s:
+            return "TOO_OLD", f"{age_s:,.0f} s old, the horizon is {self._limits.signal_horizon_s:,} s"
+        if age_s < -AHEAD_S_MAX:
+            return "FUTURE", f"its ts is {-age_s:,.0f} s ahead: check the publisher's clock"
+        if signal.valid_until is not None and signal.valid_until <= event.ts:
+            return "EXPIRED", f"valid until {(event.ts - signal.valid_until) / NS_PER_S:,.1f} s ago"
+        unknown = [symbol for symbol in _symbols(signal) if symbol not in self._exposure.instruments]
+        if unknown:
+            return "UNKNOWN_SYMBOL", f"{', '.join(unknown)}: not among the instruments"
+        return None
+
+    def _size(self, event: SignalReceived) -> Iterable[Event]:
+        signal = event.signal
+        if isinstance(signal, RebalanceSignal):
+            yield from self._rebalance(event, signal)
+        elif isinstance(signal, OrderSignal):
+            qty = signal.qty if signal.qty is not None else self._affordable(signal.symbol, signal.notional)
+            yield self._trade(event, signal.symbol, signal.side, qty, resizable=False)
+        elif isinstance(signal, StrengthSignal):
+            yield self._strength(event, signal)
+        else:
+            yield self._target(event, signal.symbol, self._wanted(signal))
+
+    def _strength(self, event: SignalReceived, signal: StrengthSignal) -> Event:
+        strength = abs(signal.strength) * signal.confidence
+        if strength < self._limits.strength_min:
+            return _ignored(
+                event, "WEAK", f"{signal.symbol}: strength {strength:.3g} is under {self._limits.strength_min:g}"
+            )
+        instrument = self._exposure.instruments[signal.symbol]
+        side = Side.BUY if signal.strength > 0 else Side.SELL
+        notional = min(self._budget(instrument, strength), self._limits.strength_notional_max)
+        if notional < self._limits.strength_notional_min:
+            return _ignored(
+                event, "SMALL", f"{signal.symbol}: {notional:.2f} is under {self._limits.strength_notional_min}"
+            )
+        qty = self._affordable(signal.symbol, notional)
+        if side is Side.SELL and not instrument.shortable and qty is not None:
+            held = self._exposure.held(signal.symbol) - self._exposure.committed(signal.symbol, Side.SELL)
+            qty = min(qty, max(held, ZERO))
+        return self._trade(event, signal.symbol, side, qty, resizable=True)
+
+    def _budget(self, instrument: Instrument, strength: float) -> Decimal:
+        """Money for a strength: its share of the position limit, less where the instrument moves more than budgeted."""
+        scale = min(1.0, self._limits.risk_budget / instrument.volatility) if instrument.volatility else 1.0
+        fraction = exact(strength * scale * self._limits.strength_fraction, _FINE) * self._limits.position_max
+        return fraction * max(self._exposure.equity, ZERO)
+
+    def _rebalance(self, event: SignalReceived, signal: RebalanceSignal) -> Iterable[Event]:
+        names = self._exposure.names(signal.strategy) | signal.weights.keys()
+        legs = [self._leg(event, symbol, signal.weights.get(symbol, 0.0)) for symbol in sorted(names)]
+        yield from sorted(legs, key=lambda leg: isinstance(leg, ParentOrder) and leg.side is Side.BUY)  # sales first
+
+    def _leg(self, event: SignalReceived, symbol: str, weight: float) -> Event:
+        if symbol not in self._exposure.instruments:  # held since a time when it was
+            return _ignored(
+                event, "UNKNOWN_SYMBOL", f"{symbol} is held but not among the instruments: trade it by hand"
+            )
+        return self._target(event, symbol, self._weighted(symbol, weight))
+
+    def _wanted(self, signal: TargetSignal) -> Decimal | None:
+        return signal.qty if signal.weight is None else self._weighted(signal.symbol, signal.weight)
+
+    def _weighted(self, symbol: str, weight: float) -> Decimal | None:
+        sign = -1 if weight < 0 else 1
+        notional = exact(abs(weight), _FINE) * max(self._exposure.equity, ZERO)
+        qty = self._affordable(symbol, notional)
+        return None if qty is None else sign * qty
+
+    def _target(self, event: SignalReceived, symbol: str, wanted: Decimal | None) -> Event:
+        if wanted is None:
+            return self._trade(event, symbol, Side.BUY, None, resizable=True)
+        change = wanted - self._exposure.expected(event.signal.strategy, symbol)
+        side = Side.BUY if change > 0 else Side.SELL
+        return self._trade(event, symbol, side, abs(change), resizable=True)
+
+    def _affordable(self, symbol: str, notional: Decimal | None) -> Decimal | None:
+        """Shares for a money value at the mid; None without a price."""
+        mark = self._exposure.mark(symbol)
+        if mark is None or notional is None:
+            return None
+        return notional / self._exposure.instruments[symbol].notional(Decimal(1), mark)
+
+    def _trade(self, event: SignalReceived, symbol: str, side: Side, qty: Decimal | None, *, resizable: bool) -> Event:
+        """The parent for a quantity in whole lots, or why none: no price, under a lot, under the venue's minimum."""
+        if qty is None:
+            return _ignored(event, "NO_PRICE", f"{symbol} has no market data yet, its size cannot be computed")
+        instrument = self._exposure.instruments[symbol]
+        mark = self._exposure.mark(symbol)
+        lots = floor_to(qty, instrument.lot)
+        if lots <= 0:
+            return _ignored(event, "NO_TRADE", f"{symbol}: {qty:f} is under one lot of {instrument.lot}")
+        if mark is not None and instrument.notional(lots, mark) < instrument.min_notional:
+            return _ignored(event, "NO_TRADE", f"{symbol}: {lots} shares are under {instrument.min_notional} in money")
+        signal = event.signal
+        return ParentOrder(
+            ts=event.ts,
+            parent_id=parent_id(
+                tag=self._tag, account=self._account, strategy=signal.strategy, signal_id=signal.signal_id, leg=symbol
+            ),
+            signal_id=signal.signal_id,
+            signal_ts=signal.ts,
+            strategy=signal.strategy,
+            account=self._account,
+            venue=instrument.venue,
+            symbol=symbol,
+            side=side,
+            order_qty=lots,
+            resizable=resizable,
+            decision_px=mark,
+            how=_until(signal),
+        )
+
+    # snapshots
+
+    def dump(self) -> dict[str, object]:
+        """State for a snapshot."""
+        return {"seen": [[ts, *key, self._seen[key]] for ts, key in self._order]}
+
+    def load(self, dumped: dict[str, object]) -> None:
+        """State from a snapshot."""
+        for ts, strategy, signal_id, digest in msgspec.convert(dumped["seen"], list[tuple[int, str, str, str]]):
+            self._seen[strategy, signal_id] = digest
+            self._order.append((ts, (strategy, signal_id)))
+
+
+def _until(signal: Signal) -> Instruction:
+    how = signal.how
+    if signal.valid_until is None:
+        return how
+    end = signal.valid_until if how.end is None else min(how.end, signal.valid_until)
+    return msgspec.structs.replace(how, end=end)
+
+
+def _symbols(signal: Signal) -> list[str]:
+    return sorted(signal.weights) if isinstance(signal, RebalanceSignal) else [signal.symbol]
+
+
+def _digest(signal: Signal) -> str:
+    return hashlib.sha256(msgspec.json.encode(signal, order="deterministic")).hexdigest()[:16]
+
+
+def _ignored(event: SignalReceived, reason: str, text: str) -> SignalIgnored:
+    signal = event.signal
+    return SignalIgnored(ts=event.ts, signal_id=signal.signal_id, strategy=signal.strategy, reason=reason, text=text)

@@ -1,0 +1,203 @@
+"""The analyst says what a parent cost, at the moment it ends, from sums that it kept while the parent lived.
+
+It folds the tape and the parent's fills, so that a report costs the same after ten fills as after ten thousand. The
+tape is not in the journal: after a restart the sums of live parents continue from the tape's files, and where those are
+torn the report says so.
+"""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+import msgspec
+
+from core.events import (
+    CostReport,
+    Event,
+    FillBooked,
+    FillBusted,
+    MarketData,
+    ParentAccepted,
+    ParentEnded,
+)
+from core.instruments import Instruments
+from core.units import NS_PER_S
+from tca.benchmarks import Reading, Sums, Tally, twap, vwap
+from tca.shortfall import Fills, parts
+
+SKEW_NS_MAX = 1 * NS_PER_S  # a decision older than this at its arrival is priced at its receipt, and flagged
+QUOTE_AGE_NS_MAX = 10 * NS_PER_S  # an arrival mid older than this is flagged
+TAPE_GAP = "the tape has a gap in its interval"
+
+
+class Case:
+    """What is known of one live parent."""
+
+    __slots__ = ("accepted", "fills", "flags", "mids", "start")
+
+    def __init__(self, accepted: ParentAccepted, start: Reading) -> None:
+        self.accepted = accepted
+        self.start = start
+        self.fills = Fills()
+        self.mids: dict[str, Decimal] = {}  # by execution, as booked: a busted one is taken out at the same
+        self.flags: dict[str, None] = {}
+
+
+class Analyst:
+    """Keeps a tally per symbol and a case per live parent."""
+
+    __slots__ = ("_cases", "_filters", "_instruments", "_last_quote", "_tallies")
+
+    def __init__(self, instruments: Instruments, filters: Mapping[str, str]) -> None:
+        self._instruments = instruments
+        self._filters = filters
+        self._tallies: dict[str, Tally] = {}
+        self._last_quote: dict[str, int] = {}
+        self._cases: dict[str, Case] = {}
+
+    # folds
+
+    def quote(self, event: MarketData) -> None:
+        """Add one event of the tape."""
+        tally = self._tallies.get(event.symbol)
+        if tally is None:
+            tally = self._tallies[event.symbol] = Tally()
+        tally.add(event)
+        self._last_quote[event.symbol] = event.ts
+
+    def open(self, event: ParentAccepted) -> None:
+        """A parent arrives: read the sums."""
+        symbol = event.parent.symbol
+        case = Case(event, self._tallies.setdefault(symbol, Tally()).read(event.ts))
+        self._cases[event.parent_id] = case
+        if event.ts - event.parent.signal_ts > SKEW_NS_MAX:
+            age_s = (event.ts - event.parent.signal_ts) / NS_PER_S
+            case.flags[f"decision priced at receipt, {age_s:.1f} s after it"] = None
+        if event.ts - self._last_quote.get(symbol, 0) > QUOTE_AGE_NS_MAX:
+            case.flags["stale quote at arrival"] = None
+
+    def fill(self, event: FillBooked) -> None:
+        """Count an execution."""
+        case = self._cases.get(event.parent_id)
+        if case is not None:
+            mid = self._tallies[event.symbol].mid
+            case.mids[event.exec_id] = event.last_px if mid is None else mid
+            _count(case, event, 1)
+
+    def bust(self, event: FillBusted) -> None:
+        """Uncount an execution."""
+        case = self._cases.get(event.parent_id)
+        if case is not None and event.exec_id in case.mids:
+            _count(case, event, -1)
+            del case.mids[event.exec_id]
+
+    def close(self, event: CostReport) -> None:
+        """The case is closed."""
+        self._cases.pop(event.parent_id, None)
+
+    def tear(self) -> None:
+        """The tape was interrupted: the benchmarks of parents that live now are of what was seen."""
+        for case in self._cases.values():
+            case.flags[TAPE_GAP] = None
+
+    # decisions
+
+    def on_ended(self, event: ParentEnded) -> Iterable[Event]:
+        """Report what the parent cost."""
+        case = self._cases.get(event.parent_id)
+        if case is not None:
+            yield self._report(event, case)
+
+    def _report(self, event: ParentEnded, case: Case) -> CostReport:
+        parent = case.accepted.parent
+        tally = self._tallies[event.symbol]
+        end = tally.read(event.ts)
+        decision = parent.decision_px if parent.decision_px is not None else case.accepted.arrival_px
+        end_px = tally.mid if tally.mid is not None else case.accepted.arrival_px
+        instrument = self._instruments[event.symbol]
+        costs = parts(
+            case.fills,
+            side=event.side,
+            order_qty=event.order_qty,
+            decision=decision,
+            arrival=case.accepted.arrival_px,
+            end=end_px,
+            instrument=instrument,
+        )
+        return CostReport(
+            ts=event.ts,
+            parent_id=event.parent_id,
+            strategy=event.strategy,
+            symbol=event.symbol,
+            side=event.side,
+            algo=parent.how.algo,
+            order_qty=event.order_qty,
+            cum_qty=event.cum_qty,
+            avg_px=event.avg_px,
+            start=case.accepted.ts,
+            decision_px=decision,
+            arrival_px=case.accepted.arrival_px,
+            end_px=end_px,
+            market_vwap=vwap(case.start, end),
+            market_twap=twap(case.start, end),
+            market_volume=end.volume - case.start.volume,
+            delay=costs.delay,
+            spread=costs.spread,
+            impact=costs.impact,
+            timing=costs.timing,
+            opportunity=costs.opportunity,
+            fees=costs.fees,
+            shortfall=costs.shortfall,
+            currency=instrument.currency,
+            reason=event.reason,
+            vwap_filter=self._filters.get(event.symbol, ""),
+            multiplier=instrument.multiplier,
+            flags=tuple(case.flags),
+        )
+
+    # snapshots
+
+    def dump(self) -> dict[str, object]:
+        """State for a snapshot."""
+        return {
+            "tallies": {symbol: tally.dump() for symbol, tally in self._tallies.items()},
+            "last_quote": dict(self._last_quote),
+            "cases": [
+                [
+                    msgspec.to_builtins(case.accepted),
+                    msgspec.to_builtins(case.start),
+                    case.fills.dump(),
+                    {exec_id: str(mid) for exec_id, mid in case.mids.items()},
+                    list(case.flags),
+                ]
+                for case in self._cases.values()
+            ],
+        }
+
+    def load(self, dumped: dict[str, object]) -> None:
+        """State from a snapshot, into an empty analyst."""
+        state = msgspec.convert(dumped, _Dump)
+        for symbol, sums in state.tallies.items():
+            self._tallies[symbol] = Tally.of(sums)
+        self._last_quote = state.last_quote
+        for accepted, start, fills, mids, flags in state.cases:
+            case = self._cases[accepted.parent_id] = Case(accepted, start)
+            case.fills.load(fills)
+            case.mids = mids
+            case.flags = dict.fromkeys(flags)
+
+
+class _Dump(msgspec.Struct):
+    tallies: dict[str, Sums]
+    last_quote: dict[str, int]
+    cases: list[tuple[ParentAccepted, Reading, list[Decimal], dict[str, Decimal], list[str]]]
+
+
+def _count(case: Case, event: FillBooked | FillBusted, sign: int) -> None:
+    case.fills.add(
+        side=event.side,
+        qty=sign * event.last_qty,
+        price=event.last_px,
+        mid=case.mids[event.exec_id],
+        arrival=case.accepted.arrival_px,
+        fee=sign * event.fee,
+    )

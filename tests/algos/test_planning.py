@@ -1,0 +1,173 @@
+"""Windows by the calendar, and the properties that every algorithm of the table has."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from algos.planning import ALGOS, CLOSE_MARGIN_NS, Task, Window, plan, window_of
+from core.signals import MAX_SLICES, Algo, Instruction
+from core.units import NS_PER_S
+from tests.builders import INSTRUMENTS, MINUTE, NOW, accepted, clock, parent, session
+
+HALF_DAY, HOLIDAY, WEEKEND = dt.date(2025, 11, 28), dt.date(2025, 12, 25), dt.date(2025, 3, 8)
+BEFORE_DST, AFTER_DST = dt.date(2025, 3, 7), dt.date(2025, 3, 10)  # clocks change on the 9th
+HOUR = 60 * MINUTE
+
+
+def window(now: int, *, symbol: str = "AAPL", **how: Any) -> Window | str:  # noqa: ANN401 - fields of Instruction
+    instruction = msgspec.structs.replace(Instruction(algo=Algo.VWAP), **how)
+    return window_of(accepted(parent(symbol, ts=now, how=instruction)), INSTRUMENTS[symbol])
+
+
+def span(start: int, end: int, day: dt.date | None = None) -> Window:
+    return Window(start, end, session(day) if day else session())
+
+
+LAST = session().close - CLOSE_MARGIN_NS
+WINDOWS: list[tuple[str, Window | str, Window]] = [
+    ("all day", window(NOW), span(NOW, LAST)),
+    ("before the open", window(clock(7)), span(clock(9, 30), LAST)),
+    ("from a start", window(NOW, start=clock(14)), span(clock(14), LAST)),
+    ("from a start that has passed", window(NOW, start=clock(9, 45)), span(NOW, LAST)),
+    ("from a start before the open", window(clock(7), start=clock(8)), span(clock(9, 30), LAST)),
+    ("to an end", window(NOW, end=clock(11)), span(NOW, clock(11))),
+    ("to an end after the close", window(NOW, end=clock(20)), span(NOW, LAST)),
+    ("for a time", window(NOW, duration_s=600), span(NOW, NOW + 10 * MINUTE)),
+    ("for a time from the open", window(clock(7), duration_s=600), span(clock(9, 30), clock(9, 40))),
+    ("for a time from a start", window(NOW, start=clock(14), duration_s=600), span(clock(14), clock(14, 10))),
+    ("for a time, cut by an end", window(NOW, duration_s=600, end=NOW + MINUTE), span(NOW, NOW + MINUTE)),
+    ("for a time, cut by the close", window(clock(15, 55), duration_s=600), span(clock(15, 55), LAST)),
+    ("TWAP by default an hour", window(NOW, algo=Algo.TWAP), span(NOW, NOW + HOUR)),
+    ("TWAP to an end", window(NOW, algo=Algo.TWAP, end=clock(15)), span(NOW, clock(15))),
+    ("MARKET until the close", window(NOW, algo=Algo.MARKET), span(NOW, LAST)),
+    (
+        "a half day",
+        window(clock(12, day=HALF_DAY)),
+        span(clock(12, day=HALF_DAY), clock(13, day=HALF_DAY) - CLOSE_MARGIN_NS, HALF_DAY),
+    ),
+    (
+        "the days around a change of clocks",
+        window(clock(15, day=BEFORE_DST), start=clock(9, 30, day=AFTER_DST), duration_s=3600),
+        span(clock(9, 30, day=AFTER_DST), clock(10, 30, day=AFTER_DST), AFTER_DST),
+    ),
+    (
+        "a start on Monday, from the weekend",
+        window(clock(12, day=WEEKEND), start=clock(8, day=AFTER_DST)),
+        span(clock(9, 30, day=AFTER_DST), clock(16, day=AFTER_DST) - CLOSE_MARGIN_NS, AFTER_DST),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", WINDOWS, ids=lambda case: case[0])
+def test_a_window_lies_inside_one_session(case: tuple[str, Window | str, Window]) -> None:
+    _, found, expected = case
+    assert found == expected
+
+
+def test_the_open_is_an_hour_of_utc_earlier_after_the_change_of_clocks() -> None:
+    before, after = session(BEFORE_DST).open, session(AFTER_DST).open
+    assert after - before == 3 * 24 * HOUR - HOUR
+
+
+@pytest.mark.parametrize(
+    "found,reason",
+    [
+        (window(clock(16, 1)), "passed"),
+        (window(session().close - CLOSE_MARGIN_NS), "passed"),
+        (window(clock(13, 30, day=HALF_DAY)), "passed"),
+        (window(NOW, end=clock(10)), "passed"),
+        (window(clock(8), end=clock(9)), "passed"),
+        (window(clock(12, day=HOLIDAY)), "does not trade on 2025-12-25"),
+        (window(clock(12, day=WEEKEND)), "does not trade on 2025-03-08"),
+        (window(NOW, start=NOW + 8 * 24 * HOUR), "7 days"),
+    ],
+)
+def test_where_there_is_no_window_it_says_why(found: Window | str, reason: str) -> None:
+    assert isinstance(found, str)
+    assert reason in found
+
+
+def test_a_market_that_never_shuts_has_windows_until_midnight() -> None:
+    night = window(clock(3), symbol="FRAC")
+    assert isinstance(night, Window)
+    assert night.end == night.session.close - CLOSE_MARGIN_NS
+    assert night.session.close - night.session.open == 24 * HOUR
+
+
+# The table ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_algorithm_has_a_curve() -> None:
+    assert set(ALGOS) == set(Algo)
+
+
+@st.composite
+def tasks(draw: st.DrawFn) -> Task:
+    day = draw(st.sampled_from([None, HALF_DAY, AFTER_DST]))
+    hours = session(day) if day else session()
+    start = draw(st.integers(hours.open, hours.close - 1))
+    width = draw(st.integers(1, 1_000) | st.integers(1, hours.close - start))
+    lot = draw(st.sampled_from([Decimal(1), Decimal(100), Decimal("0.001")]))
+    return Task(
+        qty=draw(st.integers(1, 10**6)) * lot,
+        lot=lot,
+        window=Window(start, min(start + width, hours.close), hours),
+        slices=draw(st.none() | st.integers(1, 200)),
+        seed=draw(st.integers(0, 2**64 - 1)),
+    )
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+@given(task=tasks())
+def test_a_curve_rises_to_exactly_its_quantity_on_lot_and_inside_its_window(algo: Algo, task: Task) -> None:
+    curve = ALGOS[algo](task)
+    assert curve.targets[-1] == task.qty
+    assert list(curve.targets) == sorted(set(curve.targets))
+    assert list(curve.times) == sorted(set(curve.times))
+    assert all(target % task.lot == 0 and target > 0 for target in curve.targets)
+    assert task.window.start <= curve.times[0]
+    assert curve.times[-1] < task.window.end
+    assert ALGOS[algo](task) == curve
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+def test_more_slices_than_nanoseconds_are_no_reason_to_fail(algo: Algo) -> None:
+    task = Task(qty=Decimal(10**6), lot=Decimal(1), window=Window(NOW, NOW + 50, session()), slices=MAX_SLICES, seed=1)
+    assert ALGOS[algo](task).target(NOW + 49) == 10**6
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+def test_the_most_slices_that_a_signal_may_ask_for_make_a_curve(algo: Algo) -> None:
+    task = Task(
+        qty=Decimal(10**9), lot=Decimal(1), window=Window(NOW, NOW + HOUR, session()), slices=MAX_SLICES, seed=1
+    )
+    assert ALGOS[algo](task).targets[-1] == 10**9
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+def test_a_parents_curve_is_a_function_of_its_event_alone(algo: Algo) -> None:
+    first = accepted(parent(qty="1000", how=Instruction(algo=algo)))
+    found = window_of(first, INSTRUMENTS["AAPL"])
+    assert isinstance(found, Window)
+    again = accepted(parent(qty="1000", how=Instruction(algo=algo)))
+    assert plan(first, INSTRUMENTS["AAPL"], found) == plan(again, INSTRUMENTS["AAPL"], found)
+    other = accepted(parent(qty="1000", how=Instruction(algo=algo), parent_id="P2"))
+    same = plan(other, INSTRUMENTS["AAPL"], found) == plan(first, INSTRUMENTS["AAPL"], found)
+    assert same is (algo is not Algo.TWAP)  # the parent's id is its seed
+
+
+def test_a_resized_parent_is_planned_for_what_was_accepted() -> None:
+    cut = accepted(parent(qty="1000"), Decimal(400))
+    found = window_of(cut, INSTRUMENTS["AAPL"])
+    assert isinstance(found, Window)
+    assert plan(cut, INSTRUMENTS["AAPL"], found).targets[-1] == 400
+
+
+def test_an_end_a_second_after_the_decision_is_enough() -> None:
+    found = window(NOW, end=NOW + NS_PER_S)
+    assert isinstance(found, Window)

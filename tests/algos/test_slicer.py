@@ -1,0 +1,642 @@
+"""The slicer by its moments, and by laws on whole runs before venues that do what they like."""
+
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from itertools import pairwise
+from types import FrameType
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from algos.slicer import HOLD_NS_MAX, REPRICE_NS, RETRY_NS, Slicer
+from core.events import (
+    EndReason,
+    Event,
+    FillBooked,
+    NewOrderSingle,
+    OrderApproved,
+    OrderCancelRequest,
+    OrderDenied,
+    OrderUnresolved,
+    OrderUpdated,
+    ParentAccepted,
+    ParentEnded,
+    ParentOrder,
+    ParentScheduled,
+    TimeAdvanced,
+    TradingHalted,
+    TradingResumed,
+)
+from core.orders import OrdStatus, OrdType, Side, TimeInForce
+from core.signals import Algo, Instruction
+from core.trading import Causes, TradingState
+from core.units import NS_PER_MS, NS_PER_S, ZERO
+from risk.limits import Limits
+from tests.builders import (
+    INSTRUMENTS,
+    MINUTE,
+    NOW,
+    accepted,
+    busted,
+    child,
+    filled,
+    held,
+    limits,
+    parent,
+    quote,
+    updated,
+)
+from tests.pure_bus import PureBus, Reply, obliging, scripted
+
+BUY, SELL = Side.BUY, Side.SELL
+PATIENT = limits(quote_age_s_max=100_000.0)
+PAPER_NS = 20 * NS_PER_MS  # how fast the stub answers
+
+
+def order(algo: Algo = Algo.TWAP, qty: str = "100", symbol: str = "AAPL", side: Side = BUY, **how: Any) -> ParentOrder:  # noqa: ANN401
+    instruction = msgspec.structs.replace(Instruction(algo=algo), **how)
+    return parent(symbol, side, qty, how=instruction)
+
+
+def start(
+    *orders: ParentOrder, reply: Callable[[int], Reply] = obliging, bounds: Limits = PATIENT, cash: str = "100000000"
+) -> PureBus:
+    """A bus that has heard one quote of everything, and then the orders."""
+    world = PureBus(reply, limits=bounds, cash=cash)
+    for instrument in INSTRUMENTS:
+        world.bus.publish(quote(instrument.symbol))
+    for wanted in orders:
+        world.at(wanted.ts, wanted)
+    return world
+
+
+def of_kind(world: PureBus, kind: type[Event]) -> list[Any]:
+    return [event for event in world.trace if type(event) is kind]
+
+
+def children(world: PureBus) -> list[str]:
+    """Every child in short."""
+    return [
+        f"{event.order_qty:f} at {'market' if event.price is None else event.price}"
+        for event in of_kind(world, NewOrderSingle)
+    ]
+
+
+def end_of(world: PureBus) -> ParentEnded:
+    (found,) = of_kind(world, ParentEnded)
+    assert isinstance(found, ParentEnded)
+    return found
+
+
+# Moments --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_market_order_crosses_at_once_with_a_tolerance() -> None:
+    world = start(order(Algo.MARKET))
+    world.run()
+    assert children(world) == ["100 at 100.21"]
+    assert end_of(world).reason is EndReason.FILLED
+
+
+def test_a_market_order_of_the_venue_goes_without_a_price() -> None:
+    world = start(order(Algo.MARKET, ord_type=OrdType.MARKET))
+    world.run()
+    assert children(world) == ["100 at market"]
+
+
+def test_a_limit_order_rests_at_its_price_rounded_to_the_harmless_side() -> None:
+    world = start(order(Algo.LIMIT, price=Decimal("99.509"), duration_s=60), reply=scripted([Reply("touch")]))
+    world.run()
+    assert children(world) == ["100 at 99.50"]
+    assert end_of(world).reason is EndReason.LIMIT_PRICE
+
+
+def test_a_slice_joins_the_queue_first_and_crosses_in_the_second_half() -> None:
+    world = start(order(slices=1, duration_s=100, qty="10"), reply=scripted([Reply("touch")]))
+    world.run()
+    assert children(world) == ["10 at 99.99", "10 at 100.21"]
+    sent = [event.ts for event in of_kind(world, NewOrderSingle)]
+    (curve,) = of_kind(world, ParentScheduled)
+    middle = curve.times[0] + (curve.end - curve.times[0]) // 2
+    assert sent == [curve.times[0], middle + PAPER_NS]  # the first one had to be cancelled
+    assert end_of(world).reason is EndReason.FILLED
+
+
+def test_a_child_that_was_part_filled_is_followed_by_the_rest() -> None:
+    world = start(
+        order(slices=1, duration_s=100, qty="10"), reply=scripted([Reply("part", part=Decimal("0.4")), Reply()])
+    )
+    world.run()
+    assert [text.split()[0] for text in children(world)] == ["10", "6"]
+    assert end_of(world).cum_qty == 10
+
+
+def test_a_largest_slice_is_kept() -> None:
+    world = start(order(Algo.MARKET, qty="25", max_slice=Decimal(10)))
+    world.run()
+    assert [text.split()[0] for text in children(world)] == ["10", "10", "5"]
+
+
+def test_refusals_in_a_row_make_longer_and_longer_pauses() -> None:
+    world = start(order(Algo.MARKET, duration_s=400), reply=scripted([Reply("reject", delay_ns=1)]))
+    world.run()
+    sent = [event.ts for event in of_kind(world, NewOrderSingle)]
+    pauses = [(later - earlier) // NS_PER_S for earlier, later in pairwise(sent)]
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]
+    assert HOLD_NS_MAX == 60 * NS_PER_S
+    assert end_of(world).reason is EndReason.DENIED
+
+
+def test_an_execution_ends_the_pauses() -> None:
+    replies = [Reply("reject", delay_ns=1)] * 3 + [Reply("expire", part=Decimal("0.5"), delay_ns=1)]
+    world = start(order(Algo.MARKET, duration_s=60), reply=scripted([*replies, Reply("reject", delay_ns=1)]))
+    world.run()
+    sent = [event.ts - NOW for event in of_kind(world, NewOrderSingle)]
+    assert [ts // NS_PER_S for ts in sent[:6]] == [0, 1, 3, 7, 8, 9]
+
+
+def test_a_child_that_the_venue_ends_unasked_is_not_sent_again_at_once() -> None:
+    world = start(
+        order(slices=1, duration_s=20, time_in_force=TimeInForce.IOC),
+        reply=scripted([Reply("expire", part=ZERO, delay_ns=1)]),
+    )
+    world.run()
+    sent = [event.ts for event in of_kind(world, NewOrderSingle)]
+    assert 1 < len(sent) <= 21
+    assert all(later - earlier >= RETRY_NS for earlier, later in pairwise(sent))
+    assert end_of(world).reason is EndReason.WINDOW
+
+
+def test_a_denied_parent_never_reaches_the_slicer() -> None:
+    world = start(order(qty="100"), bounds=limits(position_max=Decimal("0.0000001")))
+    world.run()
+    assert not world.slicer.parents
+    assert not of_kind(world, ParentScheduled)
+
+
+def test_a_parent_without_a_window_ends_infeasible() -> None:
+    world = start(order(end=NOW - MINUTE))
+    world.run()
+    assert end_of(world).reason is EndReason.INFEASIBLE
+    assert end_of(world).leaves_qty == 100
+
+
+@pytest.mark.parametrize(
+    "price,reason", [("99.00", EndReason.LIMIT_PRICE), ("101.00", EndReason.FILLED), (None, EndReason.FILLED)]
+)
+def test_a_limit_that_the_market_is_beyond_is_the_reason_of_the_end(price: str | None, reason: EndReason) -> None:
+    limit = None if price is None else Decimal(price)
+    world = start(order(duration_s=60, slices=2, price=limit), reply=scripted([Reply("touch")]))
+    world.run()
+    assert end_of(world).reason is reason
+
+
+def test_without_a_price_it_waits_and_looks_again_each_second() -> None:
+    world = start(order(Algo.MARKET, start=NOW + 2 * NS_PER_S, duration_s=10))
+    world.at(NOW + NS_PER_S, quote(ask=None, bid=None))
+    world.at(NOW + 5 * NS_PER_S + 1, quote())
+    world.run()
+    assert [event.ts - NOW for event in of_kind(world, NewOrderSingle)] == [6 * NS_PER_S]
+    assert end_of(world).reason is EndReason.FILLED
+
+
+def test_an_unknown_outcome_is_never_sent_again() -> None:
+    world = start(order(slices=1, duration_s=30, qty="10"), reply=scripted([Reply("silence", "silence"), Reply()]))
+    world.run()
+    assert len(children(world)) == 1
+    assert len(of_kind(world, OrderCancelRequest)) == 1
+    assert end_of(world).reason is EndReason.UNRESOLVED
+    assert world.exposure.working("AAPL", BUY) == 10
+
+
+def test_a_parent_with_an_unknown_child_ends_only_when_its_other_children_have() -> None:
+    replies = [Reply("silence", "silence"), Reply("touch", "refuse")]
+    world = start(
+        order(Algo.LIMIT, qty="20", price=Decimal("99.50"), max_slice=Decimal(10), duration_s=600),
+        reply=scripted(replies),
+    )
+    world.run()
+    lost, known = of_kind(world, NewOrderSingle)
+    cancels = [event.cl_ord_id for event in of_kind(world, OrderCancelRequest)]
+    assert cancels.count(known.cl_ord_id) == 2  # the first was refused
+    over = end_of(world)
+    assert over.reason is EndReason.UNRESOLVED
+    assert of_kind(world, OrderUpdated)[-1].ts <= over.ts
+    assert list(world.exposure.children) == [lost.cl_ord_id]
+
+
+def test_one_refusal_long_ago_is_not_why_a_parent_ended() -> None:
+    replies = [Reply("lapse"), Reply("touch")]
+    world = start(order(Algo.LIMIT, price=Decimal("99.50"), duration_s=60), reply=scripted(replies))
+    world.run()
+    assert end_of(world).reason is EndReason.LIMIT_PRICE
+
+
+def test_a_busted_execution_is_traded_again() -> None:
+    world = start(order(slices=2, duration_s=100, qty="10"))
+    while not of_kind(world, FillBooked):
+        world.step()
+    world.step()
+    (fill,) = of_kind(world, FillBooked)
+    world.at(world.now + NS_PER_S, busted(fill))
+    world.run()
+    assert end_of(world).cum_qty == 10
+    assert sum(event.last_qty for event in of_kind(world, FillBooked)) == 15
+
+
+def test_a_late_execution_is_not_bought_again_and_its_excess_is_taken_back() -> None:
+    replies = [Reply("expire", part=ZERO, delay_ns=1), Reply("touch")]
+    world = start(order(Algo.LIMIT, qty="10", price=Decimal("99.50"), duration_s=60), reply=scripted(replies))
+    while len(of_kind(world, OrderApproved)) < 2:
+        world.step()
+    late = msgspec.structs.replace(filled(of_kind(world, OrderApproved)[0].order, "4", ts=world.now), late=True)
+    world.at(world.now + 2 * NS_PER_S, late)
+    world.run()
+    taken_back = [event.text for event in of_kind(world, OrderCancelRequest)]
+    assert taken_back[0] == "ahead of its curve"
+    assert end_of(world).cum_qty == 4
+
+
+def test_only_the_newest_children_that_are_too_much_are_taken_back() -> None:
+    slicer = Slicer(INSTRUMENTS)
+    slicer.open(accepted(parent(qty="100")))
+    slicer.schedule(
+        ParentScheduled(ts=NOW, parent_id="P1", times=(NOW,), targets=(Decimal(100),), end=NOW + 10 * MINUTE)
+    )
+    for number in (1, 2, 3):
+        slicer.send(child(qty="30", cl_ord_id=f"P1C{number}A1"))
+    late = child(cl_ord_id="P1C0A1")
+    slicer.fill(filled(late, "50"))
+    asked = slicer.on_updated(updated(late, OrdStatus.CANCELED))
+    assert [event.cl_ord_id for event in asked if isinstance(event, OrderCancelRequest)] == ["P1C3A1", "P1C2A1"]
+
+
+# Halts ----------------------------------------------------------------------------------------------------------------
+
+
+def halt(ts: int, state: str = "HALTED", *, cancel: bool = True, cause: str = "drill") -> TradingHalted:
+    return TradingHalted(ts=ts, cause=cause, state=state, cancel_working=cancel)
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_a_halt_takes_working_children_back_where_its_cause_asks_for_it(*, cancel: bool) -> None:
+    world = start(order(Algo.LIMIT, price=Decimal("99.50"), duration_s=60), reply=scripted([Reply("touch")]))
+    world.at(NOW + 5 * NS_PER_S, halt(NOW + 5 * NS_PER_S, cancel=cancel))
+    world.run()
+    first = of_kind(world, OrderCancelRequest)[0]
+    assert first.text == ("halted: drill" if cancel else "its parent is over")
+    assert len(children(world)) == 1
+
+
+def test_after_a_halt_it_catches_up_with_its_curve() -> None:
+    world = start(order(slices=10, duration_s=100))
+    world.at(NOW + 10 * NS_PER_S, halt(NOW + 10 * NS_PER_S))
+    world.at(NOW + 60 * NS_PER_S, TradingResumed(ts=NOW + 60 * NS_PER_S, cause="drill"))
+    world.run()
+    assert not [e for e in of_kind(world, NewOrderSingle) if 10 * NS_PER_S <= e.ts - NOW < 60 * NS_PER_S]
+    assert any(event.ts == NOW + 60 * NS_PER_S for event in of_kind(world, NewOrderSingle))
+    assert end_of(world).reason is EndReason.FILLED
+
+
+def test_while_reducing_the_gate_lets_only_shrinking_children_pass() -> None:
+    sale, purchase = order(side=SELL, qty="50", duration_s=60), order(qty="50", duration_s=60)
+    world = start(sale, msgspec.structs.replace(purchase, parent_id="P2"))
+    world.bus.publish(held("AAPL", 50))
+    world.at(NOW + 1, halt(NOW + 1, "REDUCING", cancel=False))
+    world.run()
+    ends = {event.parent_id: event for event in of_kind(world, ParentEnded)}
+    assert ends["P1"].reason is EndReason.FILLED
+    assert ends["P2"].reason is EndReason.DENIED
+    assert world.exposure.held("AAPL") == ends["P2"].cum_qty
+
+
+# Laws on whole runs ---------------------------------------------------------------------------------------------------
+
+REPLIES = st.lists(
+    st.builds(
+        Reply,
+        verdict=st.sampled_from(
+            ["fill", "fill", "part", "part", "touch", "touch", "reject", "not sent", "lapse", "expire", "silence"]
+        ),
+        on_cancel=st.sampled_from(["cancel", "cancel", "cancel", "refuse", "execute", "silence"]),
+        part=st.sampled_from([ZERO, Decimal("0.3"), Decimal("0.7")]),
+        delay_ns=st.sampled_from([NS_PER_MS, 300 * NS_PER_MS, 3 * NS_PER_S]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """Everything that happens from outside."""
+
+    replies: list[Reply]
+    limits: Limits
+    cash: str
+    events: list[Event]
+
+    def world(self) -> PureBus:
+        world = start(reply=scripted(self.replies), bounds=self.limits, cash=self.cash)
+        for event in self.events:
+            world.at(event.ts, event)
+        return world
+
+
+@st.composite
+def parents(draw: st.DrawFn, number: int) -> ParentOrder:
+    symbol, side = draw(st.sampled_from([("AAPL", BUY), ("SHRT", BUY), ("SHRT", SELL), ("LOTS", SELL), ("FRAC", BUY)]))
+    lot = INSTRUMENTS[symbol].lot
+    algo = draw(st.sampled_from(Algo))
+    prices = st.sampled_from([Decimal("99.90"), Decimal("100.004"), Decimal("100.10")])
+    how = Instruction(
+        algo=algo,
+        ord_type=draw(st.sampled_from(OrdType)),
+        price=draw(prices if algo is Algo.LIMIT else st.none() | prices),
+        time_in_force=draw(st.sampled_from([TimeInForce.DAY, TimeInForce.IOC])),
+        duration_s=draw(st.integers(1, 90)),
+        slices=draw(st.none() | st.integers(1, 12)),
+        max_slice=draw(st.none() | st.integers(1, 10).map(lambda lots: lots * lot)),
+    )
+    return parent(
+        symbol,
+        side,
+        order_qty=draw(st.integers(1, 40)) * lot,
+        parent_id=f"P{number}",
+        ts=NOW + draw(st.integers(0, 20)) * NS_PER_S,
+        resizable=draw(st.booleans()),
+        how=how,
+    )
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> Scenario:
+    events: list[Event] = [draw(parents(number)) for number in range(draw(st.integers(1, 3)))]
+    for second, move in enumerate(draw(st.lists(st.integers(-12, 12), max_size=20))):
+        ts = NOW + second * 6 * NS_PER_S
+        bid, ask = Decimal(100) + Decimal(move) / 50, Decimal(100) + Decimal(move + 1) / 50
+        events += [
+            quote(symbol, None if move == 12 else str(bid), None if move == -12 else str(ask), ts=ts)
+            for symbol in ("AAPL", "SHRT", "LOTS", "FRAC")
+        ]
+    for cause in draw(st.lists(st.sampled_from(["drill", "loss"]), max_size=2, unique=True)):
+        ts = NOW + draw(st.integers(1, 60)) * NS_PER_S + 1
+        state = draw(st.sampled_from(["HALTED", "REDUCING"]))
+        events.append(halt(ts, state, cancel=draw(st.booleans()), cause=cause))
+        events.append(TradingResumed(ts=ts + draw(st.integers(1, 60)) * NS_PER_S, cause=cause))
+    return Scenario(
+        replies=draw(REPLIES),
+        limits=limits(
+            quote_age_s_max=draw(st.sampled_from([10.0, 1000.0])),
+            orders_per_s=draw(st.sampled_from([1, 1000])),
+            position_max=draw(st.sampled_from([Decimal("0.02"), Decimal(1)])),
+        ),
+        cash=draw(st.sampled_from(["100000", "100000000"])),
+        events=events,
+    )
+
+
+class Watch:
+    """Keeps its own books of every parent from the events alone, and objects to whatever breaks a law."""
+
+    def __init__(self, world: PureBus) -> None:
+        self.world = world
+        self.causes = Causes()
+        self.parents: dict[str, ParentAccepted] = {}
+        self.ended: dict[str, ParentEnded] = {}
+        self.done: dict[str, Decimal] = {}
+        self.live: dict[str, dict[str, Decimal]] = {}
+        self.lost: set[str] = set()
+        world.taps.append(self.see)
+
+    def see(self, event: Event) -> None:
+        match event:
+            case ParentAccepted():
+                self.parents[event.parent_id] = event
+                self.done[event.parent_id], self.live[event.parent_id] = ZERO, {}
+            case NewOrderSingle():
+                self.sent(event)
+                self.live[event.parent_id][event.cl_ord_id] = event.order_qty
+            case OrderDenied():
+                self.live.get(event.parent_id, {}).pop(event.cl_ord_id, None)
+            case FillBooked():
+                self.done[event.parent_id] += event.last_qty
+                self.live[event.parent_id][event.cl_ord_id] -= event.last_qty
+            case OrderUpdated() if event.terminal:
+                del self.live[event.parent_id][event.cl_ord_id]
+            case OrderUnresolved():
+                self.lost.add(event.cl_ord_id)
+            case ParentEnded():
+                self.end(event)
+            case TradingHalted():
+                self.causes.halt(event)
+            case TradingResumed():
+                self.causes.resume(event)
+        self.agree()
+
+    def sent(self, event: NewOrderSingle) -> None:
+        owner, instrument = self.parents[event.parent_id].parent, INSTRUMENTS[event.symbol]
+        assert event.parent_id not in self.ended, "a child after the end"
+        assert self.causes.state is not TradingState.HALTED, "a child while halted"
+        assert event.order_qty > 0
+        assert event.order_qty % instrument.lot == 0
+        assert (event.symbol, event.side) == (owner.symbol, owner.side)
+        assert owner.how.max_slice is None or event.order_qty <= owner.how.max_slice
+        if event.ord_type is OrdType.LIMIT:
+            assert event.price is not None
+            assert event.price % instrument.tick == 0
+            assert owner.how.price is None or owner.side.sign * (event.price - owner.how.price) <= 0
+        else:
+            assert event.price is None
+            assert owner.how.price is None, "a market order knows no limit"
+
+    def end(self, event: ParentEnded) -> None:
+        size = self.parents[event.parent_id].order_qty
+        assert event.parent_id not in self.ended, "a second end"
+        assert event.order_qty == size
+        assert event.cum_qty == self.done[event.parent_id]
+        assert event.cum_qty + event.leaves_qty == size
+        assert (event.reason is EndReason.FILLED) == (not event.leaves_qty)
+        assert set(self.live[event.parent_id]) <= self.lost, "a child that may execute, and nobody looks after it"
+        self.ended[event.parent_id] = event
+
+    def agree(self) -> None:
+        """Never more than the parent, and the slicer's books are ours."""
+        for parent_id, event in self.parents.items():
+            live = sum(self.live[parent_id].values(), ZERO)
+            assert self.done[parent_id] + live <= event.order_qty, "more than the parent"
+            theirs = self.world.slicer.parents.get(parent_id)
+            if theirs is not None:
+                assert (theirs.cum_qty, theirs.leaves_qty) == (self.done[parent_id], live)
+
+
+@given(scenarios())
+@settings(max_examples=300)
+def test_whole_runs_keep_the_laws(scenario: Scenario) -> None:
+    world = scenario.world()
+    watch = Watch(world)
+    world.run(steps_max=5_000)
+    assert set(watch.ended) == set(watch.parents), "every parent ends"
+    assert not world.slicer.parents
+    left = {key for live in watch.live.values() for key in live}
+    assert set(world.exposure.children) == left, "what nobody knows the outcome of stays reserved, and nothing else"
+
+
+@given(scenarios())
+@settings(max_examples=50)
+def test_time_never_stands_still(scenario: Scenario) -> None:
+    world = scenario.world()
+    before = len(world.trace)
+    while world.step():
+        due = world.slicer.next_due()
+        if before < len(world.trace) and type(world.trace[before]) is TimeAdvanced:
+            assert due is None or due > world.now
+        before = len(world.trace)
+
+
+@given(scenarios(), st.integers(1, 9))
+@settings(max_examples=50)
+def test_new_actors_from_dumps_continue_as_if_nothing_had_happened(scenario: Scenario, every: int) -> None:
+    straight, broken = scenario.world(), scenario.world()
+    straight.run(steps_max=5_000)
+    count = 0
+    while broken.step():
+        count += 1
+        if count % every == 0:
+            broken.restart()
+    assert broken.trace == straight.trace
+
+
+@given(scenarios())
+@settings(max_examples=50)
+def test_a_run_is_a_function_of_its_outside_events(scenario: Scenario) -> None:
+    assert scenario.world().run() == scenario.world().run()
+
+
+@given(scenarios())
+@settings(max_examples=30)
+def test_decisions_change_nothing_but_by_what_they_emit(scenario: Scenario) -> None:
+    world = scenario.world()
+
+    def state() -> object:
+        slicer = world.slicer
+        return [slicer.dump(), sorted(slicer._heap), list(slicer._due), world.exposure.dump(), world.sizer.dump()]
+
+    def decide_without_folding(event: Event) -> None:
+        for decide in world.bus.routes()[type(event)].decisions:
+            if getattr(decide, "__self__", None) is not world.venue:
+                before = state()
+                list(decide(event))
+                assert state() == before, decide
+
+    world.taps.append(decide_without_folding)
+    world.run()
+
+
+ACTIVE = st.sampled_from([Algo.TWAP, Algo.VWAP, Algo.MARKET])
+
+
+@given(ACTIVE, st.integers(1, 500), st.integers(1, 50), st.integers(60, 7_200), st.sampled_from(Side))
+@settings(max_examples=60)
+def test_before_an_obliging_venue_everything_is_filled_before_its_end(
+    algo: Algo, qty: int, slices: int, duration_s: int, side: Side
+) -> None:
+    for verdict in ("fill", "touch"):
+        wanted = order(algo, str(qty), "SHRT", side, slices=slices, duration_s=duration_s)
+        world = start(wanted, reply=scripted([Reply(verdict)]))
+        world.run()
+        over = end_of(world)
+        (curve,) = of_kind(world, ParentScheduled)
+        assert over.reason is EndReason.FILLED
+        assert over.cum_qty == qty
+        assert over.ts < curve.end <= NOW + duration_s * NS_PER_S
+
+
+# Cost -----------------------------------------------------------------------------------------------------------------
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """How many Python and C functions are called: a cost that no other process can change."""
+    count = 0
+
+    def see(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(see)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def crowd(size: int) -> Slicer:
+    """So many parents that rest until the afternoon, and one that is due in a second."""
+    slicer = Slicer(INSTRUMENTS)
+    slicer.quote(quote())
+    for number in range(size):
+        wanted = accepted(parent(parent_id=f"P{number}", how=Instruction(algo=Algo.TWAP, slices=10)))
+        slicer.open(wanted)
+        first = NOW + (NS_PER_S if not number else 60 * MINUTE + number)
+        slicer.schedule(
+            ParentScheduled(
+                ts=NOW, parent_id=f"P{number}", times=(first,), targets=(Decimal(100),), end=NOW + 120 * MINUTE
+            )
+        )
+    return slicer
+
+
+def test_the_cost_of_a_due_parent_a_quote_and_a_fill_does_not_grow_with_the_number_of_parents() -> None:
+    costs = []
+    for size in (2, 2_000):
+        slicer = crowd(size)
+        now = TimeAdvanced(ts=NOW + NS_PER_S)
+        advance = calls_of(lambda slicer=slicer, now=now: (slicer.next_due(), slicer.advance(now)))  # type: ignore[misc]
+        sent = list(slicer.on_due(now))
+        assert len(sent) == 1
+        send = calls_of(lambda slicer=slicer, sent=sent: slicer.send(sent[0]))  # type: ignore[misc]
+        market = calls_of(lambda slicer=slicer: slicer.quote(quote()))  # type: ignore[misc]
+        costs.append((advance, send, market))
+    assert costs[0] == costs[1]
+
+
+def test_stale_entries_do_not_pile_up_in_the_heap() -> None:
+    world = start(
+        order(Algo.LIMIT, qty="1000", price=Decimal("99.50"), duration_s=3_600), reply=scripted([Reply("touch")])
+    )
+    world.step()
+    (sent,) = of_kind(world, NewOrderSingle)
+    for number in range(500):
+        now = NOW + number * NS_PER_S
+        world.bus.publish(quote(ts=now))
+        world.bus.publish(updated(sent, OrdStatus.NEW, ts=now))
+        world.slicer.next_due()
+    assert len(world.slicer._heap) <= 10
+
+
+def test_a_crossing_child_that_rests_is_looked_at_again() -> None:
+    world = start(order(Algo.MARKET, duration_s=60), reply=scripted([Reply("touch")]))
+    world.at(NOW + NS_PER_MS, quote(bid="101.00", ask="101.02", ts=NOW + NS_PER_MS))
+    world.run()
+    sent = of_kind(world, NewOrderSingle)
+    assert [event.price for event in sent] == [Decimal("100.21")]  # it executed at once, before the market moved
+    away = start(order(Algo.MARKET, duration_s=60), reply=scripted([Reply("part", part=ZERO), Reply("touch")]))
+    away.at(NOW + NS_PER_MS, quote(bid="101.00", ask="101.02", ts=NOW + NS_PER_MS))
+    away.run()
+    assert [event.price for event in of_kind(away, NewOrderSingle)] == [Decimal("100.21"), Decimal("101.22")]
+    assert of_kind(away, OrderCancelRequest)[0].ts == NOW + PAPER_NS + REPRICE_NS
+
+
+def test_the_children_of_strangers_are_nobodys_business() -> None:
+    slicer = Slicer(INSTRUMENTS)
+    stranger = child(parent_id="OTHER", cl_ord_id="OTHERC1A1")
+    before = slicer.dump()
+    slicer.update(updated(stranger, OrdStatus.CANCELED))
+    slicer.fill(filled(stranger, "5"))
+    slicer.bust(busted(filled(stranger, "5")))
+    assert slicer.dump() == before
+    assert list(slicer.on_updated(updated(stranger, OrdStatus.CANCELED))) == []

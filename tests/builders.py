@@ -1,0 +1,303 @@
+"""Events, instruments and limits with sensible defaults: a test names only what it is about.
+
+Everything happens on one Wednesday in New York, at half past ten, unless the test says otherwise.
+"""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from core.calendar import CALENDARS, Session
+from core.events import (
+    AccountOpened,
+    BreakFound,
+    EndReason,
+    Event,
+    FillBooked,
+    FillBusted,
+    MarketData,
+    NewOrderSingle,
+    OrderApproved,
+    OrderDenied,
+    OrderUpdated,
+    ParentAccepted,
+    ParentEnded,
+    ParentOrder,
+    Reason,
+    SignalReceived,
+    TradingHalted,
+    TradingResumed,
+)
+from core.instruments import Instrument, Instruments
+from core.orders import TERMINAL, OrdStatus, OrdType, Side, TimeInForce
+from core.signals import Instruction, Signal
+from core.units import NS_PER_S, ZERO
+from risk.exposure import Exposure
+from risk.limits import Limits, SymbolLimits
+
+DAY = dt.date(2025, 3, 5)
+MINUTE = 60 * NS_PER_S
+
+
+def clock(hour: int, minute: int = 0, second: int = 0, *, day: dt.date = DAY) -> int:
+    """A New York wall clock as ns UTC."""
+    moment = dt.datetime.combine(day, dt.time(hour, minute, second), ZoneInfo("America/New_York"))
+    return int(moment.timestamp()) * NS_PER_S
+
+
+def session(day: dt.date = DAY) -> Session:
+    """The New York session of a day that has one."""
+    found = CALENDARS["XNYS"].session_on(day)
+    assert found is not None
+    return found
+
+
+NOW = clock(10, 30)
+
+# What the account may trade: a plain share, one that may be sold short, one in large lots, one in fractions.
+INSTRUMENTS = Instruments(
+    [
+        Instrument(symbol="AAPL"),
+        Instrument(symbol="SHRT", shortable=True),
+        Instrument(symbol="LOTS", lot=Decimal(100), shortable=True),
+        Instrument(symbol="FRAC", lot=Decimal("0.001"), tick=Decimal("0.05"), shortable=True, calendar="24x7"),
+        Instrument(symbol="FUTR", multiplier=Decimal(50), shortable=True, venue="other"),
+    ]
+)
+OPEN_LIMITS = Limits(
+    position_max=Decimal(1),
+    parents_per_day=1_000,
+    orders_per_s=1_000,
+    symbols_default=SymbolLimits(order_qty_max=Decimal(1_000_000), order_notional_max=Decimal(1_000_000_000)),
+)
+
+
+def limits(**changes: Any) -> Limits:  # noqa: ANN401 - one field, whichever
+    """Limits that stand in nobody's way, but for the changes."""
+    return msgspec.structs.replace(OPEN_LIMITS, **changes)
+
+
+def opened(cash: str = "100000") -> AccountOpened:
+    """The account's first cash."""
+    return AccountOpened(ts=NOW, account="main", cash=Decimal(cash), currency="USD")
+
+
+def quote(
+    symbol: str = "AAPL",
+    bid: str | None = "99.99",
+    ask: str | None = "100.01",
+    *,
+    last: str | None = None,
+    ts: int = NOW,
+) -> MarketData:
+    """A market without trades."""
+    return MarketData(
+        ts=ts,
+        symbol=symbol,
+        bid=None if bid is None else Decimal(bid),
+        bid_size=Decimal(100),
+        ask=None if ask is None else Decimal(ask),
+        ask_size=Decimal(100),
+        last=None if last is None else Decimal(last),
+        high=None,
+        low=None,
+        volume=ZERO,
+        notional=ZERO,
+        trades=0,
+    )
+
+
+def received(signal: Signal, ts: int = NOW) -> SignalReceived:
+    """A signal from its source."""
+    return SignalReceived(ts=ts, source="file", signal=signal)
+
+
+def parent(symbol: str = "AAPL", side: Side = Side.BUY, qty: str = "100", **changes: Any) -> ParentOrder:  # noqa: ANN401
+    """What the sizer wants."""
+    order = ParentOrder(
+        ts=NOW,
+        parent_id="P1",
+        signal_id="s1",
+        signal_ts=NOW,
+        strategy="alpha",
+        account="main",
+        venue=INSTRUMENTS[symbol].venue,
+        symbol=symbol,
+        side=side,
+        order_qty=Decimal(qty),
+        resizable=False,
+        decision_px=Decimal(100),
+        how=Instruction(),
+    )
+    return msgspec.structs.replace(order, **changes)
+
+
+def accepted(order: ParentOrder, qty: Decimal | None = None) -> ParentAccepted:
+    """The gate let a parent in."""
+    return ParentAccepted(
+        ts=order.ts,
+        parent=order,
+        order_qty=order.order_qty if qty is None else qty,
+        bid=Decimal("99.99"),
+        ask=Decimal("100.01"),
+        arrival_px=Decimal(100),
+        limits_version="test",
+    )
+
+
+def ended(order: ParentOrder, cum_qty: Decimal = ZERO, reason: EndReason = EndReason.WINDOW) -> ParentEnded:
+    """A parent is over."""
+    return ParentEnded(
+        ts=order.ts,
+        parent_id=order.parent_id,
+        strategy=order.strategy,
+        symbol=order.symbol,
+        side=order.side,
+        order_qty=order.order_qty,
+        cum_qty=cum_qty,
+        avg_px=None,
+        leaves_qty=max(order.order_qty - cum_qty, ZERO),
+        reason=reason,
+    )
+
+
+def child(symbol: str = "AAPL", side: Side = Side.BUY, qty: str = "100", **changes: Any) -> NewOrderSingle:  # noqa: ANN401
+    """What the slicer wants sent: a limit order of `P1` at 100."""
+    order = NewOrderSingle(
+        ts=NOW,
+        cl_ord_id="P1C1A1",
+        parent_id="P1",
+        strategy="alpha",
+        account="main",
+        venue=INSTRUMENTS[symbol].venue,
+        symbol=symbol,
+        side=side,
+        order_qty=Decimal(qty),
+        ord_type=OrdType.LIMIT,
+        price=Decimal(100),
+        time_in_force=TimeInForce.DAY,
+    )
+    return msgspec.structs.replace(order, **changes)
+
+
+def approved(order: NewOrderSingle) -> OrderApproved:
+    """The gate let a child go."""
+    return OrderApproved(
+        ts=order.ts,
+        order=order,
+        not_after=order.ts + NS_PER_S,
+        collar_low=Decimal(95),
+        collar_high=Decimal(105),
+        bid=Decimal("99.99"),
+        ask=Decimal("100.01"),
+        limits_version="test",
+    )
+
+
+def denied(order: NewOrderSingle, reason: Reason = Reason.RATE) -> OrderDenied:
+    """The gate refused a child."""
+    return OrderDenied(
+        ts=order.ts,
+        parent_id=order.parent_id,
+        cl_ord_id=order.cl_ord_id,
+        strategy=order.strategy,
+        symbol=order.symbol,
+        side=order.side,
+        order_qty=order.order_qty,
+        reason=reason,
+        value=ZERO,
+        limit=ZERO,
+        unit="",
+        max_qty=None,
+        limits_version="test",
+        text="",
+    )
+
+
+def updated(order: NewOrderSingle, status: OrdStatus, cum_qty: Decimal = ZERO, ts: int | None = None) -> OrderUpdated:
+    """Where a child stands."""
+    return OrderUpdated(
+        ts=order.ts if ts is None else ts,
+        cl_ord_id=order.cl_ord_id,
+        parent_id=order.parent_id,
+        strategy=order.strategy,
+        venue=order.venue,
+        symbol=order.symbol,
+        side=order.side,
+        order_id=f"v{order.cl_ord_id}",
+        ord_status=status,
+        order_qty=order.order_qty,
+        cum_qty=cum_qty,
+        leaves_qty=ZERO if status in TERMINAL else order.order_qty - cum_qty,
+        terminal=status in TERMINAL,
+    )
+
+
+def filled(
+    order: NewOrderSingle, qty: str | Decimal, px: str | Decimal = "100", *, exec_id: str = "E1", ts: int | None = None
+) -> FillBooked:
+    """An execution of a child."""
+    return FillBooked(
+        ts=order.ts if ts is None else ts,
+        exec_id=exec_id,
+        cl_ord_id=order.cl_ord_id,
+        parent_id=order.parent_id,
+        strategy=order.strategy,
+        venue=order.venue,
+        symbol=order.symbol,
+        side=order.side,
+        last_qty=Decimal(qty),
+        last_px=Decimal(px),
+        fee=ZERO,
+        multiplier=INSTRUMENTS[order.symbol].multiplier,
+    )
+
+
+def busted(fill: FillBooked) -> FillBusted:
+    """The venue takes an execution back."""
+    facts = msgspec.structs.asdict(fill)
+    del facts["late"]
+    return FillBusted(**facts)
+
+
+def fold(exposure: Exposure, *events: Event) -> Exposure:
+    """Let an exposure hear of events, each as the wiring says."""
+    folds: dict[type[Event], Any] = {
+        AccountOpened: exposure.account,
+        MarketData: exposure.quote,
+        ParentAccepted: exposure.accept,
+        OrderApproved: exposure.approve,
+        OrderUpdated: exposure.update,
+        FillBooked: exposure.fill,
+        FillBusted: exposure.bust,
+        ParentEnded: exposure.end,
+        TradingHalted: exposure.halt,
+        TradingResumed: exposure.resume,
+        BreakFound: exposure.quarantine,
+    }
+    for event in events:
+        folds[type(event)](event)
+    return exposure
+
+
+def book(*events: Event, cash: str = "100000", orders_per_s: int = 1_000) -> Exposure:
+    """An account with cash and a market of 99.99 to 100.01 in everything, and what happened then."""
+    quotes = [quote(instrument.symbol) for instrument in INSTRUMENTS]
+    return fold(Exposure(INSTRUMENTS, orders_per_s), opened(cash), *quotes, *events)
+
+
+def held(symbol: str, qty: int | Decimal) -> FillBooked:
+    """An old execution that nobody remembers the parent of: a position of `qty` (signed) at 100."""
+    side = Side.BUY if Decimal(qty) > 0 else Side.SELL
+    order = child(symbol, side, parent_id="OLD", cl_ord_id="OLDC1A1")
+    return filled(order, abs(Decimal(qty)))
+
+
+def working(symbol: str, side: Side, qty: int | Decimal, *, number: int = 1) -> tuple[Event, ...]:
+    """A parent all of which was sent."""
+    name = f"W{symbol}{side}{number}"
+    order = child(symbol, side, parent_id=name, cl_ord_id=f"{name}C1A1", order_qty=Decimal(qty))
+    return accepted(parent(symbol, side, parent_id=name, order_qty=Decimal(qty))), approved(order)

@@ -1,0 +1,775 @@
+"""Each check by a table with its numbers, and the laws that hold for all of them."""
+
+import datetime as dt
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.events import BreakFound, Event, OrderApproved, OrderDenied, ParentAccepted, Reason, TradingHalted
+from core.orders import OrdType, Side
+from core.units import NS_PER_MS, NS_PER_S, ZERO, floor_to
+from risk import checks
+from risk.checks import CHECKS, Ask, Check, Denial, judge, reducible
+from risk.exposure import Exposure
+from risk.gate import Gate
+from risk.limits import Limits, SymbolLimits
+from tests.builders import (
+    INSTRUMENTS,
+    MINUTE,
+    NOW,
+    accepted,
+    approved,
+    book,
+    child,
+    clock,
+    filled,
+    fold,
+    held,
+    limits,
+    parent,
+    quote,
+    session,
+    working,
+)
+
+BUY, SELL = Side.BUY, Side.SELL
+CLOSE = session().close
+
+
+def ask(symbol: str = "AAPL", side: Side = BUY, qty: str = "100", **changes: Any) -> Ask:  # noqa: ANN401
+    """A child of `P1` at the market."""
+    order = Ask(
+        ts=NOW,
+        parent_id="P1",
+        cl_ord_id="P1C1A1",
+        strategy="alpha",
+        venue="paper",
+        symbol=symbol,
+        side=side,
+        qty=Decimal(qty),
+        ord_type=OrdType.MARKET,
+        price=None,
+    )
+    return msgspec.structs.replace(order, **changes)
+
+
+def ask_parent(symbol: str = "AAPL", side: Side = BUY, qty: str = "100", **changes: Any) -> Ask:  # noqa: ANN401
+    return ask(symbol, side, qty, cl_ord_id="", **changes)
+
+
+def limit_at(price: str | None) -> dict[str, Any]:
+    return {"ord_type": OrdType.LIMIT, "price": None if price is None else Decimal(price)}
+
+
+def no(reason: Reason, value: str = "0", limit: str = "0", unit: str = "", max_qty: str | None = None) -> Denial:
+    return Denial(
+        reason=reason,
+        value=Decimal(value),
+        limit=Decimal(limit),
+        unit=unit,
+        text="",
+        max_qty=None if max_qty is None else Decimal(max_qty),
+    )
+
+
+def halted(state: str) -> TradingHalted:
+    return TradingHalted(ts=NOW, cause="drill", state=state)
+
+
+def own_limits(qty: str | None = "500", notional: str | None = "20000") -> Limits:
+    return limits(
+        symbols_default=SymbolLimits(
+            order_qty_max=None if qty is None else Decimal(qty),
+            order_notional_max=None if notional is None else Decimal(notional),
+        )
+    )
+
+
+QUARANTINE = BreakFound(ts=NOW, venue="paper", kind="POSITION", symbol="AAPL", text="ours 1, theirs 2")
+P1 = accepted(parent(qty="100"))
+TENTH = limits(position_max=Decimal("0.1"))  # of 100,000: 100 shares at 100
+EMPTY_BOOK = quote(bid=None, ask=None)
+
+Case = tuple[str, Check, Ask, tuple[Event, ...], Limits, Denial | None]
+CASES: list[Case] = [
+    ("an instrument of ours", checks.instrument_is_known, ask(), (), limits(), None),
+    (
+        "an instrument that is not ours",
+        checks.instrument_is_known,
+        ask(symbol="NONE"),
+        (),
+        limits(),
+        no(Reason.UNKNOWN_SYMBOL),
+    ),
+    ("whole lots", checks.order_is_valid, ask("LOTS", qty="200"), (), limits(), None),
+    ("a broken lot", checks.order_is_valid, ask("LOTS", qty="250"), (), limits(), no(Reason.INVALID, max_qty="200")),
+    ("less than a lot", checks.order_is_valid, ask("LOTS", qty="50"), (), limits(), no(Reason.INVALID)),
+    ("nothing", checks.order_is_valid, ask(qty="0"), (), limits(), no(Reason.INVALID)),
+    ("less than nothing", checks.order_is_valid, ask(qty="-5"), (), limits(), no(Reason.INVALID)),
+    ("a price on tick", checks.order_is_valid, ask(**limit_at("100.05")), (), limits(), None),
+    ("a price off tick", checks.order_is_valid, ask(**limit_at("100.005")), (), limits(), no(Reason.INVALID)),
+    ("a limit order without a price", checks.order_is_valid, ask(**limit_at(None)), (), limits(), no(Reason.INVALID)),
+    ("a limit order at zero", checks.order_is_valid, ask(**limit_at("0")), (), limits(), no(Reason.INVALID)),
+    ("a parent off tick", checks.order_is_valid, ask_parent(**limit_at("100.005")), (), limits(), None),
+    ("ACTIVE", checks.trading_is_allowed, ask(), (), limits(), None),
+    ("HALTED", checks.trading_is_allowed, ask(), (halted("HALTED"),), limits(), no(Reason.STATE)),
+    (
+        "HALTED, a reducing order",
+        checks.trading_is_allowed,
+        ask(side=SELL, qty="10"),
+        (held("AAPL", 100), halted("HALTED")),
+        limits(),
+        no(Reason.STATE),
+    ),
+    (
+        "REDUCING, an opening order",
+        checks.trading_is_allowed,
+        ask(),
+        (halted("REDUCING"),),
+        limits(),
+        no(Reason.STATE, "100", "0", "shares"),
+    ),
+    (
+        "REDUCING, an order that adds",
+        checks.trading_is_allowed,
+        ask(qty="10"),
+        (held("AAPL", 100), halted("REDUCING")),
+        limits(),
+        no(Reason.STATE, "10", "0", "shares"),
+    ),
+    (
+        "REDUCING, an order that shrinks",
+        checks.trading_is_allowed,
+        ask(side=SELL, qty="100"),
+        (held("AAPL", 100), halted("REDUCING")),
+        limits(),
+        None,
+    ),
+    (
+        "REDUCING, a short is bought back",
+        checks.trading_is_allowed,
+        ask("SHRT", qty="100"),
+        (held("SHRT", -100), halted("REDUCING")),
+        limits(),
+        None,
+    ),
+    (
+        "REDUCING, an order that would cross zero",
+        checks.trading_is_allowed,
+        ask("SHRT", SELL, "101"),
+        (held("SHRT", 100), halted("REDUCING")),
+        limits(),
+        no(Reason.STATE, "101", "100", "shares", "100"),
+    ),
+    (
+        "REDUCING, others reduce already",
+        checks.trading_is_allowed,
+        ask("SHRT", SELL, "50"),
+        (held("SHRT", 100), *working("SHRT", SELL, 60), halted("REDUCING")),
+        limits(),
+        no(Reason.STATE, "50", "40", "shares", "40"),
+    ),
+    (
+        "REDUCING, opening orders that still work do not make room",
+        checks.trading_is_allowed,
+        ask("SHRT", SELL, "101"),
+        (held("SHRT", 100), *working("SHRT", BUY, 60), halted("REDUCING")),
+        limits(),
+        no(Reason.STATE, "101", "100", "shares", "100"),
+    ),
+    ("books that agree", checks.symbol_is_agreed, ask("SHRT"), (QUARANTINE,), limits(), None),
+    ("books that differ", checks.symbol_is_agreed, ask(), (QUARANTINE,), limits(), no(Reason.QUARANTINE)),
+    ("inside the session", checks.session_is_open, ask(), (), limits(), None),
+    (
+        "before the open",
+        checks.session_is_open,
+        ask(ts=clock(9, 29, 59)),
+        (),
+        limits(),
+        no(Reason.SESSION),
+    ),
+    ("at the close", checks.session_is_open, ask(ts=CLOSE), (), limits(), no(Reason.SESSION)),
+    (
+        "on a holiday",
+        checks.session_is_open,
+        ask(ts=clock(12, day=dt.date(2025, 12, 25))),
+        (),
+        limits(),
+        no(Reason.SESSION),
+    ),
+    ("a parent at night", checks.session_is_open, ask_parent(ts=clock(3)), (), limits(), None),
+    (
+        "six seconds before the close",
+        checks.session_is_open,
+        ask(ts=CLOSE - 6 * NS_PER_S),
+        (),
+        limits(),
+        None,
+    ),
+    (
+        "the last seconds",
+        checks.session_is_open,
+        ask(ts=CLOSE - 5 * NS_PER_S),
+        (),
+        limits(),
+        no(Reason.SESSION, "5", "5", "s"),
+    ),
+    ("a market that never shuts", checks.session_is_open, ask("FRAC", ts=clock(3)), (), limits(), None),
+    ("a fresh quote", checks.price_is_fresh, ask(ts=NOW + 10 * NS_PER_S), (), limits(), None),
+    (
+        "an old quote",
+        checks.price_is_fresh,
+        ask(ts=NOW + 10_500 * NS_PER_MS),
+        (),
+        limits(),
+        no(Reason.STALE_PRICE, "10.5", "10", "s"),
+    ),
+    (
+        "a parent on an old quote",
+        checks.price_is_fresh,
+        ask_parent(ts=NOW + MINUTE),
+        (),
+        limits(),
+        no(Reason.STALE_PRICE, "60", "10", "s"),
+    ),
+    ("a parent at night on an old quote", checks.price_is_fresh, ask_parent(ts=clock(20)), (), limits(), None),
+    (
+        "a crossed market",
+        checks.price_is_fresh,
+        ask(),
+        (quote(bid="100.05", ask="100.01", last="100"),),
+        limits(),
+        no(Reason.NO_PRICE),
+    ),
+    ("a locked market", checks.price_is_fresh, ask(), (quote(bid="100", ask="100"),), limits(), None),
+    ("one side and a last price", checks.price_is_fresh, ask(), (quote(bid=None, last="100"),), limits(), None),
+    (
+        "one side and no last price",
+        checks.price_is_fresh,
+        ask(),
+        (quote(bid=None),),
+        limits(),
+        no(Reason.NO_PRICE),
+    ),
+    (
+        "an empty market after a full one",
+        checks.price_is_fresh,
+        ask(),
+        (EMPTY_BOOK,),
+        limits(),
+        no(Reason.NO_PRICE),
+    ),
+    (
+        "a parent at night in an empty market",
+        checks.price_is_fresh,
+        ask_parent(ts=clock(3)),
+        (EMPTY_BOOK,),
+        limits(),
+        None,
+    ),
+    ("the collar's edge", checks.price_is_near, ask(**limit_at("105")), (), limits(), None),
+    (
+        "outside the collar",
+        checks.price_is_near,
+        ask(**limit_at("105.01")),
+        (),
+        limits(),
+        no(Reason.COLLAR, "0.0501", "0.05", "of mid"),
+    ),
+    (
+        "outside it on the harmless side",
+        checks.price_is_near,
+        ask(**limit_at("94.99")),
+        (),
+        limits(),
+        no(Reason.COLLAR, "0.0501", "0.05", "of mid"),
+    ),
+    ("no price, no collar", checks.price_is_near, ask(), (), limits(), None),
+    ("a parent's limit may be far", checks.price_is_near, ask_parent(**limit_at("1000")), (), limits(), None),
+    ("no limit set", checks.size_is_allowed, ask(), (), Limits(), no(Reason.NO_LIMIT)),
+    ("half a limit set", checks.size_is_allowed, ask(), (), own_limits(notional=None), no(Reason.NO_LIMIT)),
+    ("size and money at their limits", checks.size_is_allowed, ask(qty="200"), (), own_limits(), None),
+    (
+        "too many shares",
+        checks.size_is_allowed,
+        ask(qty="501"),
+        (),
+        own_limits(notional="1000000"),
+        no(Reason.ORDER_SIZE, "501", "500", "shares", "500"),
+    ),
+    (
+        "too much money",
+        checks.size_is_allowed,
+        ask(qty="201"),
+        (),
+        own_limits(),
+        no(Reason.ORDER_NOTIONAL, "20100", "20000", "USD", "200"),
+    ),
+    (
+        "too many shares, and even fewer would be too much money",
+        checks.size_is_allowed,
+        ask(qty="501"),
+        (),
+        own_limits(),
+        no(Reason.ORDER_SIZE, "501", "500", "shares", "200"),
+    ),
+    (
+        "the multiplier counts",
+        checks.size_is_allowed,
+        ask("FUTR", qty="5"),
+        (),
+        own_limits(),
+        no(Reason.ORDER_NOTIONAL, "25000", "20000", "USD", "4"),
+    ),
+    (
+        "a limit price that is dearer than the market counts",
+        checks.size_is_allowed,
+        ask(qty="200", **limit_at("104")),
+        (),
+        own_limits(),
+        no(Reason.ORDER_NOTIONAL, "20800", "20000", "USD", "192"),
+    ),
+    (
+        "a parent as a whole",
+        checks.size_is_allowed,
+        ask_parent(qty="201"),
+        (),
+        own_limits(),
+        no(Reason.ORDER_NOTIONAL, "20100", "20000", "USD", "200"),
+    ),
+    (
+        "one lot is too much",
+        checks.size_is_allowed,
+        ask("LOTS", qty="300"),
+        (),
+        own_limits(qty="99"),
+        no(Reason.ORDER_SIZE, "300", "99", "shares"),
+    ),
+    ("a purchase needs no cover", checks.sale_is_covered, ask(), (), limits(), None),
+    ("a short where it is allowed", checks.sale_is_covered, ask("SHRT", SELL), (), limits(), None),
+    ("all that is held", checks.sale_is_covered, ask(side=SELL), (held("AAPL", 100),), limits(), None),
+    (
+        "more than is held",
+        checks.sale_is_covered,
+        ask(side=SELL),
+        (held("AAPL", 60),),
+        limits(),
+        no(Reason.SHORT, "100", "60", "shares", "60"),
+    ),
+    (
+        "what others sell is not free",
+        checks.sale_is_covered,
+        ask(side=SELL),
+        (held("AAPL", 100), *working("AAPL", SELL, 30)),
+        limits(),
+        no(Reason.SHORT, "100", "70", "shares", "70"),
+    ),
+    (
+        "what is being bought is not held yet",
+        checks.sale_is_covered,
+        ask(side=SELL),
+        working("AAPL", BUY, 500),
+        limits(),
+        no(Reason.SHORT, "100", "0", "shares"),
+    ),
+    (
+        "a parent counts what parents will sell",
+        checks.sale_is_covered,
+        ask_parent(side=SELL),
+        (held("AAPL", 100), accepted(parent(side=SELL, qty="40"))),
+        limits(),
+        no(Reason.SHORT, "100", "60", "shares", "60"),
+    ),
+    ("up to the limit", checks.position_is_allowed, ask(), (), TENTH, None),
+    (
+        "a share over it",
+        checks.position_is_allowed,
+        ask(qty="101"),
+        (),
+        TENTH,
+        no(Reason.POSITION, "0.101", "0.1", "of equity", "100"),
+    ),
+    (
+        "held and working count",
+        checks.position_is_allowed,
+        ask(qty="50"),
+        (held("AAPL", 30), *working("AAPL", BUY, 30)),
+        TENTH,
+        no(Reason.POSITION, "0.11", "0.1", "of equity", "40"),
+    ),
+    (
+        "what may be sold is no room yet",
+        checks.position_is_allowed,
+        ask(qty="50"),
+        (held("AAPL", 100), *working("AAPL", SELL, 100)),
+        TENTH,
+        no(Reason.POSITION, "0.15", "0.1", "of equity"),
+    ),
+    (
+        "a book over its limit may shrink",
+        checks.position_is_allowed,
+        ask("SHRT", SELL, "900"),
+        (held("SHRT", 900),),
+        TENTH,
+        None,
+    ),
+    (
+        "and cross to the other side as far as the limit",
+        checks.position_is_allowed,
+        ask("SHRT", SELL, "1000"),
+        (held("SHRT", 900),),
+        TENTH,
+        None,
+    ),
+    (
+        "but not from over the limit to over the limit",
+        checks.position_is_allowed,
+        ask("SHRT", SELL, "1001"),
+        (held("SHRT", 900),),
+        TENTH,
+        no(Reason.POSITION, "0.101", "0.1", "of equity", "1000"),
+    ),
+    (
+        "a short counts like a long",
+        checks.position_is_allowed,
+        ask("SHRT", SELL, "101"),
+        (),
+        TENTH,
+        no(Reason.POSITION, "0.101", "0.1", "of equity", "100"),
+    ),
+    (
+        "nothing can be opened without equity",
+        checks.position_is_allowed,
+        ask("SHRT", qty="1"),
+        (quote("AAPL", "0.99", "1.01"), held("AAPL", 2000)),
+        TENTH,
+        no(Reason.POSITION, "100", "0", "USD"),
+    ),
+    (
+        "a short can be bought back without equity",
+        checks.position_is_allowed,
+        ask("SHRT", qty="10"),
+        (quote("AAPL", "0.99", "1.01"), held("AAPL", 2000), held("SHRT", -10)),
+        TENTH,
+        None,
+    ),
+    (
+        "a parent counts what parents will buy",
+        checks.position_is_allowed,
+        ask_parent(qty="50"),
+        (accepted(parent(qty="70")),),
+        TENTH,
+        no(Reason.POSITION, "0.12", "0.1", "of equity", "30"),
+    ),
+    ("a child of an open parent", checks.parent_is_open, ask(), (P1,), limits(), None),
+    ("a child of nobody", checks.parent_is_open, ask(), (), limits(), no(Reason.OVER_PARENT)),
+    ("a parent has no parent", checks.parent_is_open, ask_parent(), (), limits(), None),
+    (
+        "more than the parent",
+        checks.parent_is_open,
+        ask(qty="101"),
+        (P1,),
+        limits(),
+        no(Reason.OVER_PARENT, "101", "100", "shares", "100"),
+    ),
+    (
+        "executed and live children count",
+        checks.parent_is_open,
+        ask(qty="20"),
+        (P1, approved(child(qty="90")), filled(child(qty="90"), "30")),
+        limits(),
+        no(Reason.OVER_PARENT, "110", "100", "shares", "10"),
+    ),
+    (
+        "the last parent of the day",
+        checks.rate_is_kept,
+        ask_parent(),
+        (P1,),
+        limits(parents_per_day=2),
+        None,
+    ),
+    (
+        "one parent too many",
+        checks.rate_is_kept,
+        ask_parent(),
+        (P1, P1),
+        limits(parents_per_day=2),
+        no(Reason.PARENTS_PER_DAY, "3", "2", "parents"),
+    ),
+    (
+        "a new day",
+        checks.rate_is_kept,
+        ask_parent(ts=NOW + 24 * 60 * MINUTE),
+        (P1, P1),
+        limits(parents_per_day=2),
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[1].__name__}: {case[0]}")
+def test_each_check_passes_or_denies_with_its_numbers(case: Case) -> None:
+    _, check, asked, events, bounds, expected = case
+    denial = check(asked, book(*events), bounds)
+    if denial is None or expected is None:
+        assert denial is expected
+        return
+    assert denial.text
+    assert msgspec.structs.replace(denial, text="") == expected
+
+
+def test_the_tables_know_every_check() -> None:
+    assert {case[1] for case in CASES} == set(CHECKS)
+
+
+def test_the_rate_of_one_venue_does_not_touch_another() -> None:
+    spent = book(accepted(parent(qty="1000")), *(approved(child(qty="1")) for _ in range(2)), orders_per_s=2)
+    bounds = limits(orders_per_s=2)
+    denial = checks.rate_is_kept(ask(), spent, bounds)
+    assert denial is not None
+    assert msgspec.structs.replace(denial, text="") == no(Reason.RATE, "3", "2", "orders/s")
+    assert checks.rate_is_kept(ask(venue="other"), spent, bounds) is None
+    assert checks.rate_is_kept(ask(ts=NOW + NS_PER_S // 2), spent, bounds) is None
+
+
+# Removing a check must be noticed -------------------------------------------------------------------------------------
+
+# For each check, an order that only this check stops.
+ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
+    checks.order_is_valid: (ask(**limit_at("100.005")), (P1,), limits()),
+    checks.trading_is_allowed: (ask(), (P1, halted("HALTED")), limits()),
+    checks.symbol_is_agreed: (ask(), (P1, QUARANTINE), limits()),
+    checks.session_is_open: (ask(ts=CLOSE - NS_PER_S), (P1, quote(ts=CLOSE - NS_PER_S)), limits()),
+    checks.price_is_fresh: (ask(ts=NOW + MINUTE), (P1,), limits()),
+    checks.price_is_near: (ask(**limit_at("106")), (P1,), limits()),
+    checks.size_is_allowed: (ask(qty="100"), (P1,), own_limits(qty="99")),
+    checks.sale_is_covered: (ask(side=SELL), (accepted(parent(side=SELL)),), limits()),
+    checks.position_is_allowed: (ask(), (P1, held("AAPL", 1)), TENTH),
+    checks.parent_is_open: (ask(), (), limits()),
+    checks.rate_is_kept: (ask_parent(), (P1,), limits(parents_per_day=1)),
+}
+# The first one guards the others: without it they cannot even look the instrument up.
+FIRST = checks.instrument_is_known
+
+
+def test_every_check_has_an_order_that_only_it_stops() -> None:
+    assert {*ONLY, FIRST} == set(CHECKS)
+
+
+@pytest.mark.parametrize("check", ONLY, ids=lambda check: check.__name__)
+def test_without_a_check_its_order_would_pass(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, events, bounds = ONLY[check]
+    exposure = book(*events)
+    assert judge(asked, exposure, bounds) == check(asked, exposure, bounds) != None  # noqa: E711 - both at once
+    monkeypatch.setattr(checks, "CHECKS", tuple(other for other in CHECKS if other is not check))
+    assert judge(asked, exposure, bounds) is None
+
+
+def test_an_unknown_instrument_is_denied_before_it_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ask(symbol="NONE")
+    denial = judge(asked, book(P1), limits())
+    assert denial is not None
+    assert denial.reason is Reason.UNKNOWN_SYMBOL
+    monkeypatch.setattr(checks, "CHECKS", tuple(other for other in CHECKS if other is not FIRST))
+    with pytest.raises(KeyError):
+        judge(asked, book(P1), limits())
+
+
+# Laws -----------------------------------------------------------------------------------------------------------------
+
+LOTS = st.integers(0, 40)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
+    """A book of any shape, over its limits too, limits that bite, and an order."""
+    symbol = draw(st.sampled_from(["AAPL", "SHRT", "LOTS", "FRAC", "FUTR"]))
+    lot = INSTRUMENTS[symbol].lot
+    events: list[Event] = []
+    if position := draw(st.integers(-40, 40)):
+        events.append(held(symbol, position * lot))
+    for side in Side:
+        if qty := draw(LOTS):
+            events += working(symbol, side, qty * lot)
+    size = draw(LOTS)
+    if size:
+        events.append(accepted(parent(symbol, BUY, order_qty=size * lot)))
+    state = draw(st.sampled_from(["ACTIVE", "REDUCING", "HALTED"]))
+    if state != "ACTIVE":
+        events.append(halted(state))
+    bid = draw(st.decimals(Decimal("0.5"), 200, places=2))
+    events.append(quote(symbol, str(bid), str(bid + Decimal("0.03"))))
+    exposure = book(*events, cash=draw(st.sampled_from(["0", "1000", "30000", "1000000"])), orders_per_s=3)
+    bounds = limits(
+        position_max=draw(st.sampled_from([Decimal("0.01"), Decimal("0.08"), Decimal("0.5")])),
+        orders_per_s=3,
+        parents_per_day=draw(st.integers(1, 5)),
+        symbols_default=SymbolLimits(
+            order_qty_max=draw(st.integers(1, 60)) * lot,
+            order_notional_max=Decimal(draw(st.integers(1, 8_000))),
+        ),
+    )
+    price = draw(st.none() | st.decimals(1, 300, places=2))
+    asked = Ask(
+        ts=NOW,
+        parent_id="P1",
+        cl_ord_id=draw(st.sampled_from(["", "P1C1A1"])),
+        strategy="alpha",
+        venue=INSTRUMENTS[symbol].venue,
+        symbol=symbol,
+        side=draw(st.sampled_from(Side)),
+        qty=draw(st.integers(1, 90)) * lot / draw(st.sampled_from([1, 1, 2])),
+        ord_type=OrdType.MARKET if price is None else OrdType.LIMIT,
+        price=price,
+    )
+    return asked, exposure, bounds
+
+
+@given(situations())
+def test_the_largest_quantity_of_a_denial_is_the_largest_that_its_check_passes(
+    situation: tuple[Ask, Exposure, Limits],
+) -> None:
+    asked, exposure, bounds = situation
+    lot = INSTRUMENTS[asked.symbol].lot
+    for check in CHECKS:
+        denial = check(asked, exposure, bounds)
+        if denial is None:
+            continue
+        largest = denial.max_qty
+        if largest is not None:
+            assert ZERO < largest <= asked.qty
+            assert largest % lot == 0
+            assert check(msgspec.structs.replace(asked, qty=largest), exposure, bounds) is None, check
+        more = (largest or ZERO) + lot
+        if more <= asked.qty:
+            assert check(msgspec.structs.replace(asked, qty=more), exposure, bounds) is not None, check
+
+
+@given(situations())
+def test_every_denial_can_be_explained(situation: tuple[Ask, Exposure, Limits]) -> None:
+    asked, exposure, bounds = situation
+    for check in CHECKS:
+        denial = check(asked, exposure, bounds)
+        if denial is None:
+            continue
+        assert denial.reason in Reason
+        assert denial.text
+        assert denial.value.is_finite()
+        assert denial.limit.is_finite()
+        if denial.unit:  # a number was exceeded
+            assert denial.value > denial.limit or denial.reason is Reason.SESSION
+        else:
+            assert (denial.value, denial.limit) == (ZERO, ZERO)
+
+
+Measure = Callable[[Ask, Exposure], Decimal]
+
+
+def per_side(asked: Ask, exposure: Exposure) -> Decimal:
+    """The position in the order's direction if its side executes and the other does not."""
+    reserve = exposure.committed if asked.is_parent else exposure.working
+    return asked.side.sign * exposure.held(asked.symbol) + reserve(asked.symbol, asked.side)
+
+
+def uncovered(asked: Ask, exposure: Exposure) -> Decimal:
+    """Shares that would be short if all sales executed."""
+    reserve = exposure.committed if asked.is_parent else exposure.working
+    return reserve(asked.symbol, SELL) - max(exposure.held(asked.symbol), ZERO)
+
+
+def over_parent(asked: Ask, exposure: Exposure) -> Decimal:
+    parent_now = exposure.parents[asked.parent_id]
+    return parent_now.cum_qty + parent_now.live_qty - parent_now.order_qty
+
+
+def take(asked: Ask, exposure: Exposure) -> ParentAccepted | OrderApproved | OrderDenied:
+    """What the gate says, folded."""
+    gate = Gate(exposure, BOUNDS)
+    if asked.is_parent:
+        order = parent(asked.symbol, asked.side, order_qty=asked.qty, parent_id="P2")
+        (verdict,) = gate.on_parent_order(order)
+    else:
+        (verdict,) = gate.on_new_order(
+            child(asked.symbol, asked.side, order_qty=asked.qty, ord_type=asked.ord_type, price=asked.price)
+        )
+    assert isinstance(verdict, ParentAccepted | OrderApproved | OrderDenied)
+    if not isinstance(verdict, OrderDenied):
+        fold(exposure, verdict)
+    return verdict
+
+
+BOUNDS = limits(position_max=Decimal("0.08"))
+
+
+@given(situations())
+def test_no_approval_takes_a_measure_over_its_limit_or_further_over(situation: tuple[Ask, Exposure, Limits]) -> None:
+    asked, exposure, _ = situation
+    if not is_bookable(asked):
+        return
+    allowed = max(BOUNDS.position_max * exposure.equity, ZERO) / INSTRUMENTS[asked.symbol].multiplier
+    before = per_side(asked, exposure), uncovered(asked, exposure)
+    if isinstance(take(asked, exposure), OrderDenied):
+        return
+    mark = exposure.mark(asked.symbol)
+    assert mark is not None
+    assert per_side(asked, exposure) * mark <= allowed or per_side(asked, exposure) <= 0
+    if not INSTRUMENTS[asked.symbol].shortable and asked.side is SELL:
+        assert uncovered(asked, exposure) <= 0
+    assert before <= (per_side(asked, exposure), uncovered(asked, exposure))
+    if not asked.is_parent:
+        assert over_parent(asked, exposure) <= 0
+
+
+def is_bookable(asked: Ask) -> bool:
+    return asked.qty % INSTRUMENTS[asked.symbol].lot == 0
+
+
+@given(situations())
+def test_an_order_that_shrinks_passes_every_check_of_exposure(situation: tuple[Ask, Exposure, Limits]) -> None:
+    asked, exposure, bounds = situation
+    room = floor_to(reducible(asked, exposure), INSTRUMENTS[asked.symbol].lot)
+    if not room:
+        return
+    shrinking = msgspec.structs.replace(asked, qty=min(asked.qty, room))
+    for check in (checks.sale_is_covered, checks.position_is_allowed):
+        assert check(shrinking, exposure, bounds) is None
+    if exposure.causes.state != "HALTED":
+        assert checks.trading_is_allowed(shrinking, exposure, bounds) is None
+
+
+@given(situations(), st.data())
+def test_what_passes_in_reducing_shrinks_the_position_in_any_order_of_fills(
+    situation: tuple[Ask, Exposure, Limits], data: st.DataObject
+) -> None:
+    asked, exposure, bounds = situation
+    fold(exposure, halted("REDUCING"))
+    if exposure.causes.state != "REDUCING" or checks.trading_is_allowed(asked, exposure, bounds) is not None:
+        return
+    start = exposure.held(asked.symbol)
+    same_side = data.draw(st.integers(0, 40)) * INSTRUMENTS[asked.symbol].lot
+    others = min(same_side, exposure.working(asked.symbol, asked.side) if not asked.is_parent else ZERO)
+    end = start + asked.side.sign * (asked.qty + others)
+    assert abs(end) <= abs(start)
+    assert end * start >= 0
+
+
+@given(situations(), st.sampled_from(["", "P1C1A1"]))
+def test_two_orders_racing_for_the_last_of_a_limit_never_both_pass(
+    situation: tuple[Ask, Exposure, Limits], cl_ord_id: str
+) -> None:
+    asked, exposure, _ = situation
+    asked = msgspec.structs.replace(asked, cl_ord_id=cl_ord_id)
+    if not is_bookable(asked):
+        return
+    unit = INSTRUMENTS[asked.symbol].notional(Decimal(1), exposure.mark(asked.symbol) or ZERO)
+    allowed = max(BOUNDS.position_max * exposure.equity / unit, ZERO)
+    both_fit = per_side(asked, exposure) + 2 * asked.qty <= allowed
+    first = take(asked, exposure)
+    second = take(asked, exposure)
+    if not both_fit and not isinstance(first, OrderDenied):
+        assert isinstance(second, OrderDenied)

@@ -1,0 +1,253 @@
+"""The gate's verdicts as events, how long an approval is good, and that nobody else can approve."""
+
+import ast
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.events import Event, NewOrderSingle, OrderApproved, OrderDenied, ParentAccepted, ParentOrder, Reason
+from core.orders import OrdType, Side
+from core.signals import Instruction
+from core.units import NS_PER_MS, NS_PER_S
+from risk.exposure import Exposure
+from risk.gate import Gate
+from risk.limits import Limits, SymbolLimits, version_of
+from tests.builders import (
+    INSTRUMENTS,
+    NOW,
+    accepted,
+    book,
+    child,
+    clock,
+    fold,
+    held,
+    limits,
+    parent,
+    quote,
+    session,
+    working,
+)
+
+BUY, SELL = Side.BUY, Side.SELL
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("core", "daemon", "adapters", "risk", "algos", "tca", "migrations")
+
+
+def verdict(order: ParentOrder | NewOrderSingle, exposure: Exposure, bounds: Limits) -> Event:
+    gate = Gate(exposure, bounds)
+    effects = gate.on_parent_order(order) if isinstance(order, ParentOrder) else gate.on_new_order(order)
+    (effect,) = effects
+    return effect
+
+
+# The one place --------------------------------------------------------------------------------------------------------
+
+
+def approvals_made_in(source: str) -> int:
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    names = [getattr(call, "attr", getattr(call, "id", "")) for call in calls]
+    return names.count("OrderApproved")
+
+
+def test_an_approval_is_made_in_the_gate_and_nowhere_else() -> None:
+    makers = {
+        str(path.relative_to(ROOT)): count
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if (count := approvals_made_in(path.read_text(encoding="utf-8")))
+    }
+    assert makers == {"risk/gate.py": 1}
+
+
+# Children -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_approval_carries_the_quote_the_collar_and_the_version_of_its_decision() -> None:
+    bounds = limits()
+    order = child()
+    assert verdict(order, book(accepted(parent())), bounds) == OrderApproved(
+        ts=NOW,
+        order=order,
+        not_after=NOW + 500 * NS_PER_MS,
+        collar_low=Decimal(95),
+        collar_high=Decimal(105),
+        bid=Decimal("99.99"),
+        ask=Decimal("100.01"),
+        limits_version=version_of(bounds),
+    )
+
+
+def test_a_denial_carries_its_numbers() -> None:
+    bounds = limits()
+    order = child(qty="130")
+    denial = verdict(order, book(accepted(parent())), bounds)
+    assert isinstance(denial, OrderDenied)
+    assert denial.text
+    assert msgspec.structs.replace(denial, text="") == OrderDenied(
+        ts=NOW,
+        parent_id="P1",
+        cl_ord_id="P1C1A1",
+        strategy="alpha",
+        symbol="AAPL",
+        side=BUY,
+        order_qty=Decimal(130),
+        reason=Reason.OVER_PARENT,
+        value=Decimal(130),
+        limit=Decimal(100),
+        unit="shares",
+        max_qty=Decimal(100),
+        limits_version=version_of(bounds),
+        text="",
+    )
+
+
+@given(
+    left_ms=st.integers(1, 60_000),
+    ttl_ms=st.integers(1, 10_000),
+    margin_s=st.integers(0, 30),
+)
+def test_no_approval_outlives_its_time_or_reaches_into_the_margin_before_the_close(
+    left_ms: int, ttl_ms: int, margin_s: int
+) -> None:
+    now = session().close - left_ms * NS_PER_MS
+    bounds = limits(approval_ttl_ms=ttl_ms, close_margin_s=margin_s)
+    exposure = book(accepted(parent()), quote(ts=now))
+    effect = verdict(child(ts=now), exposure, bounds)
+    if isinstance(effect, OrderDenied):
+        assert effect.reason is Reason.SESSION
+        assert left_ms <= margin_s * 1_000
+    else:
+        assert isinstance(effect, OrderApproved)
+        assert now < effect.not_after <= now + ttl_ms * NS_PER_MS
+        assert effect.not_after <= session().close - margin_s * NS_PER_S
+
+
+@given(st.decimals(Decimal(90), Decimal(110), places=2))
+def test_what_the_gate_lets_pass_lies_within_the_collar_that_it_states(price: Decimal) -> None:
+    effect = verdict(child(price=price), book(accepted(parent())), limits())
+    assert isinstance(effect, OrderApproved) == (Decimal(95) <= price <= Decimal(105))
+    if isinstance(effect, OrderApproved):
+        assert effect.collar_low <= price <= effect.collar_high
+
+
+def test_deciding_changes_nothing() -> None:
+    exposure = book(accepted(parent()))
+    before = exposure.dump()
+    for order in (child(), child(qty="1000"), parent(parent_id="P2"), parent(qty="99999999")):
+        verdict(order, exposure, limits(position_max=Decimal("0.5")))
+    assert exposure.dump() == before
+
+
+# Parents --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_parent_is_accepted_with_the_market_of_that_moment() -> None:
+    bounds, order = limits(), parent()
+    assert verdict(order, book(), bounds) == ParentAccepted(
+        ts=NOW,
+        parent=order,
+        order_qty=Decimal(100),
+        bid=Decimal("99.99"),
+        ask=Decimal("100.01"),
+        arrival_px=Decimal(100),
+        limits_version=version_of(bounds),
+    )
+
+
+def test_a_parent_may_be_accepted_before_the_open_on_yesterdays_price() -> None:
+    early = parent(ts=clock(7))
+    assert isinstance(verdict(early, book(quote(ts=NOW - 86_400 * NS_PER_S)), limits()), ParentAccepted)
+
+
+TENTH = limits(position_max=Decimal("0.1"))  # 100 shares of 100,000
+
+
+def test_a_resizable_parent_is_cut_to_what_the_limit_leaves() -> None:
+    effect = verdict(parent(qty="150", resizable=True), book(held("AAPL", 30)), TENTH)
+    assert isinstance(effect, ParentAccepted)
+    assert effect.order_qty == 70
+    assert effect.parent.order_qty == 150
+
+
+def test_another_parent_is_denied_with_what_would_have_passed() -> None:
+    effect = verdict(parent(qty="150"), book(held("AAPL", 30)), TENTH)
+    assert isinstance(effect, OrderDenied)
+    assert (effect.cl_ord_id, effect.order_qty, effect.max_qty) == ("", Decimal(150), Decimal(70))
+
+
+def test_where_nothing_would_pass_a_resizable_parent_is_denied_too() -> None:
+    effect = verdict(parent(qty="150", resizable=True), book(held("AAPL", 100)), TENTH)
+    assert isinstance(effect, OrderDenied)
+    assert effect.max_qty is None
+
+
+def test_a_parent_that_hits_one_limit_after_another_is_cut_to_the_nearest() -> None:
+    default = SymbolLimits(order_qty_max=Decimal(120), order_notional_max=Decimal(11_000))
+    bounds = limits(position_max=Decimal("0.1"), symbols_default=default)
+    effect = verdict(parent(qty="150", resizable=True), book(), bounds)
+    assert isinstance(effect, ParentAccepted)
+    assert effect.order_qty == 100
+
+
+@st.composite
+def tight(draw: st.DrawFn) -> tuple[ParentOrder, Exposure, Limits]:
+    symbol = draw(st.sampled_from(["AAPL", "SHRT", "LOTS", "FRAC"]))
+    lot = INSTRUMENTS[symbol].lot
+    events: list[Event] = []
+    if position := draw(st.integers(-30, 30)):
+        events.append(held(symbol, position * lot))
+    for side in Side:
+        if qty := draw(st.integers(0, 20)):
+            events += working(symbol, side, qty * lot)
+    default = SymbolLimits(
+        order_qty_max=draw(st.integers(1, 60)) * lot + draw(st.sampled_from([Decimal(0), lot / 2])),
+        order_notional_max=Decimal(draw(st.integers(1, 500_000))),
+    )
+    order = parent(
+        symbol,
+        draw(st.sampled_from(Side)),
+        order_qty=draw(st.integers(1, 100)) * lot,
+        resizable=True,
+        how=Instruction(price=draw(st.none() | st.decimals(50, 200, places=2))),
+    )
+    fraction = draw(st.sampled_from([Decimal("0.01"), Decimal("0.08"), Decimal("0.5")]))
+    return order, book(*events), limits(position_max=fraction, symbols_default=default)
+
+
+@given(tight())
+def test_resizing_ends_in_the_largest_quantity_that_passes_or_in_a_denial(
+    situation: tuple[ParentOrder, Exposure, Limits],
+) -> None:
+    order, exposure, bounds = situation
+    effect = verdict(order, exposure, bounds)
+    lot = INSTRUMENTS[order.symbol].lot
+    largest = effect.order_qty if isinstance(effect, ParentAccepted) else Decimal(0)
+    if isinstance(effect, ParentAccepted):
+        assert 0 < largest <= order.order_qty
+        exactly = msgspec.structs.replace(order, order_qty=largest, resizable=False)
+        assert isinstance(verdict(exactly, exposure, bounds), ParentAccepted)
+    if largest + lot <= order.order_qty:
+        more = msgspec.structs.replace(order, order_qty=largest + lot, resizable=False)
+        assert isinstance(verdict(more, exposure, bounds), OrderDenied)
+
+
+def test_a_market_order_is_valued_at_the_mid() -> None:
+    bounds = limits(symbols_default=SymbolLimits(order_qty_max=Decimal(200), order_notional_max=Decimal(10_000)))
+    exposure = book(accepted(parent(qty="200")))
+    assert isinstance(verdict(child(qty="100", ord_type=OrdType.MARKET, price=None), exposure, bounds), OrderApproved)
+    assert isinstance(verdict(child(qty="101", ord_type=OrdType.MARKET, price=None), exposure, bounds), OrderDenied)
+
+
+@pytest.mark.parametrize("side", Side)
+def test_an_approval_reserves_before_the_next_order_is_looked_at(side: Side) -> None:
+    exposure = book(accepted(parent("SHRT", side, "150")))
+    first = verdict(child("SHRT", side, "60"), exposure, TENTH)
+    fold(exposure, first)
+    second = verdict(child("SHRT", side, "60", cl_ord_id="P1C2A1"), exposure, TENTH)
+    assert isinstance(first, OrderApproved)
+    assert isinstance(second, OrderDenied)
+    assert (second.reason, second.max_qty) == (Reason.POSITION, Decimal(40))

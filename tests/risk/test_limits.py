@@ -1,0 +1,68 @@
+"""Limits that cannot be meant are refused when they are read, and every change has another name."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from risk.limits import Limits, SymbolLimits, version_of
+
+
+@pytest.mark.parametrize(
+    "name,value",
+    [
+        ("position_max", "8"),
+        ("position_max", "0"),
+        ("position_max", "NaN"),
+        ("collar", "5"),
+        ("collar", "-0.05"),
+        ("strength_fraction", 95),
+        ("strength_min", 10),
+        ("risk_budget", 2),
+        ("quote_age_s_max", 0),
+        ("orders_per_s", 0),
+        ("orders_per_s", -1),
+        ("parents_per_day", 0),
+        ("approval_ttl_ms", 0),
+        ("signal_horizon_s", 0),
+        ("close_margin_s", -1),
+        ("strength_notional_min", "-1"),
+        ("strength_notional_min", "20000"),
+        ("strength_notional_max", "NaN"),
+        ("strength_notional_max", "Infinity"),
+        ("symbols_default", {"order_qty_max": "-1"}),
+        ("symbols_default", {"order_qty_max": "NaN"}),
+        ("symbols", {"AAPL": {"order_notional_max": "-5"}}),
+        ("symbols", {"AAPL": {"order_notional_max": "Infinity"}}),
+        ("symbols", {"AAPL": {"order_max": "5"}}),
+        ("quote_age_s_max", float("inf")),
+        ("max_position", "0.08"),
+    ],
+)
+def test_a_limit_that_cannot_be_meant_is_refused_by_name(name: str, value: Any) -> None:  # noqa: ANN401 - as in TOML
+    with pytest.raises(msgspec.ValidationError, match=next(iter(value)) if name == "symbols_default" else name):
+        msgspec.convert({name: value}, Limits)
+
+
+def test_percent_is_guessed() -> None:
+    with pytest.raises(ValueError, match=r"percent\?"):
+        Limits(position_max=Decimal(8))
+
+
+def test_an_instrument_has_its_own_limits_or_the_default_ones() -> None:
+    default, own = SymbolLimits(order_qty_max=Decimal(1)), SymbolLimits(order_qty_max=Decimal(2))
+    limits = Limits(symbols_default=default, symbols={"AAPL": own})
+    assert limits.of("AAPL") is own
+    assert limits.of("MSFT") is default
+    assert Limits().of("MSFT") == SymbolLimits(order_qty_max=None, order_notional_max=None)
+
+
+def test_a_version_names_exactly_these_numbers() -> None:
+    base = Limits()
+    versions = {version_of(msgspec.structs.replace(base, orders_per_s=n)) for n in range(1, 101)}
+    assert len(versions) == 100
+    assert version_of(base) == version_of(msgspec.convert(msgspec.to_builtins(base), Limits))
+    two = {"A": SymbolLimits(), "B": SymbolLimits()}
+    swapped = dict(reversed(two.items()))
+    assert version_of(Limits(symbols=two)) == version_of(Limits(symbols=swapped))

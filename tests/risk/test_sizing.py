@@ -1,0 +1,432 @@
+"""What each kind of signal becomes: how much, in whole lots, or why nothing; and that it acts once."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.events import Event, ParentOrder, SignalAccepted, SignalIgnored, SignalReceived, SignalRefused
+from core.ids import parent_id
+from core.instruments import Instrument, Instruments
+from core.orders import OrdStatus, Side
+from core.signals import Algo, Instruction, OrderSignal, RebalanceSignal, Signal, StrengthSignal, TargetSignal
+from core.units import NS_PER_S, ZERO
+from risk.exposure import Exposure
+from risk.limits import Limits
+from risk.sizing import AHEAD_S_MAX, Sizer
+from tests.builders import (
+    INSTRUMENTS,
+    MINUTE,
+    NOW,
+    accepted,
+    approved,
+    book,
+    child,
+    ended,
+    fold,
+    held,
+    limits,
+    opened,
+    parent,
+    quote,
+    received,
+    updated,
+)
+from tests.pure_bus import PureBus
+
+BUY, SELL = Side.BUY, Side.SELL
+BOUNDS = limits(position_max=Decimal("0.08"))  # of 100,000: 8,000 in one name
+
+
+def order(symbol: str = "AAPL", side: Side = BUY, qty: str | None = "10", **changes: Any) -> OrderSignal:  # noqa: ANN401
+    signal = OrderSignal(
+        signal_id="s1", ts=NOW, strategy="alpha", symbol=symbol, side=side, qty=None if qty is None else Decimal(qty)
+    )
+    return msgspec.structs.replace(signal, **changes)
+
+
+def strength(value: float, symbol: str = "AAPL", **changes: Any) -> StrengthSignal:  # noqa: ANN401
+    signal = StrengthSignal(signal_id="s1", ts=NOW, strategy="alpha", symbol=symbol, strength=value)
+    return msgspec.structs.replace(signal, **changes)
+
+
+def target(qty: str | None = None, weight: float | None = None, symbol: str = "SHRT", **changes: Any) -> TargetSignal:  # noqa: ANN401
+    signal = TargetSignal(
+        signal_id="s1",
+        ts=NOW,
+        strategy="alpha",
+        symbol=symbol,
+        qty=None if qty is None else Decimal(qty),
+        weight=weight,
+    )
+    return msgspec.structs.replace(signal, **changes)
+
+
+def rebalance(weights: dict[str, float], **changes: Any) -> RebalanceSignal:  # noqa: ANN401
+    signal = RebalanceSignal(signal_id="s1", ts=NOW, strategy="alpha", weights=weights)
+    return msgspec.structs.replace(signal, **changes)
+
+
+def sizer(exposure: Exposure | None = None, bounds: Limits = BOUNDS) -> Sizer:
+    return Sizer(book() if exposure is None else exposure, bounds, tag="T", account="main")
+
+
+def size(signal: Signal, *events: Event, bounds: Limits = BOUNDS) -> list[Event]:
+    return list(sizer(book(*events), bounds).on_signal(received(signal)))
+
+
+def words(events: Sequence[Event]) -> list[str]:
+    """The effects in short: side, quantity and symbol of a parent, the reason of a refusal."""
+    return [in_short(event) for event in events]
+
+
+def in_short(event: Event) -> str:
+    if isinstance(event, ParentOrder):
+        return f"{event.side} {event.order_qty.normalize():f} {event.symbol}"
+    if isinstance(event, SignalIgnored | SignalRefused):
+        assert event.text
+        return event.reason
+    return type(event).__name__
+
+
+# The four kinds -------------------------------------------------------------------------------------------------------
+
+KINDS: list[tuple[str, Signal, tuple[Event, ...], str]] = [
+    ("an order", order(), (), "BUY 10 AAPL"),
+    ("an order in money", order(qty=None, notional=Decimal(1050)), (), "BUY 10 AAPL"),
+    ("an order in money with a multiplier", order("FUTR", qty=None, notional=Decimal(16000)), (), "BUY 3 FUTR"),
+    ("an order over a broken lot", order("LOTS", qty="250"), (), "BUY 200 LOTS"),
+    ("an order under a lot", order("LOTS", qty="99"), (), "NO_TRADE"),
+    ("an order in fractions", order("FRAC", qty="1.23456"), (), "BUY 1.234 FRAC"),
+    ("an order to sell what is not held: the gate's business", order(side=SELL), (), "SELL 10 AAPL"),
+    ("full strength: 0.95 of 8,000", strength(1.0), (), "BUY 76 AAPL"),
+    ("half strength", strength(0.5), (), "BUY 38 AAPL"),
+    ("confidence multiplies", strength(1.0, confidence=0.5), (), "BUY 38 AAPL"),
+    ("too weak", strength(0.09), (), "WEAK"),
+    ("too weak by confidence", strength(-0.5, confidence=0.1), (), "WEAK"),
+    ("no strength at all", strength(0.0), (), "WEAK"),
+    ("just strong enough", strength(0.1), (), "BUY 7 AAPL"),
+    ("negative with shorting", strength(-1.0, "SHRT"), (), "SELL 76 SHRT"),
+    ("negative without shorting, nothing held", strength(-1.0), (), "NO_TRADE"),
+    ("negative without shorting reduces", strength(-1.0), (held("AAPL", 50),), "SELL 50 AAPL"),
+    (
+        "negative without shorting, sales on their way",
+        strength(-1.0),
+        (held("AAPL", 50), accepted(parent(side=SELL, qty="20"))),
+        "SELL 30 AAPL",
+    ),
+    ("a target from nothing", target("40"), (), "BUY 40 SHRT"),
+    ("a target that is held", target("40"), (held("SHRT", 40),), "NO_TRADE"),
+    ("a target below what is held", target("40"), (held("SHRT", 50),), "SELL 10 SHRT"),
+    ("a target across zero", target("-40"), (held("SHRT", 50),), "SELL 90 SHRT"),
+    ("a target of nothing", target("0"), (held("SHRT", -7),), "BUY 7 SHRT"),
+    ("a weight", target(weight=0.05), (), "BUY 50 SHRT"),
+    ("a negative weight", target(weight=-0.05), (), "SELL 50 SHRT"),
+    ("no weight", target(weight=0.0), (held("SHRT", 50),), "SELL 50 SHRT"),
+]
+
+
+@pytest.mark.parametrize("case", KINDS, ids=lambda case: case[0])
+def test_a_signal_becomes_a_quantity(case: tuple[str, Signal, tuple[Event, ...], str]) -> None:
+    _, signal, events, expected = case
+    assert words(size(signal, *events)) == ["SignalAccepted", expected]
+
+
+def test_a_parent_carries_what_its_signal_said() -> None:
+    how = Instruction(algo=Algo.VWAP, slices=7)
+    taken, made = size(target("40", how=how, ts=NOW - MINUTE))
+    assert isinstance(taken, SignalAccepted)
+    assert isinstance(made, ParentOrder)
+    assert made == ParentOrder(
+        ts=NOW,
+        parent_id=parent_id(tag="T", account="main", strategy="alpha", signal_id="s1", leg="SHRT"),
+        signal_id="s1",
+        signal_ts=NOW - MINUTE,
+        strategy="alpha",
+        account="main",
+        venue="paper",
+        symbol="SHRT",
+        side=BUY,
+        order_qty=Decimal(40),
+        resizable=True,
+        decision_px=Decimal(100),
+        how=how,
+    )
+
+
+@pytest.mark.parametrize(
+    "signal,resizable", [(order(), False), (strength(1.0), True), (target("5"), True), (rebalance({"SHRT": 0.1}), True)]
+)
+def test_orders_are_denied_at_a_limit_and_everything_else_is_resized(signal: Signal, *, resizable: bool) -> None:
+    _, made = size(signal)
+    assert isinstance(made, ParentOrder)
+    assert made.resizable is resizable
+
+
+def test_a_strength_is_bounded_in_money_on_both_sides() -> None:
+    small = limits(position_max=Decimal("0.08"), strength_notional_min=Decimal(800))
+    assert words(size(strength(0.1), bounds=small)) == ["SignalAccepted", "SMALL"]
+    large = limits(position_max=Decimal(1))
+    assert words(size(strength(1.0), bounds=large)) == ["SignalAccepted", "BUY 100 AAPL"]
+
+
+@pytest.mark.parametrize("volatility,expected", [(0.01, "BUY 76 WILD"), (0.02, "BUY 76 WILD"), (0.04, "BUY 38 WILD")])
+def test_a_strength_is_scaled_down_where_the_instrument_moves_more_than_budgeted(
+    volatility: float, expected: str
+) -> None:
+    instruments = Instruments([Instrument(symbol="WILD", volatility=volatility)])
+    exposure = fold(Exposure(instruments, 50), opened(), quote("WILD"))
+    assert words(list(sizer(exposure).on_signal(received(strength(1.0, "WILD"))))) == ["SignalAccepted", expected]
+
+
+def test_nothing_is_bought_for_an_account_without_equity() -> None:
+    poor = (held("AAPL", 2_000), quote("AAPL", "0.99", "1.01"))
+    assert words(size(strength(1.0, "SHRT"), *poor)) == ["SignalAccepted", "SMALL"]
+    assert words(size(target(weight=0.5), *poor)) == ["SignalAccepted", "NO_TRADE"]
+
+
+@pytest.mark.parametrize(
+    "signal", [order(qty=None, notional=Decimal(500)), strength(1.0), target(weight=0.1, symbol="AAPL")]
+)
+def test_without_a_price_a_size_in_money_cannot_be_computed(signal: Signal) -> None:
+    silent = fold(Exposure(INSTRUMENTS, 50), opened())
+    assert words(list(sizer(silent).on_signal(received(signal)))) == ["SignalAccepted", "NO_PRICE"]
+
+
+def test_without_a_price_a_size_in_shares_goes_to_the_gate() -> None:
+    silent = fold(Exposure(INSTRUMENTS, 50), opened())
+    assert words(list(sizer(silent).on_signal(received(order())))) == ["SignalAccepted", "BUY 10 AAPL"]
+
+
+def test_less_than_the_venues_minimum_is_no_trade() -> None:
+    instruments = Instruments([Instrument(symbol="COIN", min_notional=Decimal(500))])
+    exposure = fold(Exposure(instruments, 50), opened(), quote("COIN"))
+    assert words(list(sizer(exposure).on_signal(received(order("COIN", qty="4"))))) == ["SignalAccepted", "NO_TRADE"]
+    assert words(list(sizer(exposure).on_signal(received(order("COIN", qty="5"))))) == ["SignalAccepted", "BUY 5 COIN"]
+
+
+# Signals that do not act ----------------------------------------------------------------------------------------------
+
+REFUSALS: list[tuple[str, Signal]] = [
+    ("ACCOUNT", order(account="other")),
+    ("TOO_OLD", order(ts=NOW - 7 * 86_400 * NS_PER_S - NS_PER_S)),
+    ("FUTURE", order(ts=NOW + 61 * NS_PER_S)),
+    ("EXPIRED", order(valid_until=NOW)),
+    ("UNKNOWN_SYMBOL", order("NONE")),
+    ("UNKNOWN_SYMBOL", rebalance({"AAPL": 0.1, "NONE": 0.1})),
+]
+ACCEPTED = [
+    order(account="main"),
+    order(ts=NOW - 7 * 86_400 * NS_PER_S),
+    order(ts=NOW + 60 * NS_PER_S),
+    order(valid_until=NOW + 1),
+]
+
+
+@pytest.mark.parametrize("reason,signal", REFUSALS)
+def test_a_signal_that_cannot_be_acted_on_is_refused_and_may_come_again(reason: str, signal: Signal) -> None:
+    refused = size(signal)
+    assert words(refused) == [reason]  # and its key is not taken
+
+
+@pytest.mark.parametrize("signal", ACCEPTED)
+def test_a_signal_at_the_edge_is_accepted(signal: Signal) -> None:
+    assert words(size(signal)) == ["SignalAccepted", "BUY 10 AAPL"]
+
+
+def act(actor: Sizer, event: SignalReceived) -> list[str]:
+    """Decide and fold, as the bus does."""
+    effects = []
+    for effect in actor.on_signal(event):
+        effects.append(effect)
+        if isinstance(effect, SignalAccepted):
+            actor.take(effect)
+    return words(effects)
+
+
+def test_the_same_signal_acts_once_whatever_its_source() -> None:
+    actor = sizer()
+    assert act(actor, received(order())) == ["SignalAccepted", "BUY 10 AAPL"]
+    again = msgspec.structs.replace(received(order(), NOW + MINUTE), source="redis")
+    assert act(actor, again) == ["DUPLICATE"]
+
+
+def test_another_body_under_the_same_key_is_refused() -> None:
+    actor = sizer()
+    act(actor, received(order()))
+    assert act(actor, received(order(qty="11"))) == ["ALTERED"]
+    assert act(actor, received(order(strategy="beta", qty="11"))) == ["SignalAccepted", "BUY 11 AAPL"]
+
+
+def test_a_key_stays_taken_for_as_long_as_its_signal_could_be_accepted() -> None:
+    actor, horizon = sizer(bounds=limits(signal_horizon_s=100)), 100 * NS_PER_S
+    early = order(ts=NOW + AHEAD_S_MAX * NS_PER_S)  # from a clock that is ahead
+    act(actor, received(early))
+    late = NOW + horizon + AHEAD_S_MAX * NS_PER_S
+    act(actor, received(order(signal_id="s2", ts=late), late))
+    assert act(actor, received(early, late)) == ["DUPLICATE"]
+    act(actor, received(order(signal_id="s3", ts=late), late + 1))
+    assert act(actor, received(early, late + 1)) == ["TOO_OLD"]
+
+
+def test_keys_are_forgotten_once_their_signals_are_too_old() -> None:
+    actor = sizer(bounds=limits(signal_horizon_s=100))
+    for i in range(500):
+        now = NOW + i * NS_PER_S
+        act(actor, received(order(signal_id=f"s{i}", ts=now), now))
+    assert len(actor._seen) == len(actor._order) <= 100 + AHEAD_S_MAX + 1
+
+
+def test_a_snapshot_of_the_keys_continues_as_if_nothing_had_happened() -> None:
+    first, second = sizer(), sizer()
+    for i in range(5):
+        act(first, received(order(signal_id=f"s{i}"), NOW + i))
+    second.load(msgspec.json.decode(msgspec.json.encode(first.dump())))
+    assert second.dump() == first.dump()
+    for signal in (order(signal_id="s3"), order(signal_id="s3", qty="1"), order(signal_id="new")):
+        assert act(second, received(signal)) == act(first, received(signal))
+    assert second.dump() == first.dump()
+
+
+def test_deciding_changes_nothing() -> None:
+    actor = sizer()
+    before = actor.dump()
+    assert list(actor.on_signal(received(order()))) == list(actor.on_signal(received(order())))
+    assert actor.dump() == before
+
+
+# Targets and rebalances -----------------------------------------------------------------------------------------------
+
+
+def test_a_repeated_target_asks_only_for_what_is_not_on_its_way() -> None:
+    coming = accepted(parent("SHRT", BUY, "30"))
+    assert words(size(target("40"), coming)) == ["SignalAccepted", "BUY 10 SHRT"]
+    assert words(size(target("30"), coming)) == ["SignalAccepted", "NO_TRADE"]
+    assert words(size(target("0"), coming)) == ["SignalAccepted", "SELL 30 SHRT"]
+
+
+def test_a_target_counts_a_child_whose_outcome_nobody_knows() -> None:
+    lost = child("SHRT", BUY, "30")
+    over = ended(parent("SHRT", BUY, "30"))
+    events = (accepted(parent("SHRT", BUY, "30")), approved(lost), updated(lost, OrdStatus.UNKNOWN), over)
+    assert words(size(target("30"), *events)) == ["SignalAccepted", "NO_TRADE"]
+
+
+def test_a_target_is_of_its_strategy_alone() -> None:
+    theirs = msgspec.structs.replace(held("SHRT", 25), strategy="beta")
+    assert words(size(target("40"), theirs)) == ["SignalAccepted", "BUY 40 SHRT"]
+
+
+POSITIONS = st.integers(-300, 300)
+
+
+@given(POSITIONS, POSITIONS, POSITIONS)
+def test_what_is_held_what_is_coming_and_what_is_asked_add_up_to_the_target(have: int, coming: int, want: int) -> None:
+    events: list[Event] = [held("SHRT", have)] if have else []
+    if coming:
+        events.append(accepted(parent("SHRT", BUY if coming > 0 else SELL, str(abs(coming)))))
+    asked = ZERO
+    for event in size(target(str(want)), *events):
+        if isinstance(event, ParentOrder):
+            asked += event.side.sign * event.order_qty
+    assert have + coming + asked == want
+
+
+def test_a_rebalance_sells_first_and_sends_absent_names_to_zero() -> None:
+    effects = size(
+        rebalance({"AAPL": 0.02, "SHRT": -0.03, "FUTR": 0.1}),
+        held("LOTS", 200),
+        held("AAPL", 50),
+        held("FRAC", -2),
+    )
+    assert words(effects) == [
+        "SignalAccepted",
+        "SELL 30 AAPL",
+        "SELL 200 LOTS",
+        "SELL 30 SHRT",
+        "BUY 2 FRAC",
+        "BUY 2 FUTR",
+    ]
+    ids = {effect.parent_id for effect in effects if isinstance(effect, ParentOrder)}
+    assert len(ids) == 5
+
+
+def test_a_rebalance_to_what_is_held_says_so_for_each_name() -> None:
+    assert words(size(rebalance({"AAPL": 0.05}), held("AAPL", 50))) == ["SignalAccepted", "NO_TRADE"]
+
+
+def test_a_rebalance_counts_names_that_are_only_on_their_way() -> None:
+    assert words(size(rebalance({}), accepted(parent("SHRT", BUY, "30")))) == ["SignalAccepted", "SELL 30 SHRT"]
+
+
+def test_a_rebalance_does_not_touch_what_another_strategy_holds() -> None:
+    theirs = msgspec.structs.replace(held("SHRT", 25), strategy="beta")
+    assert words(size(rebalance({}), theirs)) == ["SignalAccepted"]
+
+
+def test_a_position_in_a_symbol_that_is_no_instrument_any_more_is_named_not_traded() -> None:
+    gone = msgspec.structs.replace(held("AAPL", 25), symbol="GONE")
+    assert words(size(rebalance({"AAPL": 0.01}), gone)) == ["SignalAccepted", "UNKNOWN_SYMBOL", "BUY 10 AAPL"]
+
+
+WEIGHTS = st.dictionaries(
+    st.sampled_from(["AAPL", "SHRT", "LOTS", "FRAC", "FUTR"]), st.floats(-4, 4, allow_nan=False), max_size=5
+)
+
+
+@given(WEIGHTS, st.decimals(Decimal("0.01"), 5_000, places=2))
+def test_weights_never_make_a_broken_lot(weights: dict[str, float], price: Decimal) -> None:
+    quotes = [quote(symbol, str(price), str(price + Decimal("0.01"))) for symbol in weights]
+    for event in size(rebalance(weights), *quotes):
+        if isinstance(event, ParentOrder):
+            assert event.order_qty > 0
+            assert event.order_qty % INSTRUMENTS[event.symbol].lot == 0
+
+
+@given(st.floats(-1, 1, allow_nan=False), st.floats(0, 1, allow_nan=False), st.sampled_from(["SHRT", "LOTS", "FRAC"]))
+def test_a_strength_never_exceeds_its_bounds(value: float, confidence: float, symbol: str) -> None:
+    for event in size(strength(value, symbol, confidence=confidence)):
+        if isinstance(event, ParentOrder):
+            assert event.side is (BUY if value > 0 else SELL)
+            assert event.order_qty % INSTRUMENTS[symbol].lot == 0
+            assert event.order_qty * 100 <= Decimal(7_600)
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(-300, 300)), min_size=1, max_size=6))
+@settings(max_examples=50)
+def test_whatever_the_targets_on_the_way_the_position_ends_at_the_last_one(targets: list[tuple[int, int]]) -> None:
+    world = PureBus(limits=limits(quote_age_s_max=100_000.0))
+    world.bus.publish(quote("SHRT"))
+    now = NOW
+    for number, (wait_s, qty) in enumerate(targets):
+        now += wait_s * NS_PER_S
+        how = Instruction(algo=Algo.TWAP, duration_s=120, slices=6)
+        world.at(now, received(target(str(qty), signal_id=f"s{number}", ts=now, how=how), now))
+    world.run()
+    assert world.exposure.held("SHRT") == targets[-1][1]
+    assert world.exposure.names("alpha") == ({"SHRT"} if targets[-1][1] else set())
+
+
+# Times ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "end,valid_until,expected",
+    [
+        (None, None, None),
+        (NOW + 5 * MINUTE, None, NOW + 5 * MINUTE),
+        (None, NOW + 9 * MINUTE, NOW + 9 * MINUTE),
+        (NOW + 5 * MINUTE, NOW + 9 * MINUTE, NOW + 5 * MINUTE),
+        (NOW + 9 * MINUTE, NOW + 5 * MINUTE, NOW + 5 * MINUTE),
+    ],
+)
+def test_a_parent_never_works_past_the_validity_of_its_signal(
+    end: int | None, valid_until: int | None, expected: int | None
+) -> None:
+    _, made = size(order(how=Instruction(algo=Algo.VWAP, end=end), valid_until=valid_until))
+    assert isinstance(made, ParentOrder)
+    assert made.how.end == expected

@@ -1,0 +1,221 @@
+"""The analyst's report of a parent, as a whole event, from what it heard while the parent lived."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.events import CostReport, EndReason, Event, FillBooked, FillBusted, MarketData, ParentAccepted, ParentEnded
+from core.orders import Side
+from core.signals import Algo, Instruction
+from core.units import NS_PER_S, ZERO
+from tca.analyst import TAPE_GAP, Analyst
+from tests.builders import INSTRUMENTS, NOW, accepted, busted, child, ended, filled, parent, quote
+
+D = Decimal
+FILTERS = {"AAPL": "every print"}
+S = NS_PER_S
+
+
+def told(*events: Event, analyst: Analyst | None = None) -> Analyst:
+    """An analyst that heard of these, as the wiring says."""
+    analyst = analyst or Analyst(INSTRUMENTS, FILTERS)
+    folds: dict[type[Event], Any] = {
+        MarketData: analyst.quote,
+        ParentAccepted: analyst.open,
+        FillBooked: analyst.fill,
+        FillBusted: analyst.bust,
+        CostReport: analyst.close,
+    }
+    for event in events:
+        folds[type(event)](event)
+    return analyst
+
+
+def traded(ts: int, bid: str, ask: str, *, volume: str = "0", price: str = "0") -> MarketData:
+    plain = quote("AAPL", bid, ask, ts=ts)
+    return msgspec.structs.replace(plain, volume=D(volume), notional=D(volume) * D(price))
+
+
+PARENT = parent(side=Side.BUY, qty="100", how=Instruction(algo=Algo.VWAP), decision_px=D("99.90"))
+CHILD = child(side=Side.BUY, qty="100")
+BEFORE = quote(ts=NOW - S)  # 99.99 to 100.01
+STORY: list[Event] = [
+    BEFORE,
+    accepted(PARENT),
+    traded(NOW + 10 * S, "100.01", "100.03", volume="300", price="100.02"),
+    filled(CHILD, "40", "100.03", exec_id="E1", ts=NOW + 11 * S),
+    traded(NOW + 20 * S, "100.05", "100.07", volume="100", price="100.06"),
+    filled(CHILD, "20", "100.07", exec_id="E2", ts=NOW + 21 * S),
+    traded(NOW + 30 * S, "100.09", "100.11"),
+]
+END = msgspec.structs.replace(ended(PARENT, D(60)), ts=NOW + 40 * S, avg_px=(40 * D("100.03") + 20 * D("100.07")) / 60)
+
+
+def report(**changes: Any) -> CostReport:  # noqa: ANN401 - any field
+    plain = CostReport(
+        ts=NOW + 40 * S,
+        parent_id="P1",
+        strategy="alpha",
+        symbol="AAPL",
+        side=Side.BUY,
+        algo=Algo.VWAP,
+        order_qty=D(100),
+        cum_qty=D(60),
+        avg_px=END.avg_px,
+        start=NOW,
+        decision_px=D("99.90"),
+        arrival_px=D(100),
+        end_px=D("100.10"),
+        market_vwap=D("100.03"),
+        market_twap=D("100.045"),  # 100.00, 100.02, 100.06 and 100.10, ten seconds each
+        market_volume=D(400),
+        delay=D(10),  # 100 x 0.10
+        spread=D("0.6"),  # 60 x 0.01
+        impact=ZERO,
+        timing=D(2),  # 40 x 0.02 + 20 x 0.06
+        opportunity=D(4),  # 40 x 0.10
+        fees=ZERO,
+        shortfall=D("16.6"),
+        currency="USD",
+        reason=EndReason.WINDOW,
+        vwap_filter="every print",
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def ask(analyst: Analyst, event: ParentEnded = END) -> list[Event]:
+    return list(analyst.on_ended(event))
+
+
+def test_a_part_filled_parent() -> None:
+    assert ask(told(*STORY)) == [report()]
+
+
+def test_a_parent_of_which_nothing_was_filled_is_all_delay_and_opportunity() -> None:
+    events = [event for event in STORY if not isinstance(event, FillBooked)]
+    end = msgspec.structs.replace(END, cum_qty=ZERO, leaves_qty=D(100), avg_px=None, reason=EndReason.DENIED)
+    nothing = {
+        "cum_qty": ZERO,
+        "avg_px": None,
+        "spread": ZERO,
+        "timing": ZERO,
+        "opportunity": D(10),
+        "shortfall": D(20),
+    }
+    assert ask(told(*events), end) == [report(**nothing, reason=EndReason.DENIED)]
+
+
+def test_an_execution_that_is_taken_back_leaves_no_trace_although_the_market_moved() -> None:
+    wrong = filled(CHILD, "30", "100.50", exec_id="E9", ts=NOW + 12 * S)
+    story = [*STORY[:4], wrong, *STORY[4:], busted(wrong)]
+    assert ask(told(*story)) == [report()]
+
+
+def test_a_bust_of_what_was_not_counted_is_not_uncounted() -> None:
+    before = filled(CHILD, "30", exec_id="E0")
+    assert ask(told(*STORY, busted(before))) == [report()]
+
+
+def test_an_unmarked_decision_is_priced_at_arrival() -> None:
+    story = [BEFORE, accepted(msgspec.structs.replace(PARENT, decision_px=None)), *STORY[2:]]
+    assert ask(told(*story)) == [report(decision_px=D(100), delay=ZERO, shortfall=D("6.6"))]
+
+
+def test_a_market_that_stood_still_has_no_vwap_and_a_flat_twap() -> None:
+    found = ask(told(BEFORE, accepted(PARENT)), msgspec.structs.replace(END, cum_qty=ZERO, avg_px=None))
+    (event,) = found
+    assert isinstance(event, CostReport)
+    assert (event.market_vwap, event.market_twap, event.market_volume, event.end_px) == (None, D(100), ZERO, D(100))
+
+
+def test_a_parent_that_ends_at_once_has_no_twap() -> None:
+    (event,) = ask(told(BEFORE, accepted(PARENT)), ended(PARENT))
+    assert isinstance(event, CostReport)
+    assert event.market_twap is None
+
+
+def test_other_parents_and_other_symbols_are_not_in_the_report() -> None:
+    other = parent(parent_id="P2", qty="7")
+    strange = filled(child(parent_id="P2", cl_ord_id="Z"), "7", "1", exec_id="E7")
+    noise: list[Event] = [accepted(other), strange, quote("SHRT", "1", "2", ts=NOW + 15 * S)]
+    assert ask(told(*STORY, *noise)) == [report()]
+
+
+def test_a_closed_case_is_not_reported_again() -> None:
+    analyst = told(*STORY)
+    (event,) = ask(analyst)
+    told(event, analyst=analyst)
+    assert ask(analyst) == []
+    told(filled(CHILD, "1", exec_id="E8"), busted(filled(CHILD, "1", exec_id="E8")), analyst=analyst)
+
+
+def test_reporting_changes_nothing() -> None:
+    analyst = told(*STORY)
+    assert ask(analyst) == ask(analyst)
+
+
+# Flags ----------------------------------------------------------------------------------------------------------------
+
+
+def flags(*events: Event) -> tuple[str, ...]:
+    (event,) = ask(told(*events), msgspec.structs.replace(END, cum_qty=ZERO, avg_px=None))
+    assert isinstance(event, CostReport)
+    return event.flags
+
+
+def test_a_decision_older_than_its_bound_is_flagged() -> None:
+    fresh = msgspec.structs.replace(PARENT, signal_ts=NOW - S)
+    old = msgspec.structs.replace(PARENT, signal_ts=NOW - S - 1)
+    assert flags(BEFORE, accepted(fresh)) == ()
+    assert flags(BEFORE, accepted(old)) == ("decision priced at receipt, 1.0 s after it",)
+
+
+def test_an_arrival_without_a_fresh_quote_is_flagged() -> None:
+    assert flags(quote(ts=NOW - 10 * S), accepted(PARENT)) == ()
+    assert flags(quote(ts=NOW - 10 * S - 1), accepted(PARENT)) == ("stale quote at arrival",)
+    assert flags(accepted(PARENT)) == ("stale quote at arrival",)
+
+
+def test_an_interrupted_tape_flags_the_parents_that_live_and_no_later_ones() -> None:
+    analyst = told(BEFORE, accepted(PARENT))
+    analyst.tear()
+    analyst.tear()
+    later = parent(parent_id="P2")
+    told(accepted(later), analyst=analyst)
+    ends = [END, msgspec.structs.replace(END, parent_id="P2")]
+    found = [event.flags for end in ends for event in ask(analyst, end) if isinstance(event, CostReport)]
+    assert found == [(TAPE_GAP,), ()]
+
+
+# Snapshots ------------------------------------------------------------------------------------------------------------
+
+
+@given(cut=st.integers(0, len(STORY)), torn=st.booleans())
+def test_an_analyst_from_a_snapshot_goes_on_as_the_one_that_wrote_it(cut: int, *, torn: bool) -> None:
+    wrong = filled(CHILD, "30", "100.50", exec_id="E9", ts=NOW + 12 * S)
+    story = [*STORY[:4], wrong, *STORY[4:], busted(wrong)]
+    first = told(*story[:cut])
+    if torn:
+        first.tear()
+    second = Analyst(INSTRUMENTS, FILTERS)
+    second.load(msgspec.msgpack.decode(msgspec.msgpack.encode(first.dump())))
+    assert second.dump() == first.dump()
+    told(*story[cut:], analyst=first)
+    told(*story[cut:], analyst=second)
+    assert ask(second) == ask(first)
+    assert second.dump() == first.dump()
+
+
+def test_signs_a_sale_that_goes_well_is_a_negative_cost() -> None:
+    sale = parent(side=Side.SELL, qty="100", decision_px=D(100))
+    order = child(side=Side.SELL, qty="100")
+    story: list[Event] = [BEFORE, accepted(sale), filled(order, "100", "100.40", ts=NOW + S)]
+    end = msgspec.structs.replace(ended(sale, D(100), EndReason.FILLED), avg_px=D("100.40"), ts=NOW + S)
+    (event,) = ask(told(*story), end)
+    assert isinstance(event, CostReport)
+    assert (event.spread, event.timing, event.shortfall) == (D(-40), ZERO, D(-40))
+    assert event.slippage_bps(event.arrival_px) == D(-40)
+    assert event.shortfall_bps == D(-40)
