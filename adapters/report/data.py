@@ -339,7 +339,7 @@ def _totals(parents: list[Parent]) -> tuple[Total, ...]:
 
 def _total(currency: str, parents: list[Parent]) -> Total:
     shortfall = sum((parent.cost.shortfall for parent in parents), ZERO)
-    asked = sum((parent.cost.order_qty * parent.cost.decision_px for parent in parents), ZERO)
+    asked = sum((parent.cost.order_qty * parent.cost.decision_px * parent.cost.multiplier for parent in parents), ZERO)
     return Total(
         currency=currency,
         parents=len(parents),

@@ -107,7 +107,7 @@ def end(report: CostReport) -> str:
 def part_bps(report: CostReport, name: str) -> Decimal:
     """A part of the shortfall in bps of the order's value at the decision."""
     part: Decimal = getattr(report, name)
-    return bps_of(part, report.order_qty * report.decision_px)
+    return bps_of(part, report.order_qty * report.decision_px * report.multiplier)
 
 
 def vs_mid_bps(parent: Parent, fill: Fill) -> Decimal | None:

@@ -1,0 +1,89 @@
+"""Signals from a file or standard input, one JSON value a line: for demos, replays and tests.
+
+A signal is handed over when the clock reaches its own `ts`, in the order of the file; one whose time has passed is
+handed over at once. Empty lines and lines that begin with # are skipped. Of a line that is too long only the beginning
+is kept, as a dead letter.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from functools import partial
+from io import BufferedReader, FileIO
+from pathlib import Path
+from threading import Thread
+
+import msgspec
+
+from adapters.clock import Clock
+from adapters.signals.source import Publish, events_of
+from core.events import SignalReceived
+from core.signals import MAX_SIGNAL_BYTES
+
+_LINE_BYTES = MAX_SIGNAL_BYTES + 2  # with the two bytes that may end a line
+
+
+class FileSource:
+    """Reads `path`; "-" is standard input. A file that cannot be read raises OSError naming it."""
+
+    def __init__(self, path: str, clock: Clock) -> None:
+        self.name = f"file:{Path(path).name}"
+        self._path = path
+        self._clock = clock
+
+    async def run(self, publish: Publish) -> None:
+        """Publish every line at its time."""
+        async for line in self._lines():
+            text = line.strip()
+            if not text or text.startswith(b"#"):
+                continue
+            for event in events_of(text, source=self.name, now=self._clock.now()):
+                if isinstance(event, SignalReceived):
+                    await self._clock.sleep_until(event.signal.ts)
+                publish(msgspec.structs.replace(event, ts=self._clock.now()))  # others of its line may have waited
+
+    async def _lines(self) -> AsyncIterator[bytes]:
+        if self._path != "-":
+            with Path(self._path).open("rb") as file:  # noqa: ASYNC230 - a local file, read line by line, does not wait
+                while line := _line(file):
+                    yield line
+            return
+        # unbuffered: a thread that still reads when the interpreter ends must not hold the lock of a buffer
+        with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:  # noqa: ASYNC230 - no path
+            while line := await _in_thread(partial(_line, stdin)):
+                yield line
+
+
+async def _in_thread(read: Callable[[], bytes]) -> bytes:
+    """What `read` returns or raises; it may never return, and unlike asyncio's own threads holds up nobody's end."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bytes] = loop.create_future()
+
+    def answer(line: bytes, error: OSError | None) -> None:
+        if done.done():  # nobody waits any more
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(line)
+
+    def work() -> None:
+        line, error = b"", None
+        try:
+            line = read()
+        except OSError as failure:
+            error = failure
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(answer, line, error)
+
+    Thread(target=work, name="stdin", daemon=True).start()
+    return await done
+
+
+def _line(file: BufferedReader | FileIO) -> bytes:
+    """The next line, cut where it is certainly too long; what was cut off is no line of its own."""
+    line = rest = file.readline(_LINE_BYTES)
+    while rest and not rest.endswith(b"\n"):
+        rest = file.readline(_LINE_BYTES)
+    return line

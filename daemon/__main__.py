@@ -1,0 +1,5 @@
+"""`python -m daemon` is `execd`."""
+
+from daemon.cli import main
+
+main()

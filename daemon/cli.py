@@ -1,0 +1,363 @@
+"""The command line. Errors are one line that says what to do; exit codes are in `ExitCode`.
+
+Commands that read look into a data directory (`--dir`, default: the newest run) and never disturb a daemon there.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+import typer
+from sqlalchemy import Engine
+
+from adapters.market.columns import TapeError
+from adapters.report import data, html, table
+from adapters.store import engine as store
+from adapters.store import queries
+from adapters.store import tape as recorded
+from adapters.store.writer import JournalError
+from core.units import NS_PER_S
+from daemon.bus import BusFailed
+from daemon.clock import ClockError, ScaledClock, SystemClock
+from daemon.config import Config, ConfigError, hash_of, load
+from daemon.demo import write_day
+from daemon.markets import open_market
+from daemon.progress import headline, show
+from daemon.run import Run
+from daemon.simulate import simulate as simulate_day
+
+RUNS = Path("runs")
+LATEST = RUNS / "latest"
+DEMO = RUNS / "demo"
+
+
+class ExitCode(IntEnum):
+    """What the process's exit code says."""
+
+    OK = 0
+    USAGE = 2  # a wrong argument, configuration or input file
+    BUSY = 3  # another daemon works on this account's database
+    STORE = 4  # the database cannot be used: newer than this version, or damaged
+    NOT_FOUND = 5  # what was asked for does not exist
+    FAILED = 70  # a decision failed: trading was stopped, working orders were cancelled
+
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+config_app = typer.Typer(no_args_is_help=True, help="Look at configurations.")
+db_app = typer.Typer(no_args_is_help=True, help="Look after the database's schema.")
+app.add_typer(config_app, name="config")
+app.add_typer(db_app, name="db")
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (TOML).")]
+Folder = Annotated[Path, typer.Option("--dir", "-d", help="Data directory of a run.", envvar="EXECD_DIR")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
+
+
+def main() -> None:
+    """The program."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+    with _plain_errors():
+        app()
+
+
+@app.command()
+def run(config: ConfigFile) -> None:
+    """Run the daemon until its inputs end or it is told to stop (SIGINT, SIGTERM)."""
+    loaded = load(config, os.environ)
+    _execute(loaded)
+    _conclude(loaded.data_dir, as_json=False)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the run; an earlier demonstration there is replaced.")] = DEMO,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+) -> None:
+    """Trade a day of a synthetic market in half a minute: signals, risk, algorithms, fills, costs."""
+    folder = (resume or out).absolute()
+    if resume is None:
+        _clear(folder)
+    config = write_day(folder) if resume is None else folder / "execd.toml"
+    loaded = load(config, os.environ)
+    typer.echo(f"A trading day at {loaded.clock.scale} times its speed, {len(loaded.instruments)} instruments.")
+    if _execute(loaded):
+        _conclude(folder, as_json=False)
+    else:
+        typer.echo(f"Stopped in good order. `execd demo --resume {folder}` goes on from here.")
+
+
+@app.command()
+def simulate(
+    config: ConfigFile,
+    signals: Annotated[Path, typer.Option(help="Signals, one JSON value a line.")],
+    out: Annotated[Path, typer.Option(help="Folder for database, tape and report; must be new or empty.")],
+    tape: Annotated[list[str] | None, typer.Option(help="Recorded day: SYMBOL[@DATE]=FILE[,TRADES].")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Trade recorded or synthetic days at full speed, with the code that trades live."""
+    if out.exists() and any(out.iterdir()):
+        raise ConfigError(f"{out} is not empty: name a new folder")
+    if not signals.is_file():
+        raise ConfigError(f"{signals}: there is no such file of signals")
+    loaded = _for_simulation(load(config, os.environ), tape, signals, out)
+    opened = open_market(loaded)
+    for note in opened.notes:
+        typer.echo(note, err=True)
+    result = simulate_day(loaded, opened, watch=None if as_json else _watch)
+    if not as_json:
+        typer.echo(f"{result.events:,} events, {result.market_events:,} of the market; trace {result.trace_hash}")
+    _conclude(out.absolute(), as_json=as_json)
+
+
+def _watch(running: Run) -> None:
+    if not sys.stderr.isatty():
+        return
+
+    def say() -> None:
+        typer.echo(f"\r{headline(running)}", nl=False, err=True)
+        running.clock.call_at(running.clock.now() + 600 * NS_PER_S, say)
+
+    running.clock.call_at(running.clock.now() + 1, say)
+
+
+@app.command()
+def status(folder: Folder = LATEST, as_json: AsJson = False) -> None:
+    """What a run has done so far."""
+    with _reading(folder) as engine:
+        facts: dict[str, Any] = {**queries.meta(engine), **queries.counts(engine)}
+    _print_facts(facts, as_json=as_json)
+
+
+@app.command()
+def orders(
+    folder: Folder = LATEST, parent: str = "", symbol: str = "", limit: int = 100, as_json: AsJson = False
+) -> None:
+    """Child orders and how they stand."""
+    _print_rows(folder, queries.orders, as_json=as_json, parent_id=parent or None, symbol=symbol or None, limit=limit)
+
+
+@app.command()
+def fills(
+    folder: Folder = LATEST, parent: str = "", symbol: str = "", limit: int = 100, as_json: AsJson = False
+) -> None:
+    """Executions."""
+    _print_rows(folder, queries.fills, as_json=as_json, parent_id=parent or None, symbol=symbol or None, limit=limit)
+
+
+@app.command()
+def positions(folder: Folder = LATEST, symbol: str = "", as_json: AsJson = False) -> None:
+    """Positions by strategy and symbol."""
+    _print_rows(folder, queries.positions, as_json=as_json, symbol=symbol or None)
+
+
+@app.command()
+def parents(folder: Folder = LATEST, symbol: str = "", limit: int = 100, as_json: AsJson = False) -> None:
+    """Parent orders and how far they are."""
+    _print_rows(folder, queries.parents, as_json=as_json, symbol=symbol or None, limit=limit)
+
+
+@app.command()
+def report(
+    folder: Folder = LATEST,
+    out: Annotated[Path | None, typer.Option(help="Folder for the HTML report.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the parents of a run cost: a table here, pages with plots in a folder."""
+    _conclude(folder.resolve(), as_json=as_json, out=out)
+
+
+@app.command()
+def explain(order: Annotated[str, typer.Argument(help="A parent's or child's id.")], folder: Folder = LATEST) -> None:
+    """Everything that is on record about one order, in order."""
+    with _reading(folder) as engine:
+        found = queries.explain(engine, order)
+    if not found:
+        typer.echo(f"{order}: nothing is on record; `execd parents` and `execd orders` list what is", err=True)
+        raise typer.Exit(ExitCode.NOT_FOUND)
+    for row in found:
+        typer.echo(json.dumps(row, default=str))
+
+
+@config_app.command("check")
+def config_check(config: Annotated[Path, typer.Argument(help="Configuration file (TOML).")]) -> None:
+    """Check a configuration without starting anything."""
+    loaded = load(config, os.environ)
+    typer.echo(
+        f"{config}: sound. account {loaded.daemon.account}, world {loaded.daemon.world}, sync {loaded.sync}, "
+        f"{len(loaded.instruments)} instruments, limits {loaded.limits_version}, configuration {hash_of(loaded)}"
+    )
+
+
+@db_app.command("upgrade")
+def db_upgrade(config: ConfigFile) -> None:
+    """Bring the database's tables to this version."""
+    loaded = load(config, os.environ)
+    loaded.data_dir.mkdir(parents=True, exist_ok=True)
+    _migrate(loaded, store.upgrade)
+
+
+@db_app.command("downgrade")
+def db_downgrade(config: ConfigFile, revision: Annotated[str, typer.Argument(help="Revision, or base.")]) -> None:
+    """Take the database's tables back to an earlier revision; newer columns lose their data."""
+    _migrate(load(config, os.environ), lambda engine: store.downgrade(engine, revision))
+
+
+def _migrate(config: Config, step: Callable[[Engine], None]) -> None:
+    engine = store.open_engine(config.store_url)
+    with store.WriterLock(engine):
+        step(engine)
+    typer.echo(f"{config.data_dir / 'execd.db'}: done")
+
+
+def _for_simulation(config: Config, tapes: list[str] | None, signals: Path, out: Path) -> Config:
+    replace = msgspec.structs.replace
+    market = replace(config.market, kind="replay", tapes=tuple(tapes)) if tapes else config.market
+    return replace(
+        config,
+        daemon=replace(config.daemon, world="simulation", data_dir=str(out.absolute())),
+        store=replace(config.store, sync=None),
+        market=market,
+        signals=replace(config.signals, files=(str(signals),)),
+    )
+
+
+def _execute(config: Config) -> bool:
+    """Run until the inputs end (True) or somebody stops it (False)."""
+    opened = open_market(config)
+    for note in opened.notes:
+        typer.echo(note, err=True)
+
+    async def work() -> bool:
+        clock = (
+            ScaledClock(config.clock.start or opened.start, config.clock.scale)
+            if config.clock.kind == "scaled"
+            else SystemClock()
+        )
+        running = Run(config, opened.market, clock, threaded=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, running.stop)
+        who = config.daemon
+        typer.echo(f"account {who.account}, {who.world}, sync {config.sync}, {config.data_dir}", err=True)
+        watcher = asyncio.create_task(show(running))
+        try:
+            await running.execute()
+        finally:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+        return not running.stopped
+
+    return _new_loop().run(work())
+
+
+def _new_loop() -> "asyncio.Runner":
+    try:
+        import uvloop  # not on Windows
+    except ImportError:
+        return asyncio.Runner()
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+def _conclude(folder: Path, *, as_json: bool, out: Path | None = None) -> None:
+    """Print what the parents cost and write the pages."""
+    with _reading(folder) as engine:
+        found = data.load(engine, folder / "tape")
+    if as_json:
+        typer.echo(table.as_json(found))
+        return
+    typer.echo(table.render(found))
+    pages = html.write(found, out or folder / "report")
+    typer.echo(f"\nreport    {pages}\ndatabase  {folder / 'execd.db'}\ntape      {folder / 'tape'}")
+    _remember(folder)
+
+
+def _remember(folder: Path) -> None:
+    """Let the reading commands find the newest run."""
+    if RUNS.absolute() in folder.parents and folder.name != LATEST.name:
+        LATEST.unlink(missing_ok=True)
+        LATEST.symlink_to(folder.relative_to(RUNS.absolute()))
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier demonstration left, and nothing else."""
+    for name in ("execd.db", "execd.db-wal", "execd.db-shm", "venue.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+    for segment in (folder / "tape").glob("tape-*.jsonl"):
+        segment.unlink()
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[Engine]:
+    database = folder / "execd.db"
+    if not database.is_file():
+        raise ConfigError(f"{folder}: no run is there; name its data directory with --dir")
+    engine = store.open_readonly(f"sqlite:///{database}")
+    try:
+        store.check_version(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _print_rows(folder: Path, query: Callable[..., list[dict[str, Any]]], *, as_json: bool, **filters: Any) -> None:  # noqa: ANN401
+    with _reading(folder) as engine:
+        rows = query(engine, **filters)
+    typer.echo(json.dumps(rows, default=str) if as_json else _columns(rows))
+
+
+def _columns(rows: list[dict[str, Any]]) -> str:
+    """Rows as aligned text; times as New York would read them are in the report, here they stay ns."""
+    if not rows:
+        return "none"
+    shown = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+    widths = [max(len(line[i]) for line in shown) for i in range(len(shown[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in shown)
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None or value == "" else str(value)
+
+
+def _print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(facts, default=str))
+        return
+    for name, value in facts.items():
+        shown = ", ".join(f"{key} {count}" for key, count in value.items()) if isinstance(value, dict) else value
+        typer.echo(f"{name:<20} {shown or '-'}")
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """One line per expected error, and its exit code."""
+    try:
+        with suppress(BrokenPipeError):
+            yield
+    except (ConfigError, TapeError, OSError, ValueError, ClockError) as error:
+        _fail(error, ExitCode.USAGE)
+    except store.StoreLockedError as error:
+        _fail(error, ExitCode.BUSY)
+    except (store.SchemaError, JournalError, recorded.TapeError) as error:
+        _fail(error, ExitCode.STORE)
+    except BusFailed as error:
+        _fail(error, ExitCode.FAILED)
+
+
+def _fail(error: Exception, code: ExitCode) -> None:
+    typer.echo(f"execd: {error}", err=True)
+    sys.exit(code)

@@ -1,0 +1,278 @@
+"""The configuration: one TOML file, environment variables over it, every key known, every error with its line.
+
+`EXECD_LIMITS__POSITION_MAX=0.05` sets `position_max` in `[limits]`. An unknown key, a value of the wrong type or a
+percent where a fraction belongs refuses to start: a setting that is silently ignored is a setting that is wrong.
+"""
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from adapters.brokers.paper import PaperSettings
+from adapters.market.synthetic import SyntheticSettings
+from core.calendar import CALENDARS
+from core.ids import check_tag
+from core.instruments import Instrument
+from core.units import ZERO
+from daemon.oms import OmsSettings
+from risk.limits import Limits, version_of
+
+ENVIRONMENT_PREFIX = "EXECD_"
+VENUES = ("paper",)  # the gateways of this version
+Setting = TypeVar("Setting")
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message names the file, the line where it can, and what to do."""
+
+
+class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[daemon] - who this daemon is."""
+
+    account: str = "paper"
+    tag: str = "X1"  # begins every client id: 1 to 4 letters and digits, a letter first
+    world: Literal["paper", "live", "simulation"] = "paper"
+    data_dir: str = "runs/execd"  # database, tape, the paper venue's own book
+    placement: Literal["inline", "tasks"] = "inline"  # of the decision actors
+
+    def __post_init__(self) -> None:
+        check_tag(self.tag)
+
+
+class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[account] - what the account starts with; used once, when the database is new."""
+
+    cash: Decimal = Decimal(1_000_000)
+    currency: str = "USD"
+
+
+class ClockConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[clock] - the time of the run."""
+
+    kind: Literal["system", "scaled"] = "system"
+    scale: int = 1  # scaled: seconds of market time per second
+    start: int | None = None  # scaled: where time begins, ns UTC; default: the first update of the market
+
+
+class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[store] - where the books are kept, and what survives what."""
+
+    sync: Literal["full", "normal"] | None = None  # full survives power loss, normal a killed process
+    snapshot_every: int = 20_000  # events, those of the market among them, between two snapshots
+
+    def __post_init__(self) -> None:
+        if self.snapshot_every < 1:
+            raise ValueError(f"snapshot_every = {self.snapshot_every}: a positive number of events belongs here")
+
+
+class MarketConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[market] - where market data comes from."""
+
+    kind: Literal["synthetic", "replay"] = "synthetic"
+    date: str = ""  # synthetic: the trading day, YYYY-MM-DD
+    seed: int = 1
+    step_s: float = 5.0
+    settings: SyntheticSettings = SyntheticSettings()
+    tapes: tuple[str, ...] = ()  # replay: SYMBOL[@DATE]=FILE[,TRADES]
+
+
+class SignalsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[signals] - where signals come from."""
+
+    files: tuple[str, ...] = ()  # JSON lines; "-" is standard input
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that a run depends on besides its inputs."""
+
+    daemon: DaemonConfig = DaemonConfig()
+    account: AccountConfig = AccountConfig()
+    clock: ClockConfig = ClockConfig()
+    store: StoreConfig = StoreConfig()
+    limits: Limits = Limits()
+    oms: OmsSettings = OmsSettings()
+    paper: PaperSettings = PaperSettings()
+    market: MarketConfig = MarketConfig()
+    signals: SignalsConfig = SignalsConfig()
+    instruments: dict[str, Instrument] = {}
+
+    @property
+    def sync(self) -> Literal["full", "normal"]:
+        """The durability in force."""
+        return self.store.sync or ("full" if self.daemon.world == "live" else "normal")
+
+    @property
+    def data_dir(self) -> Path:
+        """Where the run keeps its files."""
+        return Path(self.daemon.data_dir)
+
+    @property
+    def store_url(self) -> str:
+        """The database's SQLAlchemy URL."""
+        return f"sqlite:///{self.data_dir / 'execd.db'}"
+
+    @property
+    def limits_version(self) -> str:
+        """The version that stands on every decision."""
+        return version_of(self.limits)
+
+
+def hash_of(config: Config) -> str:
+    """A name for everything in the configuration that can change a decision; where files lie and placement cannot."""
+    replace, default = msgspec.structs.replace, DaemonConfig()
+    deciding = replace(
+        config,
+        daemon=replace(config.daemon, data_dir=default.data_dir, placement=default.placement),
+        store=StoreConfig(),
+        signals=SignalsConfig(),
+        market=replace(config.market, tapes=()),
+    )
+    return hashlib.sha256(msgspec.json.encode(deciding, order="deterministic")).hexdigest()[:12]
+
+
+def load(path: Path, environment: Mapping[str, str]) -> Config:
+    """Read and check a configuration file; raises ConfigError."""
+    try:
+        text = path.read_text()
+        raw = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}: give the path of a configuration file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    return build(raw, environment, where=str(path), text=text)
+
+
+def build(raw: dict[str, Any], environment: Mapping[str, str], *, where: str, text: str = "") -> Config:
+    """A checked configuration from what a file says and the environment changes; raises ConfigError."""
+    source = _Source(where, text, environment)
+    merged = _with_environment(raw, environment)
+    instruments = _named(merged.get("instruments"))
+    try:
+        for symbol, facts in instruments.items():
+            _convert(facts, Instrument, f"instruments.{symbol}", source)
+        config = _convert(merged, Config, "", source)
+    except InvalidOperation as error:  # a comparison with NaN
+        raise source.error("", "one of the settings is nan: write a number") from error
+    _check(config, source)
+    return config
+
+
+class _Source(msgspec.Struct, frozen=True):
+    """Where settings come from, to tell people where to look."""
+
+    where: str
+    text: str
+    environment: Mapping[str, str]
+
+    def error(self, path: str, said: str) -> ConfigError:
+        """`file:line: section.key: what is wrong`, or the environment variable where that is the culprit."""
+        variable = ENVIRONMENT_PREFIX + path.upper().replace(".", "__")
+        if variable in self.environment:
+            return ConfigError(f"environment variable {variable}: {said}")
+        line = _line_of(path, self.text)
+        return ConfigError(f"{self.where}{f':{line}' if line else ''}: {path or 'configuration'}: {said}")
+
+
+def _named(tables: Any) -> dict[str, Any]:  # noqa: ANN401 - any TOML value
+    """The tables of instruments; [instruments.AAPL] need not say symbol = "AAPL" again."""
+    if not isinstance(tables, dict):
+        return {}
+    for symbol, facts in tables.items():
+        if isinstance(facts, dict):
+            facts.setdefault("symbol", symbol)
+    return tables
+
+
+def _convert(raw: Any, kind: type[Setting], prefix: str, source: _Source) -> Setting:  # noqa: ANN401 - any TOML value
+    try:
+        return msgspec.convert(raw, kind, strict=False, str_keys=True)
+    except msgspec.ValidationError as error:
+        raise _located(str(error), prefix, source) from error
+
+
+def _check(config: Config, source: _Source) -> None:
+    for symbol, instrument in config.instruments.items():
+        path, known = f"instruments.{symbol}", ", ".join(CALENDARS)
+        if instrument.symbol != symbol:
+            raise source.error(f"{path}.symbol", f"{instrument.symbol!r} is not {symbol!r}: use one name for it")
+        if instrument.venue not in VENUES:
+            raise source.error(f"{path}.venue", f"{instrument.venue} is not one of {', '.join(VENUES)}")
+        if instrument.calendar not in CALENDARS:
+            raise source.error(f"{path}.calendar", f"{instrument.calendar} is not one of {known}")
+        if instrument.currency != config.account.currency:
+            said = f"{instrument.currency}, but the account is in {config.account.currency}: one currency per account"
+            raise source.error(f"{path}.currency", said)
+    for symbol in config.limits.symbols:
+        if symbol not in config.instruments:
+            raise source.error(f"limits.symbols.{symbol}", "there is no such instrument")
+    if config.daemon.world == "live" and config.sync != "full":
+        raise source.error("store.sync", '"normal" loses orders at a power cut: live mode needs "full"')
+    if not config.account.cash.is_finite() or config.account.cash <= ZERO:
+        raise source.error("account.cash", f"{config.account.cash}: start with a positive amount")
+
+
+def _with_environment(raw: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    merged: dict[str, Any] = _copied(raw)
+    for name, value in sorted(environment.items()):
+        if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
+            continue  # EXECD_DIR and its like are options of the command line
+        keys = name.removeprefix(ENVIRONMENT_PREFIX).split("__")
+        table = merged
+        for key in keys[:-1]:
+            table = table.setdefault(_known(table, key), {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"environment variable {name}: {key.lower()} is a value, not a table")
+        table[_known(table, keys[-1])] = value
+    return merged
+
+
+def _known(table: dict[str, Any], key: str) -> str:
+    """Symbols are upper case and keys lower case: take the spelling that is there, else the lower one."""
+    return key if key in table else key.lower()
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401 - any TOML value
+    return {key: _copied(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _located(message: str, prefix: str, source: _Source) -> ConfigError:
+    """What msgspec says, with the setting that it is about."""
+    match = re.search(r" - at `\$\.?(.*?)`$", message)
+    said = message[: match.start()] if match else message
+    is_unknown = "unknown field" in said
+    key = re.search(r"unknown field `(.*?)`", said) if is_unknown else re.match(r"(\w+) = ", said)  # ours begin so
+    parts = (prefix, match.group(1) if match else "", key.group(1) if key else "")
+    if is_unknown:
+        said = "there is no such setting: remove it or correct its spelling"
+    return source.error(".".join(part for part in parts if part), said)
+
+
+def _line_of(path: str, text: str) -> int | None:
+    """The line on which a dotted key is set, None where it is not found (it came from the environment)."""
+    wanted = [part for part in re.split(r"\.|\[(?:\.\.\.|\d+)\]", path) if part]
+    table: list[str] = []
+    best: tuple[int, int] | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+\s*(.*?)\s*\]+", line)
+        key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
+        if header:
+            table = [part.strip("\"' ") for part in header.group(1).split(".")]
+            here = table
+        elif key:
+            here = table + [part.strip("\"' ") for part in key.group(1).split(".")]
+        else:
+            continue
+        same = _common(here, wanted)
+        if same == len(here) and (best is None or same > best[0]):
+            best = (same, number)
+    return best[1] if best else None
+
+
+def _common(here: list[str], wanted: list[str]) -> int:
+    return next((i for i, (a, b) in enumerate(zip(here, wanted, strict=False)) if a != b), min(len(here), len(wanted)))

@@ -1,0 +1,427 @@
+"""The order management system: the only reader of raw reports, and so the only place where they become facts.
+
+Venues repeat themselves, overtake themselves and fall silent. What comes in here is raw (`ExecutionReport`,
+`SubmitResult`); what goes out is de-duplicated and checked against the table of `core.orders`: `FillBooked` once per
+execution id, `OrderUpdated` for every move that the table allows, `Anomaly` for what it does not. Quantity is the sum
+of booked executions. A terminal report that states more than we have seen, or that states nothing, leaves the order
+Settling, and the oms asks.
+
+An order whose acknowledgement is overdue, or whose fate nobody knows, is asked about (`OrderQueried`) at growing
+intervals. Only proof ends the doubt; without proof, `OrderUnresolved` does not free its quantity either.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+import msgspec
+
+from core.events import (
+    AccountOpened,
+    Anomaly,
+    Event,
+    ExecutionReport,
+    FillBooked,
+    FillBusted,
+    OrderApproved,
+    OrderCancelRequest,
+    OrderQueried,
+    OrderUnresolved,
+    OrderUpdated,
+    PositionUpdated,
+    SubmitResult,
+    TimeAdvanced,
+)
+from core.instruments import Instruments
+from core.orders import TERMINAL, ExecType, Order, OrdStatus, Trigger
+from core.positions import Book
+from core.reconcile import ExecutionView, OrderView
+from core.units import NS_PER_S, ZERO
+from daemon.reports import OUTCOMES, is_sound, trigger_of
+
+QUERY_NS_MAX = 60 * NS_PER_S  # the longest pause between two questions about one order
+WAIT_S_MAX = 86_400  # of a setting: one day
+KEPT_ORDERS = 100_000  # ended orders remembered, so that late fills find theirs; older ones are in the database
+KEPT_EXECUTIONS = 1_000_000  # execution ids remembered; older ones are refused by the database's unique key
+_ASKED = frozenset(
+    {OrdStatus.PENDING_SUBMIT, OrdStatus.SENT, OrdStatus.UNKNOWN, OrdStatus.PENDING_CANCEL, OrdStatus.SETTLING}
+)
+
+
+class OmsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long the oms waits for a venue."""
+
+    ack_timeout_s: float = 3.0  # then it asks
+    unknown_max_age_s: float = 900.0  # then the order is unresolved
+
+    def __post_init__(self) -> None:
+        for name in ("ack_timeout_s", "unknown_max_age_s"):
+            if not 0 < getattr(self, name) <= WAIT_S_MAX:
+                raise ValueError(f"{name} = {getattr(self, name)}: seconds between 0 and {WAIT_S_MAX:,} belong here")
+
+
+class Oms:
+    """All orders that may be live, those that ended lately, every execution id, and the positions they make."""
+
+    __slots__ = (
+        "_book",
+        "_busted",
+        "_due",
+        "_ended",
+        "_executions",
+        "_heap",
+        "_instruments",
+        "_settings",
+        "_unresolved",
+        "_watches",
+        "orders",
+    )
+
+    def __init__(self, instruments: Instruments, settings: OmsSettings) -> None:
+        self._instruments = instruments
+        self._settings = settings
+        self._book = Book()
+        self.orders: dict[str, Order] = {}
+        self._ended: dict[str, None] = {}  # oldest first
+        self._executions: dict[str, ExecutionView] = {}
+        self._busted: dict[str, None] = {}  # execution ids, oldest first
+        self._unresolved: set[str] = set()
+        self._watches: dict[str, int] = {}  # when to ask about an order
+        self._heap: list[tuple[int, str]] = []  # entries whose time is not their order's watch are stale
+        self._due: list[str] = []
+
+    def next_due(self) -> int | None:
+        """When a `TimeAdvanced` is wanted, ns; None: not at all."""
+        while self._heap and self._is_stale(*self._heap[0]):
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def live(self) -> dict[str, OrderView]:
+        """Orders that may execute, for reconciliation."""
+        return {key: _view(order) for key, order in self.orders.items() if order.ord_status not in TERMINAL}
+
+    def known(self) -> set[str]:
+        """Client ids of all orders in memory."""
+        return set(self.orders)
+
+    def executions(self) -> dict[str, ExecutionView]:
+        """Executions booked, by the venue's id, for reconciliation."""
+        return self._executions
+
+    def positions(self) -> dict[str, Decimal]:
+        """Signed positions that are not zero."""
+        return {symbol: qty for symbol, qty in self._book.symbols() if qty}
+
+    # folds
+
+    def account(self, event: AccountOpened) -> None:
+        """Start from this cash."""
+        self._book.open(event)
+
+    def open(self, event: OrderApproved) -> None:
+        """An order exists from its approval: recovered without a word from its venue, it is in doubt, not dead."""
+        order = event.order
+        self.orders[order.cl_ord_id] = Order(
+            cl_ord_id=order.cl_ord_id,
+            parent_id=order.parent_id,
+            strategy=order.strategy,
+            venue=order.venue,
+            symbol=order.symbol,
+            side=order.side,
+            order_qty=order.order_qty,
+            price=order.price,
+            last_change=event.ts,
+        )
+        self._watch(order.cl_ord_id, event.not_after)
+
+    def update(self, event: OrderUpdated) -> None:
+        """Take over the status that was decided."""
+        order = self.orders.get(event.cl_ord_id)
+        if order is None:
+            return
+        changed = order.ord_status is not event.ord_status
+        order.ord_status = event.ord_status
+        order.order_id = event.order_id
+        if changed:
+            order.last_change = event.ts
+            order.queries = 0
+            self._watches.pop(event.cl_ord_id, None)
+            if event.ord_status in _ASKED:
+                self._watch(event.cl_ord_id, event.ts)
+        if event.terminal:
+            self._forget_later(event.cl_ord_id)
+
+    def fill(self, event: FillBooked) -> None:
+        """Book an execution."""
+        self._book.fill(event)
+        self._executions[event.exec_id] = ExecutionView(
+            exec_id=event.exec_id,
+            cl_ord_id=event.cl_ord_id,
+            symbol=event.symbol,
+            side=event.side,
+            last_qty=event.last_qty,
+            last_px=event.last_px,
+            fee=event.fee,
+            ts=event.ts,
+        )
+        _bound(self._executions)
+        order = self.orders.get(event.cl_ord_id)
+        if order is not None:
+            order.book(event.last_qty, event.last_px)
+
+    def bust(self, event: FillBusted) -> None:
+        """Take an execution back; its id stays taken."""
+        self._book.fill(event)
+        self._executions.pop(event.exec_id, None)
+        self._busted[event.exec_id] = None
+        _bound(self._busted)
+        order = self.orders.get(event.cl_ord_id)
+        if order is not None:
+            order.book(-event.last_qty, event.last_px)
+
+    def ask(self, event: OrderQueried) -> None:
+        """Remember that the venue was asked, and when to ask again."""
+        order = self.orders[event.cl_ord_id]
+        order.queries = event.attempt
+        self._watch(event.cl_ord_id, event.ts)
+
+    def give_up(self, event: OrderUnresolved) -> None:
+        """Stop asking; the order stays as it is."""
+        self._unresolved.add(event.cl_ord_id)
+        self._watches.pop(event.cl_ord_id, None)
+
+    def advance(self, event: TimeAdvanced) -> None:
+        """Find the orders whose venue has been silent for too long."""
+        self._due = []
+        while self._heap and self._heap[0][0] <= event.ts:
+            due, cl_ord_id = heappop(self._heap)
+            if not self._is_stale(due, cl_ord_id) and cl_ord_id not in self._due:
+                self._due.append(cl_ord_id)
+
+    # decisions
+
+    def on_cancel_request(self, event: OrderCancelRequest) -> Iterable[Event]:
+        """The request goes out: say so."""
+        order = self.orders.get(event.cl_ord_id)
+        if order is not None:
+            yield from self._move(order, Trigger.CANCEL_REQUESTED, event.ts, event.text)
+
+    def on_submit_result(self, event: SubmitResult) -> Iterable[Event]:
+        """How the attempt to send ended."""
+        order = self.orders.get(event.cl_ord_id)
+        if order is None:
+            yield _anomaly(event, "an answer about an order that was never sent")
+            return
+        trigger = OUTCOMES[event.outcome]
+        yield from self._move(order, trigger, event.ts, event.text, event.order_id)
+
+    def on_execution_report(self, event: ExecutionReport) -> Iterable[Event]:
+        """What a venue says becomes facts: fills once, moves that the table allows, the rest an anomaly."""
+        order = self.orders.get(event.cl_ord_id)
+        if order is None:
+            yield _anomaly(event, f"{event.exec_type} for an order that is not ours, order id {event.order_id or '?'}")
+        elif event.exec_type is ExecType.TRADE:
+            yield from self._on_trade(order, event)
+        elif event.exec_type is ExecType.TRADE_CANCEL:
+            yield from self._on_bust(order, event)
+        elif (trigger := trigger_of(order, event)) is None:
+            yield _anomaly(event, f"a status that no venue can state: {event.ord_status}")
+        else:
+            yield from self._move(order, trigger, event.ts, event.text, event.order_id)
+
+    def on_due(self, event: TimeAdvanced) -> Iterable[Event]:
+        """Ask about silent orders; give up those that have been in doubt for too long."""
+        for cl_ord_id in self._due:
+            order = self.orders[cl_ord_id]
+            if event.ts - order.last_change >= self._settings.unknown_max_age_s * NS_PER_S:
+                yield OrderUnresolved(
+                    ts=event.ts,
+                    cl_ord_id=cl_ord_id,
+                    parent_id=order.parent_id,
+                    venue=order.venue,
+                    symbol=order.symbol,
+                    leaves_qty=order.leaves_qty,
+                )
+            else:
+                yield OrderQueried(
+                    ts=event.ts,
+                    cl_ord_id=cl_ord_id,
+                    parent_id=order.parent_id,
+                    venue=order.venue,
+                    symbol=order.symbol,
+                    attempt=order.queries + 1,
+                )
+
+    def _on_trade(self, order: Order, event: ExecutionReport) -> Iterable[Event]:
+        if event.exec_id in self._executions or event.exec_id in self._busted:
+            return
+        if not is_sound(event):
+            yield _anomaly(event, f"an execution of {event.last_qty} at {event.last_px} under id {event.exec_id!r}")
+            return
+        if order.cum_qty + event.last_qty > order.order_qty:
+            yield _anomaly(event, f"over-fill: {order.cum_qty + event.last_qty} of {order.order_qty}")
+        late = order.ord_status in TERMINAL
+        if late:
+            yield _anomaly(event, f"an execution after the order was {order.ord_status}")
+        yield FillBooked(
+            ts=event.ts,
+            exec_id=event.exec_id,
+            cl_ord_id=order.cl_ord_id,
+            parent_id=order.parent_id,
+            strategy=order.strategy,
+            venue=event.venue,
+            symbol=order.symbol,
+            side=order.side,
+            last_qty=event.last_qty,
+            last_px=event.last_px,
+            fee=event.fee,
+            multiplier=self._instruments[order.symbol].multiplier,
+            late=late,
+        )
+        yield self._position(order, event.ts)
+        done = order.cum_qty >= order.order_qty
+        trigger = Trigger.COMPLETED if done else Trigger.TRADED
+        yield from self._move(order, trigger, event.ts, event.text, event.order_id)
+
+    def _on_bust(self, order: Order, event: ExecutionReport) -> Iterable[Event]:
+        booked = self._executions.get(event.exec_id)
+        if booked is None:
+            yield _anomaly(event, f"a bust of execution {event.exec_id!r}, which is not booked")
+            return
+        yield _anomaly(event, f"execution {event.exec_id} of {booked.last_qty} at {booked.last_px} was taken back")
+        yield FillBusted(
+            ts=event.ts,
+            exec_id=event.exec_id,
+            cl_ord_id=order.cl_ord_id,
+            parent_id=order.parent_id,
+            strategy=order.strategy,
+            venue=event.venue,
+            symbol=order.symbol,
+            side=order.side,
+            last_qty=booked.last_qty,
+            last_px=booked.last_px,
+            fee=booked.fee,
+            multiplier=self._instruments[order.symbol].multiplier,
+        )
+        yield self._position(order, event.ts)
+        yield _updated(order, order.ord_status, event.ts, event.text)  # it stands where it stood, with less done
+
+    def _move(self, order: Order, trigger: Trigger, now: int, text: str, order_id: str = "") -> Iterable[Event]:
+        status = order.after(trigger)
+        if status is None:
+            yield Anomaly(
+                ts=now, venue=order.venue, cl_ord_id=order.cl_ord_id, text=f"{trigger} while {order.ord_status}: {text}"
+            )
+            return
+        yield _updated(order, status, now, text, order_id)
+
+    def _position(self, order: Order, now: int) -> PositionUpdated:
+        position = self._book.position(order.strategy, order.symbol)
+        assert position is not None
+        return PositionUpdated(
+            ts=now,
+            strategy=order.strategy,
+            symbol=order.symbol,
+            qty=position.qty,
+            avg_px=position.avg_px,
+            realized_pnl=position.realized_pnl,
+            fees=position.fees,
+            cash=self._book.cash,
+        )
+
+    # bookkeeping
+
+    def _watch(self, cl_ord_id: str, since: int) -> None:
+        if cl_ord_id in self._unresolved:
+            return
+        order = self.orders[cl_ord_id]
+        wait = min(int(self._settings.ack_timeout_s * NS_PER_S) << min(order.queries, 10), QUERY_NS_MAX)
+        self._watches[cl_ord_id] = since + wait
+        heappush(self._heap, (since + wait, cl_ord_id))
+
+    def _is_stale(self, due: int, cl_ord_id: str) -> bool:
+        return self._watches.get(cl_ord_id) != due
+
+    def _forget_later(self, cl_ord_id: str) -> None:
+        self._ended[cl_ord_id] = None
+        if len(self._ended) > KEPT_ORDERS:
+            oldest = next(iter(self._ended))
+            del self._ended[oldest]
+            del self.orders[oldest]
+
+    # snapshots
+
+    def dump(self) -> dict[str, object]:
+        """State for a snapshot."""
+        return {
+            "book": self._book.dump(),
+            "orders": msgspec.to_builtins(list(self.orders.values())),
+            "executions": msgspec.to_builtins(list(self._executions.values())),
+            "busted": list(self._busted),
+            "unresolved": sorted(self._unresolved),
+            "watches": dict(self._watches),
+        }
+
+    def load(self, dumped: dict[str, object]) -> None:
+        """State from a snapshot, into an empty oms."""
+        state = msgspec.convert(dumped, _Dump)
+        self._book.load(state.book)
+        self.orders = {order.cl_ord_id: order for order in state.orders}
+        self._ended = {order.cl_ord_id: None for order in state.orders if order.ord_status in TERMINAL}
+        self._executions = {execution.exec_id: execution for execution in state.executions}
+        self._busted = dict.fromkeys(state.busted)
+        self._unresolved = set(state.unresolved)
+        self._watches = state.watches
+        self._heap = [(due, cl_ord_id) for cl_ord_id, due in state.watches.items()]
+        heapify(self._heap)
+
+
+class _Dump(msgspec.Struct):
+    book: dict[str, object]
+    orders: list[Order]
+    executions: list[ExecutionView]
+    busted: list[str]
+    unresolved: list[str]
+    watches: dict[str, int]
+
+
+def _bound(ids: dict[str, Any]) -> None:
+    if len(ids) > KEPT_EXECUTIONS:
+        del ids[next(iter(ids))]
+
+
+def _updated(order: Order, status: OrdStatus, now: int, text: str, order_id: str = "") -> OrderUpdated:
+    return OrderUpdated(
+        ts=now,
+        cl_ord_id=order.cl_ord_id,
+        parent_id=order.parent_id,
+        strategy=order.strategy,
+        venue=order.venue,
+        symbol=order.symbol,
+        side=order.side,
+        order_id=order_id or order.order_id,
+        ord_status=status,
+        order_qty=order.order_qty,
+        cum_qty=order.cum_qty,
+        leaves_qty=ZERO if status in TERMINAL else max(order.order_qty - order.cum_qty, ZERO),
+        terminal=status in TERMINAL,
+        avg_px=order.avg_px,
+        text=text,
+    )
+
+
+def _view(order: Order) -> OrderView:
+    return OrderView(
+        cl_ord_id=order.cl_ord_id,
+        order_id=order.order_id,
+        symbol=order.symbol,
+        side=order.side,
+        order_qty=order.order_qty,
+        cum_qty=order.cum_qty,
+        ord_status=order.ord_status,
+    )
+
+
+def _anomaly(event: ExecutionReport | SubmitResult, text: str) -> Anomaly:
+    return Anomaly(ts=event.ts, venue=event.venue, cl_ord_id=event.cl_ord_id, text=text)

@@ -1,0 +1,152 @@
+"""Start is recovery: fold what was decided, ask the venues what became of it, and only then trade.
+
+There is no other way to start. A fresh daemon folds an empty journal; one that was killed folds its newest snapshot and
+the events behind it. Folding changes state and decides nothing, so new code, other limits or another machine cannot
+think again about orders that were already sent.
+
+Then the venues are asked. An order that we approved and never heard of is in doubt, not dead: it keeps its quantity
+until the venue has said otherwise. What a venue's reports explain is booked through the oms like any other report; what
+nothing explains is a break: its symbol is quarantined, and no fill is invented to make the books agree. All of this
+happens HALTED; the last event of recovery is the end of that cause.
+
+Prior art: TigerBeetle's replicas, nautilus_trader's reconciliation.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from heapq import merge
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import structlog
+from sqlalchemy import Engine
+
+from adapters.gateway import Gateway
+from adapters.store import journal, snapshots
+from adapters.store.tape import TapeError, read_tape
+from core.events import BreakFound, Event, ExecutionReport, TradingHalted, TradingResumed
+from core.reconcile import EXPLAINED, Break, Picture, diff
+from core.trading import TradingState
+from daemon.bus import Bus
+from daemon.oms import Oms
+from daemon.wiring import Actors
+
+_log = structlog.get_logger()
+
+STARTUP = "startup"  # the cause that holds trading back until recovery is done
+
+
+class Stateful(Protocol):
+    """An actor whose state goes into snapshots."""
+
+    def dump(self) -> dict[str, object]:
+        """The state, as builtins."""
+        ...
+
+    def load(self, dumped: dict[str, object]) -> None:
+        """Take the state over, into a new actor."""
+        ...
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What was found: 0 and 0 for a new account."""
+
+    snapshot_seq: int
+    events: int  # folded behind the snapshot
+    last_ts: int  # of the newest event
+
+
+def stateful(actors: Actors) -> dict[str, Stateful]:
+    """The actors whose state is a fold of the past."""
+    return {
+        "exposure": actors.exposure,
+        "sizer": actors.sizer,
+        "slicer": actors.slicer,
+        "oms": actors.oms,
+        "analyst": actors.analyst,
+        "ledger": actors.ledger,
+        "sender": actors.sender,
+    }
+
+
+def fold(bus: Bus, actors: Actors, engine: Engine, tape_dir: Path) -> Recovered:
+    """Bring every actor to where it was; raises JournalError for a journal that does not verify."""
+    snapshot, notes = snapshots.load_latest(engine)
+    for note in notes:
+        _log.warning("snapshot skipped", reason=note)
+    last_ts = 0
+    if snapshot is not None:
+        for name, actor in stateful(actors).items():
+            actor.load(msgspec.convert(snapshot.state[name], dict[str, object]))
+        bus.seq, last_ts = snapshot.seq, snapshot.ts
+    start, count = bus.seq, 0
+    for seq, event in _behind(engine, tape_dir, start):
+        bus.replay(seq, event)
+        count += 1
+        last_ts = max(last_ts, event.ts)
+    actors.analyst.tear()
+    return Recovered(start, count, last_ts)
+
+
+def _behind(engine: Engine, tape_dir: Path, seq: int) -> Iterator[tuple[int, Event]]:
+    entries: Iterable[tuple[int, Event]] = journal.read(engine, seq + 1)
+    return merge(entries, _market(tape_dir, seq + 1), key=lambda item: item[0])
+
+
+def _market(tape_dir: Path, from_seq: int) -> Iterator[tuple[int, Event]]:
+    """The tape as far as it can be read: marks and benchmarks come from it, the books do not."""
+    try:
+        yield from read_tape(tape_dir, from_seq)
+    except TapeError as error:
+        _log.error("tape not read further", reason=str(error))
+
+
+async def reconcile(bus: Bus, oms: Oms, gateways: dict[str, Gateway], now: Callable[[], int]) -> list[BreakFound]:
+    """Ask every venue, book what its reports explain, quarantine what they do not."""
+    found: list[BreakFound] = []
+    for name, gateway in gateways.items():
+        for cl_ord_id in await _explained(oms, gateway):
+            for report in await gateway.query(cl_ord_id):
+                bus.publish(_stamped(report, now()))
+        await bus.settled()
+        theirs = await gateway.picture()
+        found += [_found(name, each, now()) for each in diff(_ours(oms), theirs, known=oms.known())]
+    for event in found:
+        bus.publish(event)
+    return found
+
+
+async def _explained(oms: Oms, gateway: Gateway) -> list[str]:
+    """Client ids that the venue's answer to a query can explain, each once."""
+    breaks = diff(_ours(oms), await gateway.picture(), known=oms.known())
+    return list(dict.fromkeys(found.cl_ord_id for found in breaks if found.kind in EXPLAINED))
+
+
+def _found(venue: str, unexplained: Break, now: int) -> BreakFound:
+    about = unexplained.cl_ord_id or unexplained.exec_id
+    sides = f"ours {unexplained.ours or '-'}, theirs {unexplained.theirs or '-'}"
+    return BreakFound(
+        ts=now,
+        venue=venue,
+        kind=unexplained.kind,
+        symbol=unexplained.symbol,
+        text=f"{unexplained.kind} {about}: {sides}" if about else f"{unexplained.kind}: {sides}",
+    )
+
+
+def _ours(oms: Oms) -> Picture:
+    return Picture(orders=oms.live(), executions=oms.executions(), positions=oms.positions())
+
+
+def _stamped(report: ExecutionReport, now: int) -> ExecutionReport:
+    return msgspec.structs.replace(report, ts=now)
+
+
+def hold(bus: Bus, now: int) -> None:
+    """Nothing is sent until recovery is done; what works at a venue goes on working."""
+    bus.publish(TradingHalted(ts=now, cause=STARTUP, state=TradingState.HALTED, text="recovering"))
+
+
+def release(bus: Bus, now: int) -> None:
+    """Recovery is done."""
+    bus.publish(TradingResumed(ts=now, cause=STARTUP, by="recovery"))

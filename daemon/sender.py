@@ -1,0 +1,294 @@
+"""The way out: approved orders to their venues, durable first, checked last, in order per symbol.
+
+An order waits here for two things and is then sent once: its approval must be durable in the journal, and nothing of
+the same symbol may be on its way before it. Right before the first byte the gateway asks `LastCheck`, which reads one
+immutable `SendPermit`: what was true when the gate approved may have ended since. Cancels wait for nothing.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+
+from adapters.clock import Clock
+from adapters.gateway import Accepted, Gateway, Lapsed, NotSent, Rejected, Result, Unknown
+from core.events import (
+    Anomaly,
+    Event,
+    OrderApproved,
+    OrderCancelRequest,
+    OrderQueried,
+    OrderUpdated,
+    Outcome,
+    ParentAccepted,
+    ParentEnded,
+    SubmitResult,
+    TradingHalted,
+    TradingResumed,
+)
+from core.trading import Causes, TradingState
+from core.units import ZERO
+
+MAX_WAITING = 10_000  # approved orders of one venue that may wait; more are handed back as not sent
+
+
+class SendPermit(msgspec.Struct, frozen=True):
+    """What must still hold at the moment of the write; replaced as a whole, never changed."""
+
+    state: TradingState = TradingState.ACTIVE
+    epoch: int = 0  # of the lease on the account
+
+
+class Durable(Protocol):
+    """The part of the journal that a sender needs."""
+
+    async def durable(self, seq: int) -> None:
+        """Return once everything up to `seq` is durable."""
+        ...
+
+
+class Stake(msgspec.Struct):
+    """A parent on the wire: its size, and what its children executed or may still execute."""
+
+    size: Decimal
+    used: Decimal = ZERO
+    children: dict[str, Decimal] = {}
+
+
+class Ledger:
+    """R16 at the last moment: children against their parent, counted apart from gate and slicer."""
+
+    __slots__ = ("_stakes",)
+
+    def __init__(self) -> None:
+        self._stakes: dict[str, Stake] = {}
+
+    def is_kept(self, parent_id: str) -> bool:
+        """Whether the parent is open and its children, this one included, keep within it."""
+        stake = self._stakes.get(parent_id)
+        return stake is not None and stake.used <= stake.size
+
+    # folds
+
+    def open(self, event: ParentAccepted) -> None:
+        """A parent may put so much on the wire."""
+        self._stakes[event.parent_id] = Stake(event.order_qty)
+
+    def count(self, event: OrderApproved) -> None:
+        """Count a child in full."""
+        stake = self._stakes.get(event.parent_id)
+        if stake is not None and event.cl_ord_id not in stake.children:
+            stake.children[event.cl_ord_id] = event.order.order_qty
+            stake.used += event.order.order_qty
+
+    def settle(self, event: OrderUpdated) -> None:
+        """A terminal child counts for what it executed."""
+        stake = self._stakes.get(event.parent_id)
+        if stake is not None and event.terminal and event.cl_ord_id in stake.children:
+            stake.used += event.cum_qty - stake.children[event.cl_ord_id]
+            stake.children[event.cl_ord_id] = event.cum_qty
+
+    def close(self, event: ParentEnded) -> None:
+        """Nothing more of this parent may leave."""
+        self._stakes.pop(event.parent_id, None)
+
+    # snapshots
+
+    def dump(self) -> dict[str, object]:
+        """State for a snapshot."""
+        return {parent_id: msgspec.to_builtins(stake) for parent_id, stake in self._stakes.items()}
+
+    def load(self, dumped: dict[str, object]) -> None:
+        """State from a snapshot."""
+        self._stakes = msgspec.convert(dumped, dict[str, Stake])
+
+
+class Sender:
+    """All gateways, and the lanes of orders that wait for them."""
+
+    def __init__(
+        self,
+        gateways: dict[str, Gateway],
+        ledger: Ledger,
+        *,
+        clock: Clock,
+        journal: Durable,
+        publish: Callable[[Event], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._gateways = gateways
+        self._ledger = ledger
+        self._fail = fail
+        self._clock = clock
+        self._journal = journal
+        self._publish = publish
+        self._causes = Causes()
+        self.permit = SendPermit()
+        self._lanes: dict[tuple[str, str], deque[tuple[int, OrderApproved]]] = {}
+        self._slots = {name: asyncio.Semaphore(g.capabilities.in_flight_max) for name, g in gateways.items()}
+        self._waiting = dict.fromkeys(gateways, 0)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def depth(self) -> int:
+        """Orders that wait."""
+        return sum(self._waiting.values())
+
+    # folds
+
+    def halt(self, event: TradingHalted) -> None:
+        """The permit ends with the cause's first event."""
+        self._causes.halt(event)
+        self.permit = msgspec.structs.replace(self.permit, state=self._causes.state)
+
+    def resume(self, event: TradingResumed) -> None:
+        """The permit follows the strictest cause that is left."""
+        self._causes.resume(event)
+        self.permit = msgspec.structs.replace(self.permit, state=self._causes.state)
+
+    # snapshots
+
+    def dump(self) -> dict[str, object]:
+        """State for a snapshot: the causes; what waits in lanes is in doubt after a restart."""
+        return {"causes": self._causes.dump()}
+
+    def load(self, dumped: dict[str, object]) -> None:
+        """State from a snapshot."""
+        self._causes.load(msgspec.convert(dumped["causes"], dict[str, str]))
+        self.permit = msgspec.structs.replace(self.permit, state=self._causes.state)
+
+    # handed over by the bus
+
+    def send(self, seq: int, approved: OrderApproved) -> None:
+        """Queue an approved order in the lane of its symbol."""
+        venue, key = approved.order.venue, (approved.order.venue, approved.order.symbol)
+        if venue not in self._gateways:
+            self._answer(approved, NotSent(f"no gateway is named {venue}"))
+        elif self._waiting[venue] >= MAX_WAITING:
+            self._answer(approved, NotSent(f"{MAX_WAITING:,} orders wait for {venue} already"))
+        else:
+            self._waiting[venue] += 1
+            lane = self._lanes.get(key)
+            if lane is not None:
+                lane.append((seq, approved))
+            else:
+                self._lanes[key] = deque([(seq, approved)])
+                self._spawn(self._run_lane(key))
+
+    def cancel(self, seq: int, request: OrderCancelRequest) -> None:
+        """Ask the venue at once: a cancel is never gated and need not be durable."""
+        del seq
+        self._spawn(self._cancel(request))
+
+    def query(self, seq: int, request: OrderQueried) -> None:
+        """Ask the venue how an order stands."""
+        del seq
+        self._spawn(self._query(request))
+
+    async def close(self) -> None:
+        """Stop waiting: an order that was handed over and not answered is asked about at the next start."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # work
+
+    async def _run_lane(self, key: tuple[str, str]) -> None:
+        lane = self._lanes[key]
+        while lane:
+            seq, approved = lane[0]
+            result = await self._submit(seq, approved)
+            lane.popleft()
+            self._waiting[key[0]] -= 1
+            self._answer(approved, result)
+        del self._lanes[key]
+
+    async def _submit(self, seq: int, approved: OrderApproved) -> Result:
+        """A gateway that fails when the write may have begun leaves the order in doubt, whatever it calls its error."""
+        may_be_out = False
+
+        def last_check(approved: OrderApproved) -> str | None:
+            nonlocal may_be_out
+            reason = self._last_check(approved)
+            may_be_out = reason is None
+            return reason
+
+        venue = approved.order.venue
+        try:
+            await self._journal.durable(seq)
+            async with self._slots[venue]:
+                return await self._gateways[venue].submit(approved, last_check)
+        except OSError as error:
+            return Unknown(str(error)) if may_be_out else NotSent(f"before it was sent: {error}")
+
+    def _last_check(self, approved: OrderApproved) -> str | None:
+        """Why the order must not leave now, or None."""
+        order, permit, now = approved.order, self.permit, self._clock.now()
+        if permit.state is TradingState.HALTED or (permit.state is TradingState.REDUCING and not approved.reducing):
+            return f"trading is {permit.state}"
+        if now > approved.not_after:
+            return f"approved {(now - approved.ts) / 1e6:.1f} ms ago, which is too long"
+        if order.price is not None and not approved.collar_low <= order.price <= approved.collar_high:
+            return f"price {order.price} is outside {approved.collar_low} to {approved.collar_high}"
+        if not self._ledger.is_kept(order.parent_id):
+            return f"its parent {order.parent_id} is over, or its children exceed it"
+        return None
+
+    async def _cancel(self, request: OrderCancelRequest) -> None:
+        try:
+            await self._gateway(request.venue).cancel(request.cl_ord_id)
+        except OSError as error:  # the oms asks how the order stands, and the slicer cancels again
+            self._alert(request, f"cancel not sent: {error}")
+
+    async def _query(self, request: OrderQueried) -> None:
+        try:
+            reports = await self._gateway(request.venue).query(request.cl_ord_id)
+        except OSError as error:  # the oms asks again, later and later
+            self._alert(request, f"not answered: {error}")
+            return
+        for report in reports:
+            self._publish(report)
+
+    def _gateway(self, venue: str) -> Gateway:
+        """Raises OSError where there is none: an order of an earlier run may name a venue that is gone."""
+        if venue not in self._gateways:
+            raise ConnectionError(f"no gateway is named {venue}")
+        return self._gateways[venue]
+
+    def _alert(self, request: OrderCancelRequest | OrderQueried, text: str) -> None:
+        self._publish(Anomaly(ts=self._clock.now(), venue=request.venue, cl_ord_id=request.cl_ord_id, text=text))
+
+    def _answer(self, approved: OrderApproved, result: Result) -> None:
+        self._publish(
+            SubmitResult(
+                ts=self._clock.now(),
+                venue=approved.order.venue,
+                cl_ord_id=approved.order.cl_ord_id,
+                outcome=_OUTCOMES[type(result)],
+                order_id=result.order_id if isinstance(result, Accepted) else "",
+                text="" if isinstance(result, Accepted) else result.reason,
+            )
+        )
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+
+_OUTCOMES: dict[type, Outcome] = {
+    Accepted: Outcome.ACCEPTED,
+    Rejected: Outcome.REJECTED,
+    NotSent: Outcome.NOT_SENT,
+    Unknown: Outcome.UNKNOWN,
+    Lapsed: Outcome.LAPSED,
+}

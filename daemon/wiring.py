@@ -1,0 +1,75 @@
+"""The wiring: who hears what. This page is the architecture; the docs' diagram is drawn from it."""
+
+import msgspec
+
+from algos.slicer import Slicer
+from core import events as e
+from daemon.bus import Bus
+from daemon.oms import Oms
+from daemon.recorder import Recorder
+from daemon.sender import Ledger, Sender
+from risk.exposure import Exposure
+from risk.gate import Gate
+from risk.sizing import Sizer
+from tca.analyst import Analyst
+
+
+class Actors(msgspec.Struct, frozen=True, kw_only=True):
+    """Everyone who listens to the bus."""
+
+    sizer: Sizer
+    exposure: Exposure
+    gate: Gate
+    slicer: Slicer
+    oms: Oms
+    analyst: Analyst
+    ledger: Ledger
+    sender: Sender
+    recorder: Recorder
+
+
+def wire(bus: Bus, a: Actors) -> None:
+    """Connect the actors."""
+    # folds: what happened changes state. Run first for each event, live and in recovery.
+    bus.fold(e.AccountOpened, a.exposure.account, a.oms.account)
+    bus.fold(e.MarketData, a.exposure.quote, a.slicer.quote, a.analyst.quote)
+    bus.fold(e.TimeAdvanced, a.slicer.advance, a.oms.advance)
+    bus.fold(e.SignalAccepted, a.sizer.take)
+    bus.fold(e.ParentAccepted, a.exposure.accept, a.ledger.open, a.analyst.open, a.slicer.open)
+    bus.fold(e.ParentScheduled, a.slicer.schedule)
+    bus.fold(e.NewOrderSingle, a.slicer.send)
+    bus.fold(e.OrderDenied, a.slicer.deny)
+    bus.fold(e.OrderApproved, a.exposure.approve, a.ledger.count, a.oms.open)
+    bus.fold(e.OrderCancelRequest, a.slicer.cancel)
+    bus.fold(e.OrderQueried, a.oms.ask)
+    bus.fold(e.FillBooked, a.oms.fill, a.exposure.fill, a.slicer.fill, a.analyst.fill)
+    bus.fold(e.FillBusted, a.oms.bust, a.exposure.bust, a.slicer.bust, a.analyst.bust)
+    bus.fold(e.OrderUpdated, a.oms.update, a.exposure.update, a.ledger.settle, a.slicer.update)
+    bus.fold(e.OrderUnresolved, a.oms.give_up, a.slicer.give_up)
+    bus.fold(e.ParentEnded, a.exposure.end, a.ledger.close, a.slicer.end)
+    bus.fold(e.CostReport, a.analyst.close)
+    bus.fold(e.TradingHalted, a.exposure.halt, a.slicer.halt, a.sender.halt)
+    bus.fold(e.TradingResumed, a.exposure.resume, a.slicer.resume, a.sender.resume)
+    bus.fold(e.BreakFound, a.exposure.quarantine)
+
+    # decisions: what follows from it. Never run in recovery.
+    bus.on(e.SignalReceived, a.sizer.on_signal)
+    bus.on(e.ParentOrder, a.gate.on_parent_order)
+    bus.on(e.ParentAccepted, a.slicer.on_accepted)
+    bus.on(e.ParentScheduled, a.slicer.on_scheduled)
+    bus.on(e.NewOrderSingle, a.gate.on_new_order)
+    bus.on(e.TimeAdvanced, a.slicer.on_due, a.oms.on_due)
+    bus.on(e.SubmitResult, a.oms.on_submit_result)  # only the oms reads raw reports: it de-duplicates
+    bus.on(e.ExecutionReport, a.oms.on_execution_report)
+    bus.on(e.OrderCancelRequest, a.oms.on_cancel_request)
+    bus.on(e.OrderUpdated, a.slicer.on_updated)
+    bus.on(e.OrderUnresolved, a.slicer.on_unresolved)
+    bus.on(e.TradingHalted, a.slicer.on_halted)
+    bus.on(e.TradingResumed, a.slicer.on_resumed)
+    bus.on(e.ParentEnded, a.analyst.on_ended)
+
+    # edges: hand over to a task.
+    bus.hand(e.OrderApproved, a.sender.send)
+    bus.hand(e.OrderCancelRequest, a.sender.cancel)
+    bus.hand(e.OrderQueried, a.sender.query)
+    bus.tap(a.recorder.record)

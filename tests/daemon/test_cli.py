@@ -1,0 +1,213 @@
+"""The command line as a person meets it: what it prints, one line per error, and exit codes that say what to do."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.store.engine import WriterLock, open_engine
+from daemon.cli import ExitCode, main
+from risk.gate import Gate
+from tests.daemon.crashing import write_signals
+
+CONFIG = """
+[daemon]
+data_dir = "{folder}/data"
+[market]
+date = "2026-06-15"
+step_s = 60.0
+[limits]
+quote_age_s_max = 120
+[limits.symbols_default]
+order_qty_max = 10_000
+order_notional_max = 10_000_000
+[instruments.AAA]
+adv = 1_000_000
+[instruments.BBB]
+adv = 1_000_000
+shortable = true
+"""
+
+Execd = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def execd(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Execd:
+    """Run a command in this process: exit code, output, errors."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["execd", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capfd.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> Path:
+    """A folder with a configuration and signals."""
+    write_signals(tmp_path / "in")
+    (tmp_path / "in" / "execd.toml").write_text(CONFIG.format(folder=tmp_path))
+    return tmp_path
+
+
+def simulate(execd: Execd, day: Path, *more: object) -> tuple[int, str, str]:
+    inputs = ("--config", day / "in" / "execd.toml", "--signals", day / "in" / "signals.jsonl")
+    return execd("simulate", *inputs, "--out", day / "out", *more)
+
+
+def test_a_simulated_day_can_be_read_back_by_every_command(execd: Execd, day: Path) -> None:
+    code, out, _ = simulate(execd, day)
+    assert code == ExitCode.OK
+    assert "BUY 300 AAA TWAP" in out
+    assert (day / "out" / "report" / "index.html").is_file()
+    for command in ("parents", "orders", "fills", "positions"):
+        code, out, _ = execd(command, "--dir", day / "out", "--json")
+        rows: list[dict[str, Any]] = json.loads(out)
+        assert (code, len(rows) > 0) == (0, True), command
+        assert {row["symbol"] for row in rows} <= {"AAA", "BBB"}
+        assert execd(command, "--dir", day / "out")[1].splitlines()[0].split()[0] == next(iter(rows[0]))
+    parents = json.loads(execd("parents", "--dir", day / "out", "--json")[1])
+    code, out, _ = execd("explain", parents[0]["parent_id"], "--dir", day / "out")
+    assert code == ExitCode.OK
+    assert json.loads(out.splitlines()[0])["type"] == "ParentOrder"
+    assert "orders" in execd("status", "--dir", day / "out")[1]
+    report = json.loads(execd("report", "--dir", day / "out", "--json")[1])
+    assert len(report["parents"]) == len(parents)
+
+
+def test_json_output_is_json_alone(execd: Execd, day: Path) -> None:
+    code, out, _ = simulate(execd, day, "--json")
+    assert code == ExitCode.OK
+    assert len(json.loads(out)["parents"]) == 4
+
+
+def test_a_folder_with_something_in_it_is_not_written_over(execd: Execd, day: Path) -> None:
+    (day / "out").mkdir()
+    (day / "out" / "mine").touch()
+    code, _, err = simulate(execd, day)
+    assert (code, err) == (ExitCode.USAGE, f"execd: {day / 'out'} is not empty: name a new folder\n")
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (("status", "--dir", "nowhere"), "execd: nowhere: no run is there; name its data directory with --dir\n"),
+        (
+            ("config", "check", "missing.toml"),
+            "execd: missing.toml: No such file or directory: give the path of a configuration file\n",
+        ),
+    ],
+)
+def test_what_is_not_there_is_named_in_one_line(execd: Execd, arguments: tuple[str, ...], message: str) -> None:
+    code, _, err = execd(*arguments)
+    assert (code, err) == (ExitCode.USAGE, message)
+
+
+def test_an_order_that_is_not_on_record_has_its_own_exit_code(execd: Execd, day: Path) -> None:
+    simulate(execd, day)
+    code, _, err = execd("explain", "X1NOBODY", "--dir", day / "out")
+    assert code == ExitCode.NOT_FOUND
+    assert err == "X1NOBODY: nothing is on record; `execd parents` and `execd orders` list what is\n"
+
+
+def test_a_configuration_is_checked_without_starting_anything(execd: Execd, day: Path) -> None:
+    code, out, _ = execd("config", "check", day / "in" / "execd.toml")
+    assert code == ExitCode.OK
+    assert "sound. account paper" in out
+    assert not (day / "data").exists()
+
+
+def test_a_percent_where_a_fraction_belongs_is_refused_with_its_line(execd: Execd, day: Path) -> None:
+    config = day / "in" / "execd.toml"
+    config.write_text(config.read_text().replace("quote_age_s_max = 120", "position_max = 8"))
+    code, _, err = execd("config", "check", config)
+    assert code == ExitCode.USAGE
+    assert err.count("\n") == 1
+    assert f"{config}:" in err
+    assert "percent?" in err
+
+
+def test_a_database_from_the_future_is_refused(execd: Execd, day: Path) -> None:
+    simulate(execd, day)
+    with closing(sqlite3.connect(day / "out" / "execd.db")) as database:
+        database.execute("update alembic_version set version_num = '9999'")
+        database.commit()
+    code, _, err = execd("status", "--dir", day / "out")
+    assert code == ExitCode.STORE
+    assert "9999" in err
+    assert "newer execd" in err
+
+
+def test_a_second_daemon_on_the_same_database_is_turned_away(execd: Execd, day: Path) -> None:
+    assert execd("db", "upgrade", "--config", day / "in" / "execd.toml")[0] == ExitCode.OK
+    engine = open_engine(f"sqlite:///{day / 'data' / 'execd.db'}")
+    with WriterLock(engine):
+        code, _, err = execd("run", "--config", day / "in" / "execd.toml")
+    engine.dispose()
+    assert code == ExitCode.BUSY
+    assert err.count("\n") == 1
+
+
+def test_the_schema_goes_down_to_nothing_and_up_again(execd: Execd, day: Path) -> None:
+    config = day / "in" / "execd.toml"
+    steps: list[tuple[object, ...]] = [("upgrade",), ("downgrade",), ("upgrade",)]
+    for step in steps:
+        more = ("base",) if step == ("downgrade",) else ()
+        assert execd("db", *step, "--config", config, *more)[0] == ExitCode.OK
+
+
+def test_a_corrupt_row_of_a_recorded_day_is_named_with_file_and_row(execd: Execd, day: Path) -> None:
+    tape = day / "tape.csv"
+    open_ns = 1_781_530_200_000_000_000
+    tape.write_text(f"ts,bid,bid_size,ask,ask_size\n{open_ns},10,100,10.1,100\n{open_ns + 1},NaN,100,10.1,100\n")
+    code, _, err = simulate(execd, day, "--tape", f"AAA={tape}")
+    assert code == ExitCode.USAGE
+    assert "tape.csv" in err
+    assert "row 2" in err
+
+
+def test_a_decision_that_raises_stops_trading_and_names_the_event(
+    execd: Execd, day: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_self: Gate, _order: object) -> object:
+        raise ZeroDivisionError("a limit of nothing")
+
+    monkeypatch.setattr(Gate, "on_new_order", broken)
+    code, _, err = simulate(execd, day)
+    assert code == ExitCode.FAILED
+    last = err.splitlines()[-1]
+    assert last.startswith("execd: event ")
+    assert "NewOrderSingle" in last
+    assert last.endswith("ZeroDivisionError: a limit of nothing")
+
+
+@pytest.mark.timeout(60)
+def test_an_interrupted_demonstration_ends_in_good_order_and_can_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "daemon", "demo"]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path / "run")], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stderr is not None
+        assert "account demo" in first.stderr.readline()  # it works from here on
+        first.send_signal(signal.SIGINT)
+        out, _ = first.communicate(timeout=30)
+    assert first.returncode == ExitCode.OK
+    assert "goes on from here" in out
+    (tmp_path / "run" / "execd.toml").write_text(
+        (tmp_path / "run" / "execd.toml").read_text().replace("scale = 900", "scale = 9_000")
+    )
+    second = subprocess.run([*command, "--resume", str(tmp_path / "run")], capture_output=True, text=True, check=False)
+    assert second.returncode == ExitCode.OK, second.stderr
+    assert "parents, traded" in second.stdout
+    with closing(sqlite3.connect(tmp_path / "run" / "execd.db")) as database:
+        assert database.execute("select count(*) from journal where type = 'DaemonStarted'").fetchone() == (2,)

@@ -1,0 +1,325 @@
+"""The configuration: every key known and reachable, every mistake named with its place, the environment on top."""
+
+import tomllib
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import msgspec
+import pytest
+
+from core.instruments import Instrument
+from daemon.config import Config, ConfigError, build, hash_of, load
+
+D = Decimal
+WHERE = "execd.toml"
+SHARE = "[instruments.AAPL]\n"
+
+
+def read(text: str, environment: dict[str, str] | None = None) -> Config:
+    return build(tomllib.loads(text), environment or {}, where=WHERE, text=text)
+
+
+MISTAKES = {
+    "an unknown key": (
+        "[limits]\nposition_max = 0.05\nposition_min = 1\n",
+        "execd.toml:3: limits.position_min: there is no such setting: remove it or correct its spelling",
+    ),
+    "an unknown table": (
+        "[account]\ncash = 5\n\n[limit]\nposition_max = 0.05\n",
+        "execd.toml:4: limit: there is no such setting: remove it or correct its spelling",
+    ),
+    "an unknown key of an instrument": (
+        SHARE + "lot = 1\n[instruments.MSFT]\nlot = 1\nlots = 1\n",
+        "execd.toml:5: instruments.MSFT.lots: there is no such setting: remove it or correct its spelling",
+    ),
+    "a word for a number": (
+        "[limits]\norders_per_s = 'many'\n",
+        "execd.toml:2: limits.orders_per_s: Expected `int`, got `str`",
+    ),
+    "a fraction for a count": (
+        "[limits]\norders_per_s = 1.5\n",
+        "execd.toml:2: limits.orders_per_s: Expected `int`, got `float`",
+    ),
+    "a number for a table": ("instruments = 5\n", "execd.toml:1: instruments: Expected `object`, got `int`"),
+    "a number for an instrument": (
+        "[instruments]\nAAPL = 5\n",
+        "execd.toml:2: instruments.AAPL: Expected `object`, got `int`",
+    ),
+    "a number in a list of files": (
+        "[market]\ntapes = ['a', 5]\n",
+        "execd.toml:2: market.tapes[1]: Expected `str`, got `int`",
+    ),
+    "a value that is not one of its kind": (
+        "[daemon]\nworld = 'test'\n",
+        "execd.toml:2: daemon.world: Invalid enum value 'test'",
+    ),
+    "a percent": (
+        "# of equity\n[limits]\nposition_max = 8\n",
+        "execd.toml:3: limits.position_max: position_max = 8: a fraction between 0 and 1 belongs here (percent?)",
+    ),
+    "a tag that cannot begin a client id": (
+        "[daemon]\ntag = '9to5'\n",
+        "execd.toml:1: daemon: daemon tag '9to5': use 1 to 4 letters and digits, a letter first",
+    ),
+    "two currencies": (
+        SHARE + "currency = 'EUR'\n",
+        "execd.toml:2: instruments.AAPL.currency: EUR, but the account is in USD: one currency per account",
+    ),
+    "an unknown venue": (
+        SHARE + "tick = 1\nvenue = 'MARS'\n",
+        "execd.toml:3: instruments.AAPL.venue: MARS is not one of paper",
+    ),
+    "an unknown calendar": (
+        SHARE + "tick = 1\ncalendar = 'MARS'\n",
+        "execd.toml:3: instruments.AAPL.calendar: MARS is not one of XNYS, XNAS, 24x7",
+    ),
+    "two names for one instrument": (
+        SHARE + "symbol = 'MSFT'\n",
+        "execd.toml:2: instruments.AAPL.symbol: 'MSFT' is not 'AAPL': use one name for it",
+    ),
+    "limits of an instrument that is not there": (
+        "[limits.symbols.AAPL]\norder_qty_max = 1\n",
+        "execd.toml:1: limits.symbols.AAPL: there is no such instrument",
+    ),
+    "live, and not durable": (
+        "[daemon]\nworld = 'live'\n[store]\nsync = 'normal'\n",
+        'execd.toml:4: store.sync: "normal" loses orders at a power cut: live mode needs "full"',
+    ),
+    "no cash": ("[account]\ncash = 0\n", "execd.toml:2: account.cash: 0: start with a positive amount"),
+    "cash that is no number": (
+        "[account]\ncash = nan\n",
+        "execd.toml:2: account.cash: NaN: start with a positive amount",
+    ),
+    "a price that is no number": (
+        "[market.settings.start_prices]\nAAPL = nan\n",
+        "execd.toml: configuration: one of the settings is nan: write a number",
+    ),
+    "a snapshot after every nothing": (
+        "[store]\nsnapshot_every = 0\n",
+        "execd.toml:2: store.snapshot_every: snapshot_every = 0: a positive number of events belongs here",
+    ),
+    "a time-out that is always over": (
+        "[oms]\nack_timeout_s = 0\n",
+        "execd.toml:2: oms.ack_timeout_s: ack_timeout_s = 0.0: seconds between 0 and 86,400 belong here",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_refused_and_named_with_its_line(mistake: str) -> None:
+    text, message = MISTAKES[mistake]
+    with pytest.raises(ConfigError) as raised:
+        read(text)
+    assert str(raised.value) == message
+
+
+ENVIRONMENT_MISTAKES = [
+    (
+        {"EXECD_LIMITS__POSITION_MAX": "8"},
+        (
+            "environment variable EXECD_LIMITS__POSITION_MAX: "
+            "position_max = 8: a fraction between 0 and 1 belongs here (percent?)"
+        ),
+    ),
+    (
+        {"EXECD_LIMITS__POSITION_MIN": "1"},
+        "environment variable EXECD_LIMITS__POSITION_MIN: there is no such setting: remove it or correct its spelling",
+    ),
+    ({"EXECD_ACCOUNT__CASH": "much"}, "environment variable EXECD_ACCOUNT__CASH: Invalid decimal string"),
+    (
+        {"EXECD_ACCOUNT__CASH__NOW": "5"},
+        "environment variable EXECD_ACCOUNT__CASH__NOW: cash is a value, not a table",
+    ),
+]
+
+
+@pytest.mark.parametrize("environment,message", ENVIRONMENT_MISTAKES)
+def test_a_mistake_in_the_environment_names_the_variable_and_not_the_file(
+    environment: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read("[account]\ncash = 5\n[limits]\n", environment)
+    assert str(raised.value) == message
+
+
+def test_the_environment_changes_what_the_file_says() -> None:
+    text = SHARE + "tick = 0.05\n[account]\ncash = 5\n"
+    changed = read(
+        text,
+        {"EXECD_ACCOUNT__CASH": "7.5", "EXECD_INSTRUMENTS__AAPL__TICK": "0.10", "EXECD_LIMITS__ORDERS_PER_S": "3"},
+    )
+    plain = read(text)
+    assert changed == msgspec.structs.replace(
+        plain,
+        account=msgspec.structs.replace(plain.account, cash=D("7.5")),
+        instruments={"AAPL": msgspec.structs.replace(plain.instruments["AAPL"], tick=D("0.10"))},
+        limits=msgspec.structs.replace(plain.limits, orders_per_s=3),
+    )
+
+
+@pytest.mark.parametrize("name", ["HOME", "EXECD_DIR", "execd_account__cash", "XEXECD_ACCOUNT__CASH"])
+def test_other_variables_are_not_ours(name: str) -> None:
+    assert read("", {name: "0"}) == Config()
+
+
+def test_reading_leaves_what_was_read_as_it_is() -> None:
+    raw = tomllib.loads(SHARE + "tick = 0.05\n")
+    build(raw, {"EXECD_INSTRUMENTS__AAPL__TICK": "1"}, where=WHERE)
+    assert raw == {"instruments": {"AAPL": {"tick": 0.05}}}
+
+
+def test_a_decimal_is_what_is_written_and_not_what_a_float_makes_of_it() -> None:
+    assert read("[limits]\nposition_max = 0.1\n").limits.position_max == D("0.1")
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_read_and_its_name_stands_in_its_errors(tmp_path: Path) -> None:
+    path = tmp_path / "execd.toml"
+    path.write_text("[account]\ncash = 5\n")
+    assert load(path, {}).account.cash == 5
+    path.write_text("[account]\ncash = -5\n")
+    with pytest.raises(ConfigError) as raised:
+        load(path, {})
+    assert str(raised.value) == f"{path}:2: account.cash: -5: start with a positive amount"
+
+
+@pytest.mark.parametrize("content,fault", [(b"[account\n", "not TOML: "), (b"a = '\xff'\n", "not TOML: ")])
+def test_what_is_no_toml_is_refused(tmp_path: Path, content: bytes, fault: str) -> None:
+    path = tmp_path / "execd.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as raised:
+        load(path, {})
+    assert str(raised.value).startswith(f"{path}: {fault}")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "none.toml"
+    with pytest.raises(ConfigError) as raised:
+        load(path, {})
+    assert str(raised.value) == f"{path}: No such file or directory: give the path of a configuration file"
+
+
+# Every setting --------------------------------------------------------------------------------------------------------
+
+
+def leaves(kind: type[msgspec.Struct], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """Path, type and default of every setting."""
+    for field in msgspec.structs.fields(kind):
+        path = (*prefix, field.name)
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from leaves(field.type, path)
+        else:
+            default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory
+            yield path, field.type, default
+
+
+def another(kind: Any, default: Any) -> Any:  # noqa: ANN401 - any setting
+    """A value of this type that is not the default and that no check minds."""
+    if get_origin(kind) is Literal:
+        return next(value for value in get_args(kind) if value != default)
+    if get_origin(kind) in {UnionType, Union}:
+        return another(next(each for each in get_args(kind) if each is not NoneType), default)
+    if kind is bool:
+        return not default
+    if kind is int:
+        return (default or 1) + 1
+    if kind in {float, Decimal}:
+        return float(default or 1) * 0.9
+    return {str: "Z", tuple[str, ...]: ["Z"], tuple[float, float]: [1.5, 2.5], dict[str, Decimal]: {"Z": 1.5}}[kind]
+
+
+SETTINGS = {".".join(path): (path, kind, default) for path, kind, default in leaves(Config)}
+PLAIN = {name: setting for name, setting in SETTINGS.items() if name not in {"instruments", "limits.symbols"}}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_every_setting_can_be_set_and_changes_itself_alone(name: str) -> None:
+    path, kind, default = PLAIN[name]
+    value = another(kind, default)
+    raw = value
+    for key in reversed(path):
+        raw = {key: raw}
+    changed, plain = msgspec.to_builtins(build(raw, {}, where=WHERE)), msgspec.to_builtins(Config())
+    assert changed != plain
+    table = changed
+    for key in path[:-1]:
+        table = table[key]
+    table[path[-1]] = msgspec.to_builtins(default() if callable(default) else default)
+    assert changed == plain
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, (_, kind, _) in PLAIN.items() if get_origin(kind) not in {tuple, dict}]
+)
+def test_every_plain_setting_can_be_set_by_the_environment(name: str) -> None:
+    path, kind, default = PLAIN[name]
+    value = another(kind, default)
+    variable = "EXECD_" + "__".join(path).upper()
+    raw = value
+    for key in reversed(path):
+        raw = {key: raw}
+    assert build({}, {variable: str(value)}, where=WHERE) == build(raw, {}, where=WHERE)
+
+
+@pytest.mark.parametrize(
+    "field", [field.name for field in msgspec.structs.fields(Instrument) if field.name not in {"symbol", "venue"}]
+)
+def test_every_fact_of_an_instrument_can_be_set(field: str) -> None:
+    values: dict[str, Any] = {"calendar": "24x7", "currency": "EUR", "venue_symbols": {"moon": "M"}, "volatility": 0.5}
+    default = getattr(Instrument(symbol="AAPL"), field)
+    value = values.get(field) or another(type(default) if default is not None else Decimal, default)
+    raw = {"instruments": {"AAPL": {field: value}}, "account": {"currency": "EUR" if field == "currency" else "USD"}}
+    assert getattr(build(raw, {}, where=WHERE).instruments["AAPL"], field) != default
+
+
+# The hash -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_hash_is_that_of_the_settings_and_not_of_how_they_were_written() -> None:
+    one = read("[limits]\nposition_max = 0.05\n[account]\ncash = 5\n" + SHARE + "[instruments.MSFT]\n")
+    other = read("account = { cash = 5 }\n[instruments.MSFT]\n" + SHARE, {"EXECD_LIMITS__POSITION_MAX": "0.05"})
+    assert hash_of(one) == hash_of(other)
+    assert one.limits_version == other.limits_version
+
+
+def test_the_hash_of_the_defaults_is_the_same_in_every_process() -> None:
+    assert hash_of(Config()) == hash_of(read(""))
+    assert len(hash_of(Config())) == 12
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in PLAIN if name.split(".")[0] in {"limits", "oms", "paper", "account"}]
+)
+def test_the_hash_names_every_setting_that_decides(name: str) -> None:
+    path, kind, default = PLAIN[name]
+    raw: Any = another(kind, default)
+    for key in reversed(path):
+        raw = {key: raw}
+    assert hash_of(build(raw, {}, where=WHERE)) != hash_of(Config())
+
+
+def test_where_files_lie_is_not_part_of_the_hash(tmp_path: Path) -> None:
+    text = f"[daemon]\ndata_dir = '{tmp_path}'\nplacement = 'tasks'\n[signals]\nfiles = ['a']\n"
+    assert hash_of(read(text)) == hash_of(Config())
+
+
+@pytest.mark.parametrize(
+    "text,sync",
+    [
+        ("", "normal"),
+        ("[daemon]\nworld = 'simulation'\n", "normal"),
+        ("[daemon]\nworld = 'live'\n", "full"),
+        ("[store]\nsync = 'full'\n", "full"),
+    ],
+)
+def test_durability_follows_from_the_world_unless_it_is_set(text: str, sync: str) -> None:
+    assert read(text).sync == sync
+
+
+def test_the_store_lies_in_the_data_directory() -> None:
+    assert read("[daemon]\ndata_dir = 'd'\n").store_url == "sqlite:///d/execd.db"
