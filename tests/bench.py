@@ -1,0 +1,307 @@
+"""What things cost here: `make bench`.
+
+Ratios come from interleaved runs (A, B, A, B), medians of several; absolute figures drift by a factor of two on a
+shared machine and are for orientation. Nothing here is asserted.
+"""
+
+import asyncio
+import gc
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from adapters.store.engine import open_engine, upgrade
+from adapters.store.journal import Journal
+from core.events import MarketData, SignalReceived, TimeAdvanced, decode, encode
+from core.market import Quote
+from core.orders import Side
+from core.positions import Position
+from core.signals import Algo, Instruction, OrderSignal, parse
+from core.units import NS_PER_S
+from daemon.bus import Bus
+from daemon.clock import SystemClock
+from daemon.config import build
+from daemon.run import Market, Run
+from risk.checks import Ask, judge
+
+ROUNDS = 7
+SUSTAINED_PER_S = 2_000
+SUSTAINED_S = 5
+
+
+def timed(work: Callable[[], object], times: int) -> float:
+    """Microseconds per call of `work`, which repeats it `times`."""
+    start = time.perf_counter_ns()
+    work()
+    return (time.perf_counter_ns() - start) / times / 1_000
+
+
+def compare(title: str, ours: Callable[[], object], floor: Callable[[], object], times: int) -> None:
+    """Two ways to do the same, in turns; medians and their ratio."""
+    pairs = [(timed(ours, times), timed(floor, times)) for _ in range(ROUNDS)]
+    a, b = median(pair[0] for pair in pairs), median(pair[1] for pair in pairs)
+    ratio = median(pair[0] / pair[1] for pair in pairs)
+    print(f"{title:<58} {a:9.2f} us {b:9.2f} us   x {ratio:5.2f}", flush=True)
+
+
+def single(title: str, work: Callable[[], object], times: int) -> None:
+    """One way; the median."""
+    print(f"{title:<58} {median(timed(work, times) for _ in range(ROUNDS)):9.2f} us", flush=True)
+
+
+class Counter:
+    """A listener that does next to nothing."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def hear(self, event: TimeAdvanced) -> None:
+        """Count."""
+        self.seen += event.ts
+
+
+def bench_bus() -> None:
+    """A publish with one subscriber against a call of it."""
+    bus, counter, event, times = Bus(), Counter(), TimeAdvanced(ts=1), 20_000
+    bus.fold(TimeAdvanced, counter.hear)
+
+    def published() -> None:
+        for _ in range(times):
+            bus.publish(event)
+
+    def called() -> None:
+        for _ in range(times):
+            counter.hear(event)
+
+    compare("bus: publish, one subscriber | direct call", published, called, times)
+
+
+def market_run(folder: Path, updates: Iterator[Quote]) -> Run:
+    """A run on the system clock with ten instruments that trade around the clock."""
+    instrument = {"calendar": "24x7", "shortable": True, "adv": 10_000_000, "volatility": 0.02}
+    raw = {
+        "daemon": {"data_dir": str(folder)},
+        "account": {"cash": 1_000_000_000},
+        "limits": {
+            "orders_per_s": 1_000_000,
+            "parents_per_day": 10_000_000,
+            "position_max": 1,
+            "quote_age_s_max": 60,
+            "approval_ttl_ms": 5_000,
+            "symbols_default": {"order_qty_max": 1_000_000, "order_notional_max": 100_000_000},
+        },
+        "instruments": {f"S{i}": dict(instrument) for i in range(10)},
+        "paper": {"latency_ms": 1.0},
+        "market": {"date": "2026-06-15"},
+    }
+    config = build(raw, {}, where="bench")
+    return Run(config, Market(updates, {}), SystemClock(), threaded=True)
+
+
+def quotes(seconds: float) -> Iterator[Quote]:
+    """A quote of every symbol each 100 ms from now on."""
+    start = time.time_ns()
+    for step in range(int(seconds * 10)):
+        for i in range(10):
+            ts = start + step * NS_PER_S // 10
+            yield Quote(ts, f"S{i}", Decimal("99.99"), Decimal(1_000_000), Decimal("100.01"), Decimal(1_000_000))
+
+
+def order(number: int, now: int) -> SignalReceived:
+    """A market order for ten shares."""
+    side = Side.BUY if number % 2 else Side.SELL
+    signal = OrderSignal(
+        signal_id=f"b{number}",
+        ts=now,
+        strategy="bench",
+        symbol=f"S{number % 10}",
+        side=side,
+        qty=Decimal(10),
+        how=Instruction(algo=Algo.MARKET),
+    )
+    return SignalReceived(ts=now, source="bench", signal=signal)
+
+
+async def sustained(folder: Path) -> None:
+    """Market orders at a fixed rate through everything: signal, gate, journal, paper venue, fill, cost report."""
+    run = market_run(folder, quotes(SUSTAINED_S + 6))
+    life = asyncio.create_task(run.execute())
+    await asyncio.sleep(1.0)
+    gc.freeze()
+    cpu, start, sent, deepest = time.process_time(), time.perf_counter(), 0, 0
+    while sent < SUSTAINED_PER_S * SUSTAINED_S:
+        due = int((time.perf_counter() - start) * SUSTAINED_PER_S)
+        while sent < due:
+            run.bus.publish(order(sent, run.clock.now()))
+            sent += 1
+        deepest = max(deepest, run.actors.sender.depth + run.journal.depth)
+        await asyncio.sleep(0.001)
+    offered = time.perf_counter() - start
+    while run.actors.slicer.parents and time.perf_counter() - start < offered + 5:  # noqa: ASYNC110 - one poll
+        await asyncio.sleep(0.01)
+    elapsed = time.perf_counter() - start
+    used = (time.process_time() - cpu) / sent * 1e6
+    left = len(run.actors.slicer.parents)
+    print(
+        f"sustained: {sent:,} market orders offered at {sent / offered:,.0f}/s, {sent - left:,} done "
+        f"{elapsed - offered:.2f} s later, at most {deepest:,} waiting, {used:.0f} us CPU an order",
+        flush=True,
+    )
+    run.stop()
+    await life
+
+
+async def bench_gate(folder: Path) -> None:
+    """The verdict on a child, all checks, approved; and the stages around it."""
+    run = market_run(folder, quotes(1))
+    life = asyncio.create_task(run.execute())
+    await asyncio.sleep(0.5)
+    now = run.clock.now()
+    run.bus.publish(order(0, now))
+    exposure, limits = run.actors.exposure, run.config.limits
+    parent_id = next(iter(exposure.parents))
+    ask = Ask(
+        ts=now,
+        parent_id=parent_id,
+        cl_ord_id="",
+        strategy="bench",
+        venue="paper",
+        symbol="S0",
+        side=Side.BUY,
+        qty=Decimal(10),
+        ord_type=Instruction().ord_type,
+        price=Decimal("100.01"),
+    )
+    times = 2_000
+    single(
+        "gate: all checks of a parent, approved", lambda: [judge(ask, exposure, limits) for _ in range(times)], times
+    )
+    message = b'{"kind":"order","signal_id":"x","ts":1,"strategy":"s","symbol":"S0","side":"BUY","qty":"10"}'
+    single("signal: parse and check one message", lambda: [parse(message) for _ in range(times)], times)
+    event = order(1, now)
+    payload = encode(event)
+    single("event: encode", lambda: [encode(event) for _ in range(times)], times)
+    single("event: decode", lambda: [decode(payload) for _ in range(times)], times)
+    run.stop()
+    await life
+
+
+def bench_journal(folder: Path) -> None:
+    """Journal rows of an event without projections, against the same rows by a bare executemany."""
+    engine = open_engine(f"sqlite:///{folder / 'journal.db'}", sync="normal")
+    upgrade(engine)
+    journal, seqs, times = Journal(engine, threaded=False), count(1), 4_096
+    event = TimeAdvanced(ts=1_781_530_200_000_000_000)
+    raw = sqlite3.connect(folder / "raw.db", isolation_level=None)
+    raw.execute("pragma journal_mode = wal")
+    raw.execute("pragma synchronous = normal")
+    raw.execute("create table j (seq integer primary key, ts, type, parent_id, cl_ord_id, payload, hash)")
+    keys, payload = count(1), encode(event).decode()
+
+    def ours() -> None:
+        for _ in range(times):
+            journal.put(next(seqs), event)
+        journal.flush()
+
+    def floor() -> None:
+        for _ in range(times // 128):
+            raw.execute("begin")
+            rows = [(next(keys), event.ts, "TimeAdvanced", None, None, payload, b"0" * 32) for _ in range(128)]
+            raw.executemany("insert into j values (?, ?, ?, ?, ?, ?, ?)", rows)
+            raw.execute("commit")
+
+    compare("journal: encode, hash, row, commit | bare executemany", ours, floor, times)
+    journal.close()
+    engine.dispose()
+    raw.close()
+
+
+def bench_expected_shortfall() -> None:
+    """The floor that the portfolio check will be held against: one axpy and one partition."""
+    rng, times = np.random.Generator(np.random.PCG64(1)), 500
+    for scenarios in (500, 1_000):
+        returns, held, buffer = rng.normal(size=scenarios), rng.normal(size=scenarios), np.empty(scenarios)
+        tail = int(scenarios * 0.025)
+
+        def evaluate(
+            held: np.ndarray = held, returns: np.ndarray = returns, out: np.ndarray = buffer, m: int = tail
+        ) -> None:
+            for _ in range(times):
+                np.multiply(returns, 0.1, out=out)
+                np.add(out, held, out=out)
+                out.partition(m)
+                out[:m].sum()
+
+        single(f"numpy: incremental ES, {scenarios} scenarios", evaluate, times)
+
+
+SCALE = 100_000_000
+
+
+def bench_numbers() -> None:
+    """Decimal against integers scaled by 1e8: what a fill costs in the books, and what an event costs on the wire."""
+    times = 5_000
+    fills = [(Decimal(10 + i % 7), Decimal("99.95") + Decimal(i % 11) / 100) for i in range(times)]
+    scaled = [(int(q * SCALE), int(p * SCALE)) for q, p in fills]
+
+    def decimals() -> None:
+        position, cash = Position(Decimal(1)), Decimal(0)
+        for qty, price in fills:
+            position.trade(qty, price)
+            cash -= qty * price
+            assert qty * price <= 10_000_000
+
+    def integers() -> None:
+        held, notional, cash, limit = 0, 0, 0, 10_000_000 * SCALE
+        for qty, price in scaled:
+            value = qty * price // SCALE
+            held += qty
+            notional += value
+            _average = notional * SCALE // held
+            cash -= value
+            assert value <= limit
+
+    compare("numbers: book a fill, Decimal | scaled integers", decimals, integers, times)
+    quote = MarketData(
+        ts=1,
+        symbol="S0",
+        bid=Decimal("99.99"),
+        bid_size=Decimal(100),
+        ask=Decimal("100.01"),
+        ask_size=Decimal(200),
+        last=Decimal("100.00"),
+        high=None,
+        low=None,
+        volume=Decimal(300),
+        notional=Decimal("30000.00"),
+        trades=2,
+    )
+    payload = encode(quote)
+    single("numbers: encode a market event (7 Decimals)", lambda: [encode(quote) for _ in range(times)], times)
+    single("numbers: decode it", lambda: [decode(payload) for _ in range(times)], times)
+    single("numbers: mid of a quote", lambda: [quote.mid for _ in range(times)], times)
+
+
+def main() -> None:
+    """All of it."""
+    print(f"Python {sys.version.split()[0]}, numpy {np.__version__}; medians of {ROUNDS}", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bench_bus()
+        asyncio.run(bench_gate(folder / "gate"))
+        bench_journal(folder)
+        bench_expected_shortfall()
+        bench_numbers()
+        asyncio.run(sustained(folder / "sustained"))
+
+
+if __name__ == "__main__":
+    main()
