@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from core.events import ExecutionReport, OrderApproved
-from core.orders import OrdType, TimeInForce
+from core.instruments import VenueAbility
 from core.reconcile import Picture
 
 
@@ -59,11 +59,9 @@ LastCheck = Callable[[OrderApproved], str | None]
 Report = Callable[[ExecutionReport], None]
 
 
-class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a venue can do; the gate refuses what it cannot (R0)."""
+class Capabilities(VenueAbility, frozen=True, kw_only=True):
+    """What a venue can do: the orders it takes, and how it is to be asked."""
 
-    ord_types: frozenset[OrdType] = frozenset(OrdType)
-    times_in_force: frozenset[TimeInForce] = frozenset(TimeInForce)
     settle_s: float = 2.0  # how long after a loss of contact an order may still appear in queries
     in_flight_max: int = 32  # submits that may wait for their answers at once
 

@@ -188,6 +188,7 @@ class ParentOrder(Event, frozen=True, tag=True):
     resizable: bool  # the gate may cut it to what limits leave (Z4)
     decision_px: Decimal | None  # mid when the signal was decided, or received
     how: Instruction
+    valid_until: int | None = None  # ns; nothing of it may leave later
 
 
 # The gate -------------------------------------------------------------------------------------------------------------
@@ -209,6 +210,7 @@ class Reason(StrEnum):
     RATE = "RATE"  # R12
     PARENTS_PER_DAY = "PARENTS_PER_DAY"  # R12
     OVER_PARENT = "OVER_PARENT"  # R16
+    EXPIRED = "EXPIRED"  # S7
     SHORT = "SHORT"  # R21
     SESSION = "SESSION"  # A13
     QUARANTINE = "QUARANTINE"  # P2
@@ -217,8 +219,9 @@ class Reason(StrEnum):
 class OrderDenied(Event, frozen=True, tag=True):
     """The gate refused a parent or a child, with its numbers. The order never left the house.
 
-    `limit - value` is the headroom before this order; `max_qty` the largest quantity that would have passed this check,
-    None where no quantity would.
+    `value` is what the check measures, this order included, and `value - limit` by how much that is too much (of
+    SESSION it is the time left, `limit - value` by how much too little); both are zero, and `unit` empty, where nothing
+    is measured. `max_qty` is the largest quantity that would have passed this check, None where no quantity would.
     """
 
     parent_id: str

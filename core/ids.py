@@ -9,7 +9,7 @@ import hashlib
 
 MAX_LENGTH = 32  # characters; the shortest limit among the venues that are planned for
 TAG_LENGTH = 4
-_DIGEST_LENGTH = 16  # base32 characters = 80 bits
+_DIGEST_BYTES = 10  # 80 bits, 16 characters in base32
 
 
 def check_tag(tag: str) -> str:
@@ -23,8 +23,8 @@ def parent_id(*, tag: str, account: str, strategy: str, signal_id: str, leg: str
     """The id of the parent that serves one leg of one signal."""
     # each part with its length before it: no part can pretend to be two
     text = "".join(f"{len(part)}:{part}" for part in (account, strategy, signal_id, leg))
-    digest = base64.b32encode(hashlib.sha256(text.encode()).digest()).decode()
-    return check_tag(tag) + digest[:_DIGEST_LENGTH]
+    digest = hashlib.sha256(text.encode()).digest()[:_DIGEST_BYTES]
+    return check_tag(tag) + base64.b32encode(digest).decode()
 
 
 def cl_ord_id(parent: str, *, child: int, attempt: int = 1) -> str:  # 11

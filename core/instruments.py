@@ -1,9 +1,11 @@
-"""Instruments: what can be traded, in which steps, on which venue and in which session."""
+"""Instruments: what can be traded, in which steps, on which venue and in which session; and what a venue takes."""
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 import msgspec
+
+from core.orders import OrdType, TimeInForce
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +47,13 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def notional(self, qty: Decimal, price: Decimal) -> Decimal:
         """Money value of `qty` at `price`, in the instrument's currency."""
         return qty * price * self.multiplier
+
+
+class VenueAbility(msgspec.Struct, frozen=True, kw_only=True):
+    """Which orders a venue takes; the gate refuses any other (R0)."""
+
+    ord_types: frozenset[OrdType] = frozenset(OrdType)
+    times_in_force: frozenset[TimeInForce] = frozenset(TimeInForce)
 
 
 class Instruments:

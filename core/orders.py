@@ -238,6 +238,7 @@ class Order(msgspec.Struct, kw_only=True):
     order_id: str = ""  # 37, the venue's
     ord_status: OrdStatus = OrdStatus.PENDING_SUBMIT  # 39
     cum_qty: Decimal = ZERO  # 14
+    busted_qty: Decimal = ZERO  # executed and taken back: the venue does not work it again
     notional: Decimal = ZERO  # sum of quantity times price
     queries: int = 0  # about its present status
 
@@ -246,7 +247,12 @@ class Order(msgspec.Struct, kw_only=True):
         """What may still execute; zero once terminal."""
         if self.ord_status in TERMINAL:
             return ZERO
-        return max(self.order_qty - self.cum_qty, ZERO)
+        return self.open_qty
+
+    @property
+    def open_qty(self) -> Decimal:
+        """What has not been executed, whatever the status; never negative."""
+        return max(self.order_qty - self.cum_qty - self.busted_qty, ZERO)
 
     @property
     def avg_px(self) -> Decimal | None:  # 6
@@ -258,6 +264,12 @@ class Order(msgspec.Struct, kw_only=True):
         return TRANSITIONS[self.ord_status].get(trigger)
 
     def book(self, last_qty: Decimal, last_px: Decimal) -> None:
-        """Add one execution (a negative quantity takes a busted one back)."""
+        """Add one execution."""
         self.cum_qty += last_qty
         self.notional += last_qty * last_px
+
+    def bust(self, last_qty: Decimal, last_px: Decimal) -> None:
+        """Take one execution back."""
+        self.cum_qty -= last_qty
+        self.busted_qty += last_qty
+        self.notional -= last_qty * last_px

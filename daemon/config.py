@@ -64,7 +64,7 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """[store] - where the books are kept, and what survives what."""
 
     sync: Literal["full", "normal"] | None = None  # full survives power loss, normal a killed process
-    snapshot_every: int = 20_000  # events, those of the market among them, between two snapshots
+    snapshot_every: int = 100_000  # events, those of the market among them, between two snapshots
 
     def __post_init__(self) -> None:
         if self.snapshot_every < 1:

@@ -42,8 +42,8 @@ from daemon.reports import OUTCOMES, is_sound, trigger_of
 
 QUERY_NS_MAX = 60 * NS_PER_S  # the longest pause between two questions about one order
 WAIT_S_MAX = 86_400  # of a setting: one day
-KEPT_ORDERS = 100_000  # ended orders remembered, so that late fills find theirs; older ones are in the database
-KEPT_EXECUTIONS = 1_000_000  # execution ids remembered; older ones are refused by the database's unique key
+KEPT_ORDERS = 10_000  # ended orders remembered, so that late fills find theirs; older ones are in the database
+KEPT_EXECUTIONS = 100_000  # execution ids remembered; older ones are refused by the database's unique key
 _ASKED = frozenset(
     {OrdStatus.PENDING_SUBMIT, OrdStatus.SENT, OrdStatus.UNKNOWN, OrdStatus.PENDING_CANCEL, OrdStatus.SETTLING}
 )
@@ -178,7 +178,7 @@ class Oms:
         _bound(self._busted)
         order = self.orders.get(event.cl_ord_id)
         if order is not None:
-            order.book(-event.last_qty, event.last_px)
+            order.bust(event.last_qty, event.last_px)
 
     def ask(self, event: OrderQueried) -> None:
         """Remember that the venue was asked, and when to ask again."""
@@ -259,7 +259,7 @@ class Oms:
         if not is_sound(event):
             yield _anomaly(event, f"an execution of {event.last_qty} at {event.last_px} under id {event.exec_id!r}")
             return
-        if order.cum_qty + event.last_qty > order.order_qty:
+        if event.last_qty > order.open_qty:
             yield _anomaly(event, f"over-fill: {order.cum_qty + event.last_qty} of {order.order_qty}")
         late = order.ord_status in TERMINAL
         if late:
@@ -280,8 +280,7 @@ class Oms:
             late=late,
         )
         yield self._position(order, event.ts)
-        done = order.cum_qty >= order.order_qty
-        trigger = Trigger.COMPLETED if done else Trigger.TRADED
+        trigger = Trigger.TRADED if order.open_qty else Trigger.COMPLETED
         yield from self._move(order, trigger, event.ts, event.text, event.order_id)
 
     def _on_bust(self, order: Order, event: ExecutionReport) -> Iterable[Event]:
@@ -404,7 +403,7 @@ def _updated(order: Order, status: OrdStatus, now: int, text: str, order_id: str
         ord_status=status,
         order_qty=order.order_qty,
         cum_qty=order.cum_qty,
-        leaves_qty=ZERO if status in TERMINAL else max(order.order_qty - order.cum_qty, ZERO),
+        leaves_qty=ZERO if status in TERMINAL else order.open_qty,
         terminal=status in TERMINAL,
         avg_px=order.avg_px,
         text=text,

@@ -62,7 +62,7 @@ def _is_short(order: Order, event: ExecutionReport, trigger: Trigger) -> bool:
     if event.cum_qty is not None and event.cum_qty.is_finite():
         return event.cum_qty > order.cum_qty
     if trigger is Trigger.COMPLETED:
-        return order.order_qty > order.cum_qty
+        return order.open_qty > 0
     # the answer to a query comes behind all executions, a refused order has none
     return event.exec_type is not ExecType.STATUS and trigger is not Trigger.REJECTED
 

@@ -4,6 +4,7 @@ Live, paper and simulation differ in clock, loop and adapters alone, all of them
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from adapters.brokers.paper import PaperGateway
 from adapters.gateway import Gateway
@@ -19,6 +21,7 @@ from adapters.store import snapshots
 from adapters.store.engine import WriterLock, open_engine, upgrade
 from adapters.store.journal import Journal
 from adapters.store.tape import TapeWriter
+from adapters.store.writer import JournalError
 from algos.slicer import Slicer
 from core.events import AccountOpened, DaemonStarted
 from core.instruments import Instruments
@@ -64,6 +67,7 @@ class Run:
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._snapshot_seq = 0
+        self._saving: deque[asyncio.Task[None]] = deque(maxlen=2)  # snapshots on their way
         self.ready = asyncio.Event()  # recovered and open; before that a snapshot would be worse than the last one
         data_dir = config.data_dir
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -92,7 +96,12 @@ class Run:
 
     def _actors(self, market: Market) -> Actors:
         config = self.config
-        exposure = Exposure(self.instruments, config.limits.orders_per_s)
+        recorder = Recorder(self.journal, self.tape)
+        exposure = Exposure(
+            self.instruments,
+            config.limits.orders_per_s,
+            {name: gateway.capabilities for name, gateway in self.gateways.items()},
+        )
         ledger = Ledger()
         return Actors(
             sizer=Sizer(exposure, config.limits, tag=config.daemon.tag, account=config.daemon.account),
@@ -106,11 +115,11 @@ class Run:
                 self.gateways,
                 ledger,
                 clock=self.clock,
-                journal=self.journal,
+                journal=recorder,
                 publish=self.bus.publish,
                 fail=self._on_failure,
             ),
-            recorder=Recorder(self.journal, self.tape),
+            recorder=recorder,
         )
 
     async def execute(self) -> None:
@@ -212,15 +221,30 @@ class Run:
             self.tape.flush()
 
     def _snapshot_when_due(self) -> None:
-        if self.bus.seq - self._snapshot_seq >= self.config.store.snapshot_every:
+        if self.bus.seq - self._snapshot_seq < self.config.store.snapshot_every:
+            return
+        if self._threaded:
+            self._saving.append(asyncio.create_task(self._save_when_durable(self._frozen())))
+        else:
             self.snapshot()
+    def _frozen(self) -> snapshots.Snapshot:
+        """Every actor's state as of the last event."""
+        state = {name: actor.dump() for name, actor in recovery.stateful(self.actors).items()}
+        self._snapshot_seq = self.bus.seq
+        return snapshots.Snapshot(self.bus.seq, self.clock.now(), self.journal.tail_hash, state)
 
     def snapshot(self) -> None:
         """Write every actor's state as of the last event."""
         self.journal.flush()
-        state = {name: actor.dump() for name, actor in recovery.stateful(self.actors).items()}
-        snapshots.save(self.engine, snapshots.Snapshot(self.bus.seq, self.clock.now(), self.journal.tail_hash, state))
-        self._snapshot_seq = self.bus.seq
+        snapshots.save(self.engine, self._frozen())
+
+    async def _save_when_durable(self, frozen: snapshots.Snapshot) -> None:
+        """Write a state once the events that made it are durable, off the loop: nobody waits for it."""
+        try:
+            await self.journal.durable(frozen.seq)
+            await asyncio.to_thread(snapshots.save, self.engine, frozen)
+        except (SQLAlchemyError, JournalError) as error:  # the next start folds a longer tail
+            _log.error("snapshot not written", seq=frozen.seq, error=str(error))
 
     def _on_failure(self, error: BaseException) -> None:
         if self._failure is None:
@@ -243,6 +267,7 @@ class Run:
     async def _close(self) -> None:
         for gateway in self.gateways.values():
             await gateway.close()
+        await asyncio.gather(*self._saving)
         self.tape.close()
         try:
             if self._failure is None and self.ready.is_set():

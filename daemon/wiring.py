@@ -73,3 +73,4 @@ def wire(bus: Bus, a: Actors) -> None:
     bus.hand(e.OrderCancelRequest, a.sender.cancel)
     bus.hand(e.OrderQueried, a.sender.query)
     bus.tap(a.recorder.record)
+    bus.after(a.recorder.seal)  # what followed from one outside event becomes durable together

@@ -125,6 +125,9 @@ class Wiring:
     def tap(self, *listeners: Callable[..., Any]) -> None:
         """Taps see everything: there is nothing to draw."""
 
+    def after(self, *listeners: Callable[..., Any]) -> None:
+        """Nor is there of those who wait for rest."""
+
     def _name(self, listener: Callable[..., Any]) -> str:
         owner = listener.__qualname__.partition(".")[0]
         return f"{next(name for kind, name in self._names.items() if kind.__name__ == owner)}.{listener.__name__}"

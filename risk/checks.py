@@ -13,7 +13,7 @@ import msgspec
 
 from core.calendar import CALENDARS
 from core.events import Reason
-from core.orders import OrdType, Side
+from core.orders import OrdType, Side, TimeInForce
 from core.trading import TradingState
 from core.units import NS_PER_S, ZERO, floor_to, is_multiple
 from risk.exposure import Exposure
@@ -21,7 +21,7 @@ from risk.limits import Limits
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What the gate is asked: a child, or a parent (`cl_ord_id` empty)."""
+    """What the gate is asked: a child, or a parent (`cl_ord_id` empty, `time_in_force` None)."""
 
     ts: int
     parent_id: str
@@ -33,6 +33,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     qty: Decimal
     ord_type: OrdType
     price: Decimal | None
+    time_in_force: TimeInForce | None
 
     @property
     def is_parent(self) -> bool:
@@ -76,6 +77,21 @@ def order_is_valid(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | Non
         return _refuse(
             Reason.INVALID, f"quantity {ask.qty} is no positive multiple of the lot {instrument.lot}", whole or None
         )
+    return None
+
+
+def venue_takes_it(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R0: the venue is one of ours, and takes a child of this type and time in force."""
+    del limits
+    ability = exposure.abilities.get(ask.venue)
+    if ability is None:
+        return _refuse(Reason.INVALID, f"{ask.venue} is not among the venues: correct the instrument's venue")
+    if ask.is_parent:
+        return None  # of which type its children are is not known yet
+    if ask.ord_type not in ability.ord_types:
+        return _refuse(Reason.INVALID, f"{ask.venue} takes no {ask.ord_type} orders")
+    if ask.time_in_force not in ability.times_in_force:
+        return _refuse(Reason.INVALID, f"{ask.venue} takes no {ask.time_in_force} orders")
     return None
 
 
@@ -266,6 +282,16 @@ def parent_is_open(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | Non
     )
 
 
+def parent_is_valid(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """S7: a child leaves while the signal of its parent is valid."""
+    del limits
+    parent = None if ask.is_parent else exposure.parents.get(ask.parent_id)
+    if parent is None or parent.valid_until is None or ask.ts < parent.valid_until:
+        return None
+    late_ns = ask.ts - parent.valid_until
+    return _refuse(Reason.EXPIRED, f"{ask.parent_id} was valid until {late_ns / NS_PER_S:,.1f} s ago")
+
+
 def rate_is_kept(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
     """R12: children per second and venue, parents per day."""
     if ask.is_parent:
@@ -279,7 +305,7 @@ def rate_is_kept(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
             unit="parents",
             text=f"{count} parents were accepted today",
         )
-    if exposure.orders_left(ask.venue, ask.ts) > 0:
+    if exposure.has_room(ask.venue, ask.ts):
         return None
     return Denial(
         reason=Reason.RATE,
@@ -293,6 +319,7 @@ def rate_is_kept(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
 CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlier ones ensure, cheap ones come first
     instrument_is_known,
     order_is_valid,
+    venue_takes_it,
     trading_is_allowed,
     symbol_is_agreed,
     session_is_open,
@@ -302,6 +329,7 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     sale_is_covered,
     position_is_allowed,
     parent_is_open,
+    parent_is_valid,
     rate_is_kept,
 )
 

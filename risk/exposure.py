@@ -10,6 +10,8 @@ Marks are mids. Equity moves with each mark and each fill by its difference; dec
 re-summing.
 """
 
+from collections import deque
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
@@ -28,7 +30,7 @@ from core.events import (
     TradingHalted,
     TradingResumed,
 )
-from core.instruments import Instruments
+from core.instruments import Instruments, VenueAbility
 from core.orders import Side
 from core.positions import Book
 from core.trading import Causes
@@ -48,7 +50,10 @@ class ChildExposure(msgspec.Struct):
 
 
 class ParentExposure(msgspec.Struct):
-    """An accepted parent: its size, what is done, what may still be done by children that were sent."""
+    """An accepted parent: its size, what is done, what may still be done by children that were sent.
+
+    `valid_until`, ns, is the instant from which on none of its children may leave.
+    """
 
     strategy: str
     symbol: str
@@ -56,43 +61,42 @@ class ParentExposure(msgspec.Struct):
     order_qty: Decimal
     cum_qty: Decimal = ZERO
     live_qty: Decimal = ZERO
+    valid_until: int | None = None
 
     @property
     def open_qty(self) -> Decimal:
-        """Accepted and not executed."""
-        return max(self.order_qty - self.cum_qty, ZERO)
+        """Accepted and not executed; what is live where that is more, as after a venue's over-fill."""
+        return max(self.order_qty - self.cum_qty, self.live_qty)
 
 
 class Rate:
-    """A token bucket on event time: `per_s` events a second, bursts of as many; deterministic, O(1)."""
+    """An exact rolling window on event time: at most `per_s` events in any half-open second; deterministic, O(1).
 
-    __slots__ = ("_last", "_tokens_ns")
+    Each event lies a second or more after the `per_s`-th before it. The events 1, 1 + `per_s`, 1 + 2 `per_s` ... are
+    thus a second apart, and so on for 2, 3 ...: no second holds two of the same row, and there are `per_s` rows. That
+    needs no order between neighbours, so times may repeat and go back.
+    """
 
-    def __init__(self) -> None:
-        self._last = 0
-        self._tokens_ns = -1  # -1: never used, full
+    __slots__ = ("_times",)
 
-    def left(self, now: int, per_s: int) -> int:
-        """Events that may pass now."""
-        return self._balance(now) * per_s // NS_PER_S
+    def __init__(self, per_s: int) -> None:
+        self._times: deque[int] = deque(maxlen=per_s)
 
-    def take(self, now: int, per_s: int) -> None:
+    def has_room(self, now: int) -> bool:
+        """Whether one more event may pass now."""
+        return len(self._times) != self._times.maxlen or now - self._times[0] >= NS_PER_S
+
+    def take(self, now: int) -> None:
         """Count one event."""
-        self._tokens_ns = max(self._balance(now) - NS_PER_S // per_s, 0)
-        self._last = max(self._last, now)  # an older time than the last one refills nothing twice
-
-    def _balance(self, now: int) -> int:
-        if self._tokens_ns < 0:
-            return NS_PER_S
-        return min(NS_PER_S, self._tokens_ns + max(now - self._last, 0))
+        self._times.append(now)
 
     def dump(self) -> list[int]:
         """State for a snapshot."""
-        return [self._last, self._tokens_ns]
+        return list(self._times)
 
     def load(self, dumped: list[int]) -> None:
-        """State from a snapshot."""
-        self._last, self._tokens_ns = dumped
+        """State from a snapshot; of a run with a higher rate only the newest times count."""
+        self._times.extend(dumped)
 
 
 class Exposure:
@@ -104,6 +108,7 @@ class Exposure:
         "_marks",
         "_value",
         "_working",
+        "abilities",
         "book",
         "causes",
         "children",
@@ -116,8 +121,9 @@ class Exposure:
         "rates",
     )
 
-    def __init__(self, instruments: Instruments, orders_per_s: int) -> None:
+    def __init__(self, instruments: Instruments, orders_per_s: int, abilities: Mapping[str, VenueAbility]) -> None:
         self.instruments = instruments
+        self.abilities = abilities  # by venue
         self.orders_per_s = orders_per_s
         self.book = Book()
         self.causes = Causes()
@@ -171,10 +177,10 @@ class Exposure:
         day, count = self.parents_today
         return count if day == _day(ts) else 0
 
-    def orders_left(self, venue: str, now: int) -> int:
-        """Children that the rate limit of a venue lets pass now."""
+    def has_room(self, venue: str, now: int) -> bool:
+        """Whether the rate limit of a venue lets one more child pass now."""
         rate = self.rates.get(venue)
-        return self.orders_per_s if rate is None else rate.left(now, self.orders_per_s)
+        return rate is None or rate.has_room(now)
 
     # folds
 
@@ -198,7 +204,7 @@ class Exposure:
         """Commit a parent's quantity."""
         parent = event.parent
         exposure = self.parents[event.parent_id] = ParentExposure(
-            parent.strategy, parent.symbol, parent.side, event.order_qty
+            parent.strategy, parent.symbol, parent.side, event.order_qty, valid_until=parent.valid_until
         )
         self._commit(exposure, event.order_qty)
         self.parents_today = (_day(event.ts), self.parents_on(event.ts) + 1)
@@ -210,8 +216,8 @@ class Exposure:
             order.strategy, order.symbol, order.side, order.parent_id, order.order_qty, ZERO, order.order_qty
         )
         self._work(order.symbol, order.side, order.order_qty)
-        self.parents[order.parent_id].live_qty += order.order_qty
-        self.rates.setdefault(order.venue, Rate()).take(event.ts, self.orders_per_s)
+        self._change_parent(self.parents[order.parent_id], live=order.order_qty)
+        self.rates.setdefault(order.venue, Rate(self.orders_per_s)).take(event.ts)
 
     def update(self, event: OrderUpdated) -> None:
         """Release what can no longer execute; an order that comes back to life reserves again."""
@@ -265,10 +271,13 @@ class Exposure:
 
     def _fill_parent(self, parent_id: str, qty: Decimal) -> None:
         parent = self.parents.get(parent_id)
-        if parent is None:
-            return
+        if parent is not None:
+            self._change_parent(parent, cum=qty)
+
+    def _change_parent(self, parent: ParentExposure, *, cum: Decimal = ZERO, live: Decimal = ZERO) -> None:
         before = parent.open_qty
-        parent.cum_qty += qty
+        parent.cum_qty += cum
+        parent.live_qty += live
         self._commit(parent, parent.open_qty - before)
 
     def _set_leaves(self, child: ChildExposure, leaves: Decimal) -> None:
@@ -279,7 +288,7 @@ class Exposure:
         self._work(child.symbol, child.side, change)
         parent = self.parents.get(child.parent_id)
         if parent is not None:
-            parent.live_qty += change
+            self._change_parent(parent, live=change)
         else:
             self._commit(child, change)
 
@@ -325,7 +334,7 @@ class Exposure:
         self.parents_today = state.parents_today
         self.quarantined = state.quarantined
         for venue, rate in state.rates.items():
-            self.rates.setdefault(venue, Rate()).load(rate)
+            self.rates.setdefault(venue, Rate(self.orders_per_s)).load(rate)
         self.market = {event.symbol: event for event in state.market}
         self._marks = state.marks
         self._value = ZERO

@@ -41,7 +41,7 @@ class Gate:
             if denial is None:
                 yield self._accept(order, qty)
                 return
-            if not order.resizable or not denial.max_qty:
+            if not order.resizable or not denial.max_qty or self._is_small(order.symbol, denial.max_qty):
                 break
             qty = denial.max_qty
         assert denial is not None
@@ -60,9 +60,15 @@ class Gate:
             qty=order.order_qty,
             ord_type=order.ord_type,
             price=order.price,
+            time_in_force=order.time_in_force,
         )
         denial = judge(ask, self._exposure, self._limits)
         yield self._approve(order, ask) if denial is None else self._deny(ask, denial)
+
+    def _is_small(self, symbol: str, qty: Decimal) -> bool:
+        """Whether so little is under what the venue takes; without a price that cannot be said."""
+        instrument, mark = self._exposure.instruments[symbol], self._exposure.mark(symbol)
+        return mark is not None and instrument.notional(qty, mark) < instrument.min_notional
 
     def _accept(self, order: ParentOrder, qty: Decimal) -> ParentAccepted:
         market = self._exposure.market[order.symbol]
@@ -81,13 +87,11 @@ class Gate:
     def _approve(self, order: NewOrderSingle, ask: Ask) -> OrderApproved:
         market = self._exposure.market[order.symbol]
         mark = self._exposure.mark(order.symbol)
-        session = CALENDARS[self._exposure.instruments[order.symbol].calendar].session_at(order.ts)
         assert mark is not None
-        assert session is not None
         return OrderApproved(
             ts=order.ts,
             order=order,
-            not_after=min(order.ts + self._limits.approval_ttl_ns, session.close - self._limits.close_margin_ns),
+            not_after=self._not_after(order),
             collar_low=mark * (1 - self._limits.collar),
             collar_high=mark * (1 + self._limits.collar),
             bid=market.bid,
@@ -95,6 +99,14 @@ class Gate:
             limits_version=self._version,
             reducing=ask.qty <= reducible(ask, self._exposure),
         )
+
+    def _not_after(self, order: NewOrderSingle) -> int:
+        """The end of the approval's life, of the session less its margin, or of the signal, whichever is first."""
+        session = CALENDARS[self._exposure.instruments[order.symbol].calendar].session_at(order.ts)
+        assert session is not None
+        ends = [order.ts + self._limits.approval_ttl_ns, session.close - self._limits.close_margin_ns]
+        valid_until = self._exposure.parents[order.parent_id].valid_until
+        return min(ends if valid_until is None else [*ends, valid_until])
 
     def _deny(self, ask: Ask, denial: Denial) -> OrderDenied:
         return OrderDenied(
@@ -127,4 +139,5 @@ def _ask_of_parent(order: ParentOrder, qty: Decimal) -> Ask:
         qty=qty,
         ord_type=OrdType.LIMIT if order.how.price is not None else OrdType.MARKET,
         price=order.how.price,
+        time_in_force=None,
     )

@@ -16,7 +16,7 @@ from core.events import Event, ParentOrder, SignalAccepted, SignalIgnored, Signa
 from core.ids import parent_id
 from core.instruments import Instrument
 from core.orders import Side
-from core.signals import Instruction, OrderSignal, RebalanceSignal, Signal, StrengthSignal, TargetSignal
+from core.signals import OrderSignal, RebalanceSignal, Signal, StrengthSignal, TargetSignal
 from core.units import NS_PER_S, ZERO, exact, floor_to
 from risk.exposure import Exposure
 from risk.limits import Limits
@@ -190,7 +190,8 @@ class Sizer:
             order_qty=lots,
             resizable=resizable,
             decision_px=mark,
-            how=_until(signal),
+            how=signal.how,
+            valid_until=signal.valid_until,
         )
 
     # snapshots
@@ -204,14 +205,6 @@ class Sizer:
         for ts, strategy, signal_id, digest in msgspec.convert(dumped["seen"], list[tuple[int, str, str, str]]):
             self._seen[strategy, signal_id] = digest
             self._order.append((ts, (strategy, signal_id)))
-
-
-def _until(signal: Signal) -> Instruction:
-    how = signal.how
-    if signal.valid_until is None:
-        return how
-    end = signal.valid_until if how.end is None else min(how.end, signal.valid_until)
-    return msgspec.structs.replace(how, end=end)
 
 
 def _symbols(signal: Signal) -> list[str]:

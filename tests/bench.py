@@ -179,6 +179,7 @@ async def bench_gate(folder: Path) -> None:
         qty=Decimal(10),
         ord_type=Instruction().ord_type,
         price=Decimal("100.01"),
+        time_in_force=None,
     )
     times = 2_000
     single(
@@ -208,7 +209,7 @@ def bench_journal(folder: Path) -> None:
 
     def ours() -> None:
         for _ in range(times):
-            journal.put(next(seqs), event)
+            journal.put((next(seqs), event))
         journal.flush()
 
     def floor() -> None:

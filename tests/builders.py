@@ -31,7 +31,7 @@ from core.events import (
     TradingHalted,
     TradingResumed,
 )
-from core.instruments import Instrument, Instruments
+from core.instruments import Instrument, Instruments, VenueAbility
 from core.orders import TERMINAL, OrdStatus, OrdType, Side, TimeInForce
 from core.signals import Instruction, Signal
 from core.units import NS_PER_S, ZERO
@@ -67,6 +67,13 @@ INSTRUMENTS = Instruments(
         Instrument(symbol="FUTR", multiplier=Decimal(50), shortable=True, venue="other"),
     ]
 )
+
+
+def abilities(instruments: Instruments = INSTRUMENTS) -> dict[str, VenueAbility]:
+    """The venues of these instruments, all of which take every order."""
+    return {instrument.venue: VenueAbility() for instrument in instruments}
+
+
 OPEN_LIMITS = Limits(
     position_max=Decimal(1),
     parents_per_day=1_000,
@@ -283,10 +290,15 @@ def fold(exposure: Exposure, *events: Event) -> Exposure:
     return exposure
 
 
+def silent(instruments: Instruments = INSTRUMENTS, orders_per_s: int = 1_000) -> Exposure:
+    """An exposure that has not heard of anything yet."""
+    return Exposure(instruments, orders_per_s, abilities(instruments))
+
+
 def book(*events: Event, cash: str = "100000", orders_per_s: int = 1_000) -> Exposure:
     """An account with cash and a market of 99.99 to 100.01 in everything, and what happened then."""
     quotes = [quote(instrument.symbol) for instrument in INSTRUMENTS]
-    return fold(Exposure(INSTRUMENTS, orders_per_s), opened(cash), *quotes, *events)
+    return fold(silent(orders_per_s=orders_per_s), opened(cash), *quotes, *events)
 
 
 def held(symbol: str, qty: int | Decimal) -> FillBooked:

@@ -21,7 +21,7 @@ from risk.exposure import Exposure
 from risk.gate import Gate
 from risk.limits import Limits
 from risk.sizing import Sizer
-from tests.builders import INSTRUMENTS, OPEN_LIMITS, filled, opened, updated
+from tests.builders import INSTRUMENTS, OPEN_LIMITS, abilities, filled, opened, updated
 
 UNRESOLVED_NS = 120 * NS_PER_S  # a silent venue is given up after that
 
@@ -224,7 +224,7 @@ class PureBus:
         self.bus.publish(opened(cash))
 
     def _build(self) -> None:
-        self.exposure = Exposure(self.instruments, self.limits.orders_per_s)
+        self.exposure = Exposure(self.instruments, self.limits.orders_per_s, abilities(self.instruments))
         self.sizer = Sizer(self.exposure, self.limits, tag="T", account="main")
         self.gate = Gate(self.exposure, self.limits)
         self.slicer = Slicer(self.instruments)

@@ -38,14 +38,21 @@ class Journal:
         writer = Threaded if threaded else Synchronous
         self._writer: Writer = writer(self._write, self.last_seq)
 
-    def put(self, seq: int, event: Event) -> None:
-        """Queue an event; seqs rise, and may leave gaps. Raises JournalError after a failed write, or when full."""
-        assert seq > self.last_seq, f"seq {seq} comes after {self.last_seq}"
-        assert type(event) is not MarketData, "market data belongs on the tape"
-        payload = encode(event)
-        digest = sha256(self.tail_hash + payload).digest()
-        self._writer.add((seq, event, payload, digest))
-        self.last_seq, self.tail_hash = seq, digest
+    def put(self, *events: tuple[int, Event]) -> None:
+        """Queue events that belong together: they are committed in one transaction or not at all.
+
+        Seqs rise, and may leave gaps. Raises JournalError after a failed write, or when full.
+        """
+        group: list[Entry] = []
+        for seq, event in events:
+            assert seq > self.last_seq, f"seq {seq} comes after {self.last_seq}"
+            assert type(event) is not MarketData, "market data belongs on the tape"
+            payload = encode(event)
+            digest = sha256(self.tail_hash + payload).digest()
+            group.append((seq, event, payload, digest))
+            self.last_seq, self.tail_hash = seq, digest
+        if group:
+            self._writer.add(group)
 
     @property
     def durable_seq(self) -> int:

@@ -1,7 +1,7 @@
 """When journal entries are written: at once and in the caller's time, or by a thread that commits what has gathered.
 
-Both keep the same promise: entries are written in order, in batches, each batch wholly or not at all, and after the
-first failure nothing more is written.
+Both keep the same promise: entries are written in order, in batches of whole groups, each batch wholly or not at all,
+and after the first failure nothing more is written.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from core.events import Event
 
-MAX_BATCH = 128  # entries of one transaction: beyond it the commit no longer weighs, and waiters wait longer
+MAX_BATCH = 128  # entries after which a transaction takes no further group: the commit no longer weighs, waiters wait
 MAX_QUEUED = 100_000  # entries: some 100 MB, and minutes of a database that hangs
 
 Entry = tuple[int, Event, bytes, bytes]
@@ -44,8 +44,8 @@ class Writer(Protocol):
         """Entries that wait."""
         ...
 
-    def add(self, entry: Entry) -> None:
-        """Take an entry."""
+    def add(self, group: list[Entry]) -> None:
+        """Take entries that belong together, one at least."""
         ...
 
     async def durable(self, seq: int) -> None:
@@ -82,9 +82,9 @@ class Synchronous(Writer):
         return len(self._buffer)
 
     @override
-    def add(self, entry: Entry) -> None:
+    def add(self, group: list[Entry]) -> None:
         self._check()
-        self._buffer.append(entry)
+        self._buffer += group
         if len(self._buffer) >= MAX_BATCH:
             self.flush()
 
@@ -128,10 +128,12 @@ class Threaded(Writer):
         "_failure",
         "_loop",
         "_queue",
+        "_taken",
         "_thread",
         "_ticket",
         "_waiters",
         "_write",
+        "_written",
         "durable_seq",
     )
 
@@ -140,7 +142,8 @@ class Threaded(Writer):
         self._added = self.durable_seq = durable_seq
         self._failure: Exception | None = None
         self._closed = False
-        self._queue: SimpleQueue[Entry | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[Entry] | None] = SimpleQueue()
+        self._taken = self._written = 0  # entries: counted by the loop's thread, and by the writer's
         self._committed = Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ticket = count()
@@ -151,16 +154,17 @@ class Threaded(Writer):
     @property
     @override
     def depth(self) -> int:
-        return self._queue.qsize()
+        return self._taken - self._written
 
     @override
-    def add(self, entry: Entry) -> None:
+    def add(self, group: list[Entry]) -> None:
         self._check()
         assert not self._closed, "the journal is closed"
-        if self._queue.qsize() >= MAX_QUEUED:
+        if self.depth >= MAX_QUEUED:
             raise JournalFullError(f"{MAX_QUEUED:,} events wait for the database: it hangs or is too slow")
-        self._queue.put(entry)
-        self._added = entry[0]
+        self._queue.put(group)
+        self._taken += len(group)
+        self._added = group[-1][0]
 
     @override
     async def durable(self, seq: int) -> None:
@@ -208,21 +212,22 @@ class Threaded(Writer):
         try:
             while batch := self._gather():
                 self._write(batch)
+                self._written += len(batch)
                 self._announce(durable_seq=batch[-1][0], failure=None)
         except Exception as error:  # noqa: BLE001 - it is raised to whoever waits or adds next
             self._announce(durable_seq=self.durable_seq, failure=error)
 
     def _gather(self) -> list[Entry]:
-        """Wait for an entry and take those behind it; empty when closed."""
+        """Wait for a group and take those behind it; empty when closed."""
         batch: list[Entry] = []
-        entry = self._queue.get()
+        group = self._queue.get()
         with suppress(Empty):
-            while entry is not None:
-                batch.append(entry)
-                if len(batch) == MAX_BATCH:
+            while group is not None:
+                batch += group
+                if len(batch) >= MAX_BATCH:
                     return batch
-                entry = self._queue.get_nowait()
-        if entry is None and batch:
+                group = self._queue.get_nowait()
+        if group is None and batch:
             self._queue.put(None)  # to be found again once this batch is written
         return batch
 

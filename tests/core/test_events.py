@@ -136,7 +136,7 @@ def test_text_from_a_database_decodes_like_bytes() -> None:
 @pytest.fixture
 def report() -> Callable[..., CostReport]:
     def make(**changes: object) -> CostReport:
-        fields = {field.name: None for field in msgspec.structs.fields(CostReport)}
+        fields = {field.name: None for field in msgspec.structs.fields(CostReport) if field.required}
         numbers = {"order_qty": Decimal(100), "decision_px": Decimal(50), "shortfall": Decimal(10)}
         return CostReport(**{**fields, **numbers, "side": Side.BUY, **changes})  # type: ignore[arg-type]
 
@@ -164,4 +164,5 @@ def test_slippage_is_positive_when_it_hurts(
 
 def test_shortfall_is_stated_against_the_value_at_the_decision(report: Callable[..., CostReport]) -> None:
     assert report().shortfall_bps == Decimal(20)
+    assert report(multiplier=Decimal(50)).shortfall_bps == Decimal("0.4")
     assert report(order_qty=Decimal(0)).shortfall_bps == 0

@@ -165,8 +165,9 @@ def test_the_average_price_is_money_over_quantity_and_a_bust_takes_both_back(fil
         one.book(Decimal(qty), Decimal(cents) / 100)
     assert one.avg_px == sum(Decimal(q * c) / 100 for q, c in fills) / sum(q for q, _ in fills)
     for qty, cents in fills:
-        one.book(Decimal(-qty), Decimal(cents) / 100)
+        one.bust(Decimal(qty), Decimal(cents) / 100)
     assert (one.cum_qty, one.notional, one.avg_px) == (ZERO, ZERO, None)
+    assert one.open_qty == max(QTY - sum(qty for qty, _ in fills), ZERO)  # the venue does not work it again
 
 
 # Lives that venues really lead ----------------------------------------------------------------------------------------

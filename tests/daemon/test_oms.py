@@ -363,6 +363,15 @@ def test_a_busted_execution_that_is_repeated_stays_busted() -> None:
     assert list(after.on_execution_report(trade("E1", "10"))) == []
 
 
+def test_what_was_taken_back_is_not_worked_again() -> None:
+    bench = Bench()
+    bench.say(trade("E1", "4"), report(ExecType.TRADE_CANCEL, exec_id="E1"))
+    (order,) = bench.oms.orders.values()
+    assert (order.cum_qty, order.leaves_qty) == (D(0), order.order_qty - 4)
+    rest = str(order.order_qty - 4)
+    assert bench.say(trade("E2", rest))[-1] == updated(OrdStatus.FILLED, rest)
+
+
 def test_a_cancel_request_for_an_order_that_nobody_knows_says_nothing() -> None:
     assert Bench().say(msgspec.structs.replace(cancel(), cl_ord_id="Z")) == []
 

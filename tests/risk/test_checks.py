@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.events import BreakFound, Event, OrderApproved, OrderDenied, ParentAccepted, Reason, TradingHalted
-from core.orders import OrdType, Side
+from core.instruments import VenueAbility
+from core.orders import OrdType, Side, TimeInForce
 from core.units import NS_PER_MS, NS_PER_S, ZERO, floor_to
 from risk import checks
 from risk.checks import CHECKS, Ask, Check, Denial, judge, reducible
@@ -54,12 +55,13 @@ def ask(symbol: str = "AAPL", side: Side = BUY, qty: str = "100", **changes: Any
         qty=Decimal(qty),
         ord_type=OrdType.MARKET,
         price=None,
+        time_in_force=TimeInForce.DAY,
     )
     return msgspec.structs.replace(order, **changes)
 
 
 def ask_parent(symbol: str = "AAPL", side: Side = BUY, qty: str = "100", **changes: Any) -> Ask:  # noqa: ANN401
-    return ask(symbol, side, qty, cl_ord_id="", **changes)
+    return ask(symbol, side, qty, cl_ord_id="", time_in_force=None, **changes)
 
 
 def limit_at(price: str | None) -> dict[str, Any]:
@@ -92,6 +94,7 @@ def own_limits(qty: str | None = "500", notional: str | None = "20000") -> Limit
 
 QUARANTINE = BreakFound(ts=NOW, venue="paper", kind="POSITION", symbol="AAPL", text="ours 1, theirs 2")
 P1 = accepted(parent(qty="100"))
+P1_SHORT = accepted(parent(qty="100", valid_until=NOW + MINUTE))
 TENTH = limits(position_max=Decimal("0.1"))  # of 100,000: 100 shares at 100
 EMPTY_BOOK = quote(bid=None, ask=None)
 
@@ -116,6 +119,16 @@ CASES: list[Case] = [
     ("a limit order without a price", checks.order_is_valid, ask(**limit_at(None)), (), limits(), no(Reason.INVALID)),
     ("a limit order at zero", checks.order_is_valid, ask(**limit_at("0")), (), limits(), no(Reason.INVALID)),
     ("a parent off tick", checks.order_is_valid, ask_parent(**limit_at("100.005")), (), limits(), None),
+    ("a venue of ours", checks.venue_takes_it, ask(), (), limits(), None),
+    ("no venue of ours", checks.venue_takes_it, ask(venue="moon"), (), limits(), no(Reason.INVALID)),
+    (
+        "no venue of ours for a parent",
+        checks.venue_takes_it,
+        ask_parent(venue="moon"),
+        (),
+        limits(),
+        no(Reason.INVALID),
+    ),
     ("ACTIVE", checks.trading_is_allowed, ask(), (), limits(), None),
     ("HALTED", checks.trading_is_allowed, ask(), (halted("HALTED"),), limits(), no(Reason.STATE)),
     (
@@ -485,6 +498,17 @@ CASES: list[Case] = [
         limits(),
         no(Reason.OVER_PARENT, "110", "100", "shares", "10"),
     ),
+    ("a parent without an end", checks.parent_is_valid, ask(ts=NOW + MINUTE), (P1,), limits(), None),
+    ("the last moment", checks.parent_is_valid, ask(ts=NOW + MINUTE - 1), (P1_SHORT,), limits(), None),
+    (
+        "the end of the signal's validity",
+        checks.parent_is_valid,
+        ask(ts=NOW + MINUTE),
+        (P1_SHORT,),
+        limits(),
+        no(Reason.EXPIRED),
+    ),
+    ("a child of nobody", checks.parent_is_valid, ask(), (), limits(), None),
     (
         "the last parent of the day",
         checks.rate_is_kept,
@@ -534,7 +558,29 @@ def test_the_rate_of_one_venue_does_not_touch_another() -> None:
     assert denial is not None
     assert msgspec.structs.replace(denial, text="") == no(Reason.RATE, "3", "2", "orders/s")
     assert checks.rate_is_kept(ask(venue="other"), spent, bounds) is None
-    assert checks.rate_is_kept(ask(ts=NOW + NS_PER_S // 2), spent, bounds) is None
+    assert checks.rate_is_kept(ask(ts=NOW + NS_PER_S - 1), spent, bounds) == denial
+    assert checks.rate_is_kept(ask(ts=NOW + NS_PER_S), spent, bounds) is None
+
+
+@pytest.mark.parametrize("ord_type", OrdType)
+@pytest.mark.parametrize("time_in_force", TimeInForce)
+def test_a_venue_gets_only_children_of_the_types_and_times_in_force_that_it_takes(
+    ord_type: OrdType, time_in_force: TimeInForce
+) -> None:
+    exposure = book(P1)
+    exposure.abilities = {
+        "paper": VenueAbility(
+            ord_types=frozenset({OrdType.LIMIT}), times_in_force=frozenset({TimeInForce.DAY, TimeInForce.IOC})
+        ),
+    }
+    asked = ask(ord_type=ord_type, price=Decimal(100), time_in_force=time_in_force)
+    denial = checks.venue_takes_it(asked, exposure, limits())
+    taken = ord_type == "LIMIT" and time_in_force in {"DAY", "IOC"}
+    assert (denial is None) == taken
+    if denial is not None:
+        refused = ord_type if ord_type == "MARKET" else time_in_force
+        assert denial == msgspec.structs.replace(no(Reason.INVALID), text=f"paper takes no {refused} orders")
+    assert checks.venue_takes_it(ask_parent(ord_type=ord_type), exposure, limits()) is None
 
 
 # Removing a check must be noticed -------------------------------------------------------------------------------------
@@ -542,6 +588,7 @@ def test_the_rate_of_one_venue_does_not_touch_another() -> None:
 # For each check, an order that only this check stops.
 ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.order_is_valid: (ask(**limit_at("100.005")), (P1,), limits()),
+    checks.venue_takes_it: (ask(venue="moon"), (P1,), limits()),
     checks.trading_is_allowed: (ask(), (P1, halted("HALTED")), limits()),
     checks.symbol_is_agreed: (ask(), (P1, QUARANTINE), limits()),
     checks.session_is_open: (ask(ts=CLOSE - NS_PER_S), (P1, quote(ts=CLOSE - NS_PER_S)), limits()),
@@ -551,6 +598,7 @@ ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.sale_is_covered: (ask(side=SELL), (accepted(parent(side=SELL)),), limits()),
     checks.position_is_allowed: (ask(), (P1, held("AAPL", 1)), TENTH),
     checks.parent_is_open: (ask(), (), limits()),
+    checks.parent_is_valid: (ask(ts=NOW + MINUTE), (P1_SHORT, quote(ts=NOW + MINUTE)), limits()),
     checks.rate_is_kept: (ask_parent(), (P1,), limits(parents_per_day=1)),
 }
 # The first one guards the others: without it they cannot even look the instrument up.
@@ -615,10 +663,11 @@ def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
         ),
     )
     price = draw(st.none() | st.decimals(1, 300, places=2))
+    cl_ord_id = draw(st.sampled_from(["", "P1C1A1"]))
     asked = Ask(
         ts=NOW,
         parent_id="P1",
-        cl_ord_id=draw(st.sampled_from(["", "P1C1A1"])),
+        cl_ord_id=cl_ord_id,
         strategy="alpha",
         venue=INSTRUMENTS[symbol].venue,
         symbol=symbol,
@@ -626,6 +675,7 @@ def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
         qty=draw(st.integers(1, 90)) * lot / draw(st.sampled_from([1, 1, 2])),
         ord_type=OrdType.MARKET if price is None else OrdType.LIMIT,
         price=price,
+        time_in_force=TimeInForce.DAY if cl_ord_id else None,
     )
     return asked, exposure, bounds
 
@@ -723,6 +773,56 @@ def test_no_approval_takes_a_measure_over_its_limit_or_further_over(situation: t
     assert before <= (per_side(asked, exposure), uncovered(asked, exposure))
     if not asked.is_parent:
         assert over_parent(asked, exposure) <= 0
+
+
+# For each reason that holds for reducing orders too, one that shrinks the position and is denied for it. Checks that
+# are not here are those of exposure: an order that shrinks passes them, as the law below says.
+SHRINKING = accepted(parent(side=SELL))
+SHRINKING_SHORT = accepted(parent(side=SELL, valid_until=NOW + MINUTE))
+MINUTE_LATER = quote(ts=NOW + MINUTE)
+HOLD: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
+    checks.order_is_valid: (ask(side=SELL, **limit_at("100.005")), (SHRINKING,), limits()),
+    checks.venue_takes_it: (ask(side=SELL, venue="moon"), (SHRINKING,), limits()),
+    checks.symbol_is_agreed: (ask(side=SELL), (SHRINKING, QUARANTINE), limits()),
+    checks.session_is_open: (ask(side=SELL, ts=CLOSE), (SHRINKING, quote(ts=CLOSE)), limits()),
+    checks.price_is_fresh: (ask(side=SELL, ts=NOW + MINUTE), (SHRINKING,), limits()),
+    checks.price_is_near: (ask(side=SELL, **limit_at("94")), (SHRINKING,), limits()),
+    checks.size_is_allowed: (ask(side=SELL), (SHRINKING,), own_limits(qty="99")),
+    checks.parent_is_open: (ask(side=SELL), (), limits()),
+    checks.parent_is_valid: (ask(side=SELL, ts=NOW + MINUTE), (SHRINKING_SHORT, MINUTE_LATER), limits()),
+    checks.rate_is_kept: (ask_parent(side=SELL), (), limits(parents_per_day=1)),
+}
+
+
+def test_only_checks_of_exposure_and_state_know_that_an_order_shrinks() -> None:
+    of_exposure = {checks.sale_is_covered, checks.position_is_allowed, checks.trading_is_allowed}
+    assert {*HOLD, FIRST, *of_exposure} == set(CHECKS)
+
+
+@pytest.mark.parametrize("check", HOLD, ids=lambda check: check.__name__)
+def test_what_is_no_limit_of_exposure_holds_for_an_order_that_shrinks(check: Check) -> None:
+    asked, events, bounds = HOLD[check]
+    others = (accepted(parent("SHRT", qty="1", parent_id="P9")),)  # the day's first
+    exposure = book(held("AAPL", 300), *others, *events, halted("REDUCING"))
+    assert asked.qty <= reducible(asked, exposure)
+    assert judge(asked, exposure, bounds) == check(asked, exposure, bounds) != None  # noqa: E711 - both at once
+
+
+@pytest.mark.parametrize("asked", [ask(side=SELL), ask_parent(side=SELL)], ids=["child", "parent"])
+def test_in_reducing_an_order_that_shrinks_passes_however_far_the_book_is_over_its_limit(asked: Ask) -> None:
+    events = (held("AAPL", 300), *(() if asked.is_parent else (SHRINKING,)), halted("REDUCING"))
+    assert judge(asked, book(*events), TENTH) is None
+
+
+def test_after_an_over_fill_a_parent_that_reduces_still_counts_what_is_live() -> None:
+    """100 wanted, 80 done by a child of 50: 20 are missing, and the other child's 50 may still execute."""
+    first, second = (child("SHRT", SELL, "50", cl_ord_id=name) for name in ("P1C1A1", "P1C2A1"))
+    sale = accepted(parent("SHRT", SELL, "100"))
+    exposure = book(held("SHRT", 180), sale, approved(first), approved(second), filled(first, "80"), halted("REDUCING"))
+    asked = ask_parent("SHRT", SELL, "51", parent_id="P2")
+    denial = checks.trading_is_allowed(asked, exposure, limits())
+    assert denial is not None
+    assert msgspec.structs.replace(denial, text="") == no(Reason.STATE, "51", "50", "shares", "50")
 
 
 def is_bookable(asked: Ask) -> bool:

@@ -1,10 +1,9 @@
-"""The exposure against a bookkeeper who adds up the whole list of events each time, and the rate's true bound."""
+"""The exposure against a bookkeeper who adds up the whole list of events each time, and the rate against a recount."""
 
 from collections import deque
 from decimal import Decimal
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +38,7 @@ from tests.builders import (
     opened,
     parent,
     quote,
+    silent,
     updated,
     working,
 )
@@ -100,14 +100,14 @@ class Slow:
         return {event.parent_id for event in self.events if isinstance(event, ParentEnded)}
 
     def committed(self, symbol: str, side: Side) -> Decimal:
-        """What open parents have not executed, and what children of ended ones may."""
+        """What open parents have not executed, or what is live if that is more; what children of ended ones may."""
         total = ZERO
         for event in self.events:
             if isinstance(event, ParentAccepted) and (event.parent.symbol, event.parent.side) == (symbol, side):
                 if event.parent_id in self.ended():
                     total += self.live(event.parent_id)
                 else:
-                    total += max(event.order_qty - self.done(event.parent_id), ZERO)
+                    total += max(event.order_qty - self.done(event.parent_id), self.live(event.parent_id))
         return total
 
     def expected(self, strategy: str, symbol: str) -> Decimal:
@@ -162,6 +162,7 @@ class World:
         symbol, side = SYMBOLS[self.roll(2)], (BUY, SELL)[self.roll(2)]
         strategy = STRATEGIES[self.roll(2)]
         wanted = parent(symbol, side, str(1 + self.roll(50)), parent_id=self.name("P"), strategy=strategy)
+        wanted = msgspec.structs.replace(wanted, valid_until=(None, NOW + NS_PER_S)[self.roll(2)])
         self.events.append(accepted(wanted, wanted.order_qty - (self.roll(2) and wanted.order_qty - 1)))
 
     def send(self) -> None:
@@ -246,7 +247,7 @@ def assert_same(exposure: Exposure, slow: Slow) -> None:
 
 @given(HISTORIES)
 def test_after_every_event_it_agrees_with_adding_everything_up(events: list[Event]) -> None:
-    exposure = Exposure(INSTRUMENTS, 50)
+    exposure = silent()
     for count, event in enumerate(events, start=1):
         fold(exposure, event)
         assert_same(exposure, Slow(events[:count]))
@@ -254,7 +255,7 @@ def test_after_every_event_it_agrees_with_adding_everything_up(events: list[Even
 
 @given(HISTORIES, st.integers(0, 120))
 def test_a_snapshot_continues_as_if_nothing_had_happened(events: list[Event], cut: int) -> None:
-    straight, first, second = (Exposure(INSTRUMENTS, 50) for _ in range(3))
+    straight, first, second = (silent() for _ in range(3))
     fold(straight, *events)
     fold(first, *events[:cut])
     second.load(msgspec.json.decode(msgspec.json.encode(first.dump())))
@@ -319,78 +320,88 @@ def test_positions_and_reservations_of_symbols_do_not_mix() -> None:
 
 
 def test_a_fill_without_a_market_is_worth_what_it_cost() -> None:
-    exposure = fold(Exposure(INSTRUMENTS, 50), opened("1000"), held("AAPL", 5))
+    exposure = fold(silent(), opened("1000"), held("AAPL", 5))
     assert exposure.equity == 1000
     assert exposure.mark("AAPL") == 100
 
 
 def test_a_position_in_a_symbol_that_is_no_instrument_any_more_is_still_worth_its_mark() -> None:
     stranger = msgspec.structs.replace(held("AAPL", 5), symbol="GONE")
-    exposure = fold(Exposure(INSTRUMENTS, 50), opened("1000"), stranger, quote("GONE", "109", "111"))
+    exposure = fold(silent(), opened("1000"), stranger, quote("GONE", "109", "111"))
     assert exposure.equity == 1050
 
 
 # The rate -------------------------------------------------------------------------------------------------------------
 
-PER_S = st.sampled_from([1, 2, 3, 7, 50, 64])
-STEPS = st.lists(st.integers(0, NS_PER_S), max_size=150)
+PER_S = st.sampled_from([1, 2, 3, 7, 50])
+# Steps of time in parts of a second that make events meet, repeat, and lie exactly a second apart.
+PARTS = 20
+FORWARD = st.lists(st.integers(0, PARTS + 1), max_size=150)
+BACK_AND_FORTH = st.lists(st.integers(-PARTS, PARTS + 1), max_size=150)
 
 
-def passed(per_s: int, steps: list[int]) -> list[int]:
-    """The times at which a greedy sender was let through, who tries until refused at each moment."""
-    rate, now, times = Rate(), NOW, []
+def tries(per_s: int, steps: list[int]) -> list[tuple[int, list[int], bool]]:
+    """A sender who tries to send at each moment: when, what had passed before, and whether it was let through."""
+    rate, now, done, tried = Rate(per_s), NOW, list[int](), []
     for step in steps:
-        now += step // per_s
-        while rate.left(now, per_s) > 0:
-            rate.take(now, per_s)
-            times.append(now)
-    return times
+        now += step * NS_PER_S // PARTS // (1 + per_s // 10)
+        has_room = rate.has_room(now)
+        tried.append((now, list(done), has_room))
+        if has_room:
+            rate.take(now)
+            done.append(now)
+    return tried
 
 
-@given(PER_S, STEPS)
-def test_in_any_second_no_more_pass_than_a_full_bucket_and_a_refill(per_s: int, steps: list[int]) -> None:
-    times = passed(per_s, steps)
-    for i, since in enumerate(times):
-        in_window = sum(1 for ts in times[i:] if ts - since <= NS_PER_S)
-        assert in_window <= 2 * per_s
+@given(PER_S, FORWARD)
+def test_there_is_room_exactly_where_fewer_than_the_rate_passed_in_the_second_before(
+    per_s: int, steps: list[int]
+) -> None:
+    for now, done, has_room in tries(per_s, steps):
+        assert has_room == (sum(now - NS_PER_S < ts <= now for ts in done) < per_s)
 
 
-@given(PER_S, STEPS)
-def test_over_any_time_no_more_pass_than_a_bucket_and_the_rate(per_s: int, steps: list[int]) -> None:
-    times = passed(per_s, steps)
-    grain = NS_PER_S // per_s
-    for i, since in enumerate(times):
-        for count, ts in enumerate(times[i:], start=1):
-            assert (count - 1) * grain < NS_PER_S + (ts - since)
+@given(PER_S, BACK_AND_FORTH)
+def test_no_second_holds_more_than_the_rate_even_where_time_goes_back(per_s: int, steps: list[int]) -> None:
+    times = [now for now, _, has_room in tries(per_s, steps) if has_room]
+    for since in times:
+        assert sum(since <= ts < since + NS_PER_S for ts in times) <= per_s
 
 
-def test_a_burst_then_a_full_refill_reaches_the_bound() -> None:
-    assert len(passed(50, [0, NS_PER_S * 50])) == 100
+def test_a_burst_fills_the_second_to_its_last_nanosecond() -> None:
+    rate = Rate(50)
+    for _ in range(50):
+        assert rate.has_room(NOW)
+        rate.take(NOW)
+    assert not rate.has_room(NOW)
+    assert not rate.has_room(NOW + NS_PER_S - 1)
+    assert rate.has_room(NOW + NS_PER_S)
 
 
-@pytest.mark.parametrize("per_s", [1, 3, 7, 50])
-def test_a_full_bucket_holds_the_rate_and_is_full_again_after_a_second(per_s: int) -> None:
-    rate = Rate()
-    for left in range(per_s, 0, -1):
-        assert rate.left(NOW, per_s) == left
-        rate.take(NOW, per_s)
-    assert rate.left(NOW, per_s) == 0
-    assert rate.left(NOW + NS_PER_S // per_s - per_s, per_s) == 0
-    assert rate.left(NOW + NS_PER_S // per_s + 1, per_s) == 1
-    assert rate.left(NOW + NS_PER_S, per_s) == per_s
+@given(PER_S, FORWARD)
+def test_a_snapshot_of_a_rate_goes_on_where_it_was(per_s: int, steps: list[int]) -> None:
+    first, second = Rate(per_s), Rate(per_s)
+    for now, _, has_room in tries(per_s, steps):
+        if has_room:
+            first.take(now)
+        second = Rate(per_s)
+        second.load(msgspec.json.decode(msgspec.json.encode(first.dump())))
+        for later in (now, now + NS_PER_S // 2, now + NS_PER_S):
+            assert second.has_room(later) == first.has_room(later)
+    assert second.dump() == first.dump()
 
 
-def test_an_event_with_an_older_time_does_not_refill_the_bucket_twice() -> None:
-    rate = Rate()
-    for _ in range(10):
-        rate.take(NOW, 10)
-    rate.take(NOW - NS_PER_S, 10)
-    assert rate.left(NOW, 10) == 0
+def test_under_a_lower_rate_a_snapshot_counts_its_newest_times() -> None:
+    rate = Rate(2)
+    rate.load([NOW, NOW + 1, NOW + 2])
+    assert not rate.has_room(NOW + NS_PER_S)
+    assert rate.has_room(NOW + NS_PER_S + 1)
 
 
-def test_asking_how_many_orders_are_left_changes_nothing() -> None:
-    exposure = book(accepted(parent(qty="1000")), approved(child(qty="1")), orders_per_s=5)
+def test_asking_for_room_changes_nothing() -> None:
+    orders = [approved(child(qty="1", cl_ord_id=f"P1C{i}A1")) for i in range(2)]
+    exposure = book(accepted(parent(qty="1000")), *orders, orders_per_s=2)
     before = exposure.dump()
-    assert [exposure.orders_left("paper", NOW) for _ in range(3)] == [4, 4, 4]
-    assert exposure.orders_left("unseen", NOW) == 5
+    for venue, now, has_room in (("paper", NOW, False), ("paper", NOW + NS_PER_S, True), ("unseen", NOW, True)) * 2:
+        assert exposure.has_room(venue, now) is has_room
     assert exposure.dump() == before

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.events import Event, NewOrderSingle, OrderApproved, OrderDenied, ParentAccepted, ParentOrder, Reason
+from core.instruments import Instrument, Instruments
 from core.orders import OrdType, Side
 from core.signals import Instruction
 from core.units import NS_PER_MS, NS_PER_S
@@ -26,9 +27,11 @@ from tests.builders import (
     fold,
     held,
     limits,
+    opened,
     parent,
     quote,
     session,
+    silent,
     working,
 )
 
@@ -109,21 +112,25 @@ def test_a_denial_carries_its_numbers() -> None:
     left_ms=st.integers(1, 60_000),
     ttl_ms=st.integers(1, 10_000),
     margin_s=st.integers(0, 30),
+    valid_ms=st.none() | st.integers(-1_000, 20_000),
 )
-def test_no_approval_outlives_its_time_or_reaches_into_the_margin_before_the_close(
-    left_ms: int, ttl_ms: int, margin_s: int
+def test_no_approval_outlives_its_time_or_its_signal_or_reaches_into_the_margin_before_the_close(
+    left_ms: int, ttl_ms: int, margin_s: int, valid_ms: int | None
 ) -> None:
     now = session().close - left_ms * NS_PER_MS
     bounds = limits(approval_ttl_ms=ttl_ms, close_margin_s=margin_s)
-    exposure = book(accepted(parent()), quote(ts=now))
+    valid_until = None if valid_ms is None else now + valid_ms * NS_PER_MS
+    exposure = book(accepted(parent(valid_until=valid_until)), quote(ts=now))
     effect = verdict(child(ts=now), exposure, bounds)
+    ends = [now + ttl_ms * NS_PER_MS, session().close - margin_s * NS_PER_S]
+    if valid_until is not None:
+        ends.append(valid_until)
     if isinstance(effect, OrderDenied):
-        assert effect.reason is Reason.SESSION
-        assert left_ms <= margin_s * 1_000
+        assert effect.reason is (Reason.SESSION if left_ms <= margin_s * 1_000 else Reason.EXPIRED)
+        assert min(ends) <= now
     else:
         assert isinstance(effect, OrderApproved)
-        assert now < effect.not_after <= now + ttl_ms * NS_PER_MS
-        assert effect.not_after <= session().close - margin_s * NS_PER_S
+        assert now < effect.not_after == min(ends)
 
 
 @given(st.decimals(Decimal(90), Decimal(110), places=2))
@@ -191,6 +198,29 @@ def test_a_parent_that_hits_one_limit_after_another_is_cut_to_the_nearest() -> N
     effect = verdict(parent(qty="150", resizable=True), book(), bounds)
     assert isinstance(effect, ParentAccepted)
     assert effect.order_qty == 100
+
+
+@pytest.mark.parametrize("held_qty,cut", [(94, 6), (95, 5), (96, None)])
+def test_a_parent_that_a_limit_would_cut_below_the_venues_minimum_is_denied_by_that_limit(
+    held_qty: int, cut: int | None
+) -> None:
+    exposure = silent(Instruments([Instrument(symbol="AAPL", min_notional=Decimal(500))]))
+    fold(exposure, opened(), quote(), held("AAPL", held_qty))
+    effect = verdict(parent(qty="50", resizable=True), exposure, TENTH)
+    if cut is not None:
+        assert isinstance(effect, ParentAccepted)
+        assert effect.order_qty == cut
+        return
+    assert isinstance(effect, OrderDenied)
+    assert (effect.order_qty, effect.reason, effect.unit) == (Decimal(50), Reason.POSITION, "of equity")
+    assert (effect.value, effect.limit, effect.max_qty) == (Decimal("0.146"), Decimal("0.1"), Decimal(4))
+
+
+def test_a_parent_in_a_broken_lot_without_a_price_is_denied_for_the_price() -> None:
+    exposure = fold(silent(Instruments([Instrument(symbol="AAPL", min_notional=Decimal(500))])), opened())
+    effect = verdict(parent(qty="10.5", resizable=True), exposure, limits())
+    assert isinstance(effect, OrderDenied)
+    assert effect.reason is Reason.NO_PRICE
 
 
 @st.composite

@@ -34,6 +34,7 @@ from tests.builders import (
     parent,
     quote,
     received,
+    silent,
     updated,
 )
 from tests.pure_bus import PureBus
@@ -179,7 +180,7 @@ def test_a_strength_is_scaled_down_where_the_instrument_moves_more_than_budgeted
     volatility: float, expected: str
 ) -> None:
     instruments = Instruments([Instrument(symbol="WILD", volatility=volatility)])
-    exposure = fold(Exposure(instruments, 50), opened(), quote("WILD"))
+    exposure = fold(silent(instruments), opened(), quote("WILD"))
     assert words(list(sizer(exposure).on_signal(received(strength(1.0, "WILD"))))) == ["SignalAccepted", expected]
 
 
@@ -193,18 +194,18 @@ def test_nothing_is_bought_for_an_account_without_equity() -> None:
     "signal", [order(qty=None, notional=Decimal(500)), strength(1.0), target(weight=0.1, symbol="AAPL")]
 )
 def test_without_a_price_a_size_in_money_cannot_be_computed(signal: Signal) -> None:
-    silent = fold(Exposure(INSTRUMENTS, 50), opened())
-    assert words(list(sizer(silent).on_signal(received(signal)))) == ["SignalAccepted", "NO_PRICE"]
+    unquoted = fold(silent(), opened())
+    assert words(list(sizer(unquoted).on_signal(received(signal)))) == ["SignalAccepted", "NO_PRICE"]
 
 
 def test_without_a_price_a_size_in_shares_goes_to_the_gate() -> None:
-    silent = fold(Exposure(INSTRUMENTS, 50), opened())
-    assert words(list(sizer(silent).on_signal(received(order())))) == ["SignalAccepted", "BUY 10 AAPL"]
+    unquoted = fold(silent(), opened())
+    assert words(list(sizer(unquoted).on_signal(received(order())))) == ["SignalAccepted", "BUY 10 AAPL"]
 
 
 def test_less_than_the_venues_minimum_is_no_trade() -> None:
     instruments = Instruments([Instrument(symbol="COIN", min_notional=Decimal(500))])
-    exposure = fold(Exposure(instruments, 50), opened(), quote("COIN"))
+    exposure = fold(silent(instruments), opened(), quote("COIN"))
     assert words(list(sizer(exposure).on_signal(received(order("COIN", qty="4"))))) == ["SignalAccepted", "NO_TRADE"]
     assert words(list(sizer(exposure).on_signal(received(order("COIN", qty="5"))))) == ["SignalAccepted", "BUY 5 COIN"]
 
@@ -414,19 +415,12 @@ def test_whatever_the_targets_on_the_way_the_position_ends_at_the_last_one(targe
 # Times ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "end,valid_until,expected",
-    [
-        (None, None, None),
-        (NOW + 5 * MINUTE, None, NOW + 5 * MINUTE),
-        (None, NOW + 9 * MINUTE, NOW + 9 * MINUTE),
-        (NOW + 5 * MINUTE, NOW + 9 * MINUTE, NOW + 5 * MINUTE),
-        (NOW + 9 * MINUTE, NOW + 5 * MINUTE, NOW + 5 * MINUTE),
-    ],
-)
-def test_a_parent_never_works_past_the_validity_of_its_signal(
-    end: int | None, valid_until: int | None, expected: int | None
+@pytest.mark.parametrize("signal", [order(), strength(1.0), target("5"), rebalance({"SHRT": 0.1})])
+@pytest.mark.parametrize("valid_until", [None, NOW + 5 * MINUTE])
+def test_a_parent_is_valid_as_long_as_its_signal_and_its_instruction_is_the_signals_own(
+    signal: Signal, valid_until: int | None
 ) -> None:
-    _, made = size(order(how=Instruction(algo=Algo.VWAP, end=end), valid_until=valid_until))
+    how = Instruction(algo=Algo.VWAP, end=NOW + 9 * MINUTE)
+    _, made = size(msgspec.structs.replace(signal, how=how, valid_until=valid_until))
     assert isinstance(made, ParentOrder)
-    assert made.how.end == expected
+    assert (made.how, made.valid_until) == (how, valid_until)

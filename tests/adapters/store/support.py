@@ -87,7 +87,7 @@ def journaled(entries: Iterable[tuple[int, Event]], *, threaded: bool = False) -
     engine = database()
     journal = Journal(engine, threaded=threaded)
     for seq, event in entries:
-        journal.put(seq, event)
+        journal.put((seq, event))
     journal.close()
     return engine
 

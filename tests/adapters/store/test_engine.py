@@ -61,7 +61,7 @@ def test_a_reader_sees_what_is_committed_and_cannot_write(url: str, engine: Engi
     reader = open_readonly(url)
     check_version(reader)
     for seq, event in examples.ENTRIES:
-        journal.put(seq, event)
+        journal.put((seq, event))
     assert list(read(reader)) == []
     journal.flush()
     assert list(read(reader)) == examples.ENTRIES
@@ -77,7 +77,7 @@ def test_a_reader_that_is_reading_does_not_hold_up_the_writer(url: str, engine: 
         connection.exec_driver_sql("BEGIN")
         assert connection.execute(text("SELECT count(*) FROM journal")).scalar_one() == 0
         journal = Journal(engine, threaded=False)
-        journal.put(*examples.ENTRIES[0])
+        journal.put(examples.ENTRIES[0])
         journal.flush()
         assert connection.execute(text("SELECT count(*) FROM journal")).scalar_one() == 0  # its own picture
     reader.dispose()

@@ -78,7 +78,7 @@ def test_a_new_run_continues_the_chain(*, threaded: bool) -> None:
     second = Journal(engine, threaded=threaded)
     assert second.last_seq == second.durable_seq == 5
     for seq, event in examples.ENTRIES[5:]:
-        second.put(seq, event)
+        second.put((seq, event))
     second.close()
     assert list(second.read()) == examples.ENTRIES
     assert verify(engine) == (second.last_seq, second.tail_hash)
@@ -172,7 +172,7 @@ def test_a_crash_between_batches_leaves_a_prefix_and_tables_that_agree_with_it(p
     abandoned = Journal(engine, threaded=False)
     entries = [(seq, examples.STORY[seq % len(examples.STORY)]) for seq in range(1, put + 1)]
     for seq, event in entries:
-        abandoned.put(seq, event)
+        abandoned.put((seq, event))
     kept = put // MAX_BATCH * MAX_BATCH
     assert list(read(engine)) == entries[:kept]
     assert contents(engine, without="journal") == rebuilt(engine)
@@ -185,11 +185,11 @@ def test_a_batch_that_fails_half_way_leaves_nothing(*, threaded: bool) -> None:
     before = contents(engine, without="alerts")
     alerts.drop(engine)  # the projection of an anomaly will fail, behind the journal's row
     broken = Journal(engine, threaded=threaded)
-    broken.put(16, Anomaly(ts=22, venue="paper", cl_ord_id="P1C1A1", text="?"))
+    broken.put((16, Anomaly(ts=22, venue="paper", cl_ord_id="P1C1A1", text="?")))
     with pytest.raises(JournalError, match="alerts"):
         broken.flush()
     with pytest.raises(JournalError, match="repair the database"):
-        broken.put(17, TimeAdvanced(ts=23))
+        broken.put((17, TimeAdvanced(ts=23)))
     with pytest.raises(JournalError):
         broken.close()
     alerts.create(engine)
@@ -199,8 +199,8 @@ def test_a_batch_that_fails_half_way_leaves_nothing(*, threaded: bool) -> None:
 def test_two_journals_on_one_database_do_not_mix() -> None:
     engine = database()
     one, two = Journal(engine, threaded=False), Journal(engine, threaded=False)
-    one.put(1, TimeAdvanced(ts=1))
-    two.put(1, TimeAdvanced(ts=2))
+    one.put((1, TimeAdvanced(ts=1)))
+    two.put((1, TimeAdvanced(ts=2)))
     one.flush()
     with pytest.raises(JournalError, match="UNIQUE"):
         two.flush()
@@ -212,7 +212,7 @@ async def test_durable_means_committed(*, threaded: bool) -> None:
     engine = database()
     writer = Journal(engine, threaded=threaded)
     for seq, event in examples.ENTRIES:
-        writer.put(seq, event)
+        writer.put((seq, event))
         await writer.durable(seq)
         assert writer.durable_seq == seq
         with engine.connect() as connection:
@@ -223,20 +223,20 @@ async def test_durable_means_committed(*, threaded: bool) -> None:
 
 def test_a_seq_that_does_not_rise_is_our_own_fault() -> None:
     writer = Journal(database(), threaded=False)
-    writer.put(2, TimeAdvanced(ts=1))
+    writer.put((2, TimeAdvanced(ts=1)))
     with pytest.raises(AssertionError, match="seq 2 comes after 2"):
-        writer.put(2, TimeAdvanced(ts=1))
+        writer.put((2, TimeAdvanced(ts=1)))
 
 
 @settings(max_examples=3)
 @given(MARKET_DATA)
 def test_market_data_is_refused(event: Event) -> None:
     with pytest.raises(AssertionError, match="tape"):
-        Journal(database(), threaded=False).put(1, event)
+        Journal(database(), threaded=False).put((1, event))
 
 
 def test_text_that_no_database_can_hold_changes_nothing() -> None:
     writer = Journal(database(), threaded=False)
     with pytest.raises(UnicodeEncodeError):
-        writer.put(1, DaemonStarted(ts=1, version="\ud800", config_hash="", world="", account=""))
+        writer.put((1, DaemonStarted(ts=1, version="\ud800", config_hash="", world="", account="")))
     assert (writer.last_seq, writer.tail_hash, writer.depth) == (0, GENESIS, 0)
