@@ -15,7 +15,7 @@ from algos.trajectory import Trajectory
 from core.calendar import CALENDARS, Session
 from core.events import ParentAccepted
 from core.instruments import Instrument
-from core.signals import Algo
+from core.signals import MAX_INT, Algo
 from core.units import NS_PER_S
 
 CLOSE_MARGIN_NS = 10 * NS_PER_S  # a parent is over that long before the close: its last cancels need time
@@ -45,7 +45,7 @@ Plan = Callable[[Task], Trajectory]
 
 def at_once(task: Task) -> Trajectory:
     """Everything from the start on: market orders and plain limit orders."""
-    return Trajectory((task.window.start,), (task.qty,))
+    return Trajectory.of((task.window.start,), (task.qty,), task.lot)
 
 
 def by_time(task: Task) -> Trajectory:
@@ -77,8 +77,18 @@ ALGOS: dict[Algo, Plan] = {
 }
 
 
+def fault_of(accepted: ParentAccepted, instrument: Instrument) -> str | None:
+    """Why no curve of this quantity can be followed, whatever the window; or None."""
+    most = accepted.parent.how.max_slice
+    if most is not None and most < instrument.lot:
+        return f"its max_slice of {most:f} is under one lot of {instrument.lot:f}: raise it or leave it out"
+    if accepted.order_qty / instrument.lot > MAX_INT:
+        return f"it has more than {MAX_INT:,} lots of {instrument.lot:f}: split it"
+    return None
+
+
 def window_of(accepted: ParentAccepted, instrument: Instrument) -> Window | str:
-    """The window a parent asks for, cut to the session of its start; or why there is none."""
+    """The window a parent asks for, cut to the session of its start and to its validity; or why there is none."""
     how = accepted.parent.how
     calendar = CALENDARS[instrument.calendar]
     start = max(accepted.ts, how.start or accepted.ts)
@@ -88,9 +98,11 @@ def window_of(accepted: ParentAccepted, instrument: Instrument) -> Window | str:
     if session is None:
         return f"{instrument.calendar} does not trade on {calendar.date_of(start)}"
     start = max(start, session.open)
-    last = session.close - CLOSE_MARGIN_NS
-    end = min(_end_asked(accepted, start) or last, last)
-    return Window(start, end, session) if start < end else "its window has passed, or the session is over"
+    limits = (session.close - CLOSE_MARGIN_NS, accepted.parent.valid_until, _end_asked(accepted, start))
+    end = min(limit for limit in limits if limit is not None)
+    return (
+        Window(start, end, session) if start < end else "its window or its validity has passed, or the session is over"
+    )
 
 
 def _end_asked(accepted: ParentAccepted, start: int) -> int | None:

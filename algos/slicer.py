@@ -3,13 +3,17 @@
 For every parent that is due it reads the two gaps of `algos.trajectory` and acts on them: a positive `to_send` becomes
 a child, a negative one takes the newest excess back, and a parent that is `behind` although its children rest has them
 cancelled and crossed. In the first half of the time between two points of the curve children join the queue; in the
-second half they cross the spread. Nothing else is remembered, so a reject, a partial fill or a restart needs no case of
-its own.
+second half, or where an order may not rest, they cross the spread. So a reject, a partial fill or a restart needs no
+case of its own.
+
+Catching up is bounded: from one point of the curve to the next, and in any case within a second, a parent sends at most
+twice the most that its curve adds at a point (within a second, where points are closer). After a pause, a halt or a
+restart the backlog is so worked off over the points that follow, and past the last point second by second; what the end
+overtakes stays undone, with a reason. A curve of one point, MARKET or LIMIT, has no backlog and is not slowed.
 
 Due parents wait in one heap. Cost per quote is one assignment, cost per child does not depend on how many parents live.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable
 from decimal import Decimal
 from heapq import heapify, heappop, heappush
@@ -17,8 +21,8 @@ from heapq import heapify, heappop, heappush
 import msgspec
 
 from algos import pricing
-from algos.planning import plan, window_of
-from algos.trajectory import Trajectory
+from algos.parent import Parent
+from algos.planning import fault_of, plan, window_of
 from core.events import (
     EndReason,
     Event,
@@ -33,6 +37,7 @@ from core.events import (
     ParentAccepted,
     ParentEnded,
     ParentScheduled,
+    Reason,
     TimeAdvanced,
     TradingHalted,
     TradingResumed,
@@ -42,98 +47,7 @@ from core.instruments import Instruments
 from core.orders import OrdStatus, OrdType, Side
 from core.signals import Algo
 from core.trading import Causes, TradingState
-from core.units import NS_PER_S, ZERO, floor_to
-
-RETRY_NS = 1 * NS_PER_S  # a parent with a gap that it cannot send (no price, denied) looks again so much later
-REPRICE_NS = 5 * NS_PER_S  # a crossing child that still rests is looked at so much later
-HOLD_NS_MAX = 60 * NS_PER_S  # the longest pause after refusals in a row; they double from RETRY_NS
-
-
-class Child(msgspec.Struct):
-    """A child that may still execute."""
-
-    leaves_qty: Decimal
-    price: Decimal | None
-    cancelling: bool = False
-    unresolved: bool = False
-
-
-class Parent:
-    """A live parent: its order, its curve, its children and what is done."""
-
-    __slots__ = (
-        "accepted",
-        "children",
-        "count",
-        "cum_qty",
-        "curve",
-        "due",
-        "end",
-        "hold_until",
-        "leaves_qty",
-        "notional",
-        "refusals",
-        "unresolved",
-    )
-
-    def __init__(self, accepted: ParentAccepted) -> None:
-        self.accepted = accepted
-        self.curve: Trajectory | None = None
-        self.end = 0
-        self.cum_qty = ZERO
-        self.notional = ZERO
-        self.leaves_qty = ZERO
-        self.children: dict[str, Child] = {}
-        self.count = 0  # children ever made: the next one's number
-        self.due: int | None = None
-        self.hold_until = 0
-        self.refusals = 0  # in a row
-        self.unresolved = False
-
-    @property
-    def side(self) -> Side:
-        """The side of the parent and of every child."""
-        return self.accepted.parent.side
-
-    def to_send(self, now: int) -> Decimal:
-        """What the curve wants sent; negative: what it wants back."""
-        return (self.curve.target(now) if self.curve else ZERO) - self.cum_qty - self.leaves_qty
-
-    def is_pressed(self, now: int) -> bool:
-        """Whether the time to wait in queues is over: the second half between two points of the curve."""
-        algo = self.accepted.parent.how.algo
-        return algo is Algo.MARKET or (algo is not Algo.LIMIT and now >= self._pressed_from(now))
-
-    def is_over(self, now: int) -> bool:
-        """Whether nothing more is to be sent."""
-        return now >= self.end or self.unresolved or self.cum_qty >= self.accepted.order_qty
-
-    def next_due(self, now: int) -> int | None:
-        """When to look at the parent next, seen from `now`."""
-        if self.curve is None:
-            return None
-        if self.is_over(now):  # only children that would not be cancelled keep it
-            return now + REPRICE_NS if self.children else None
-        moments = [self.end]
-        following = self.curve.next_time(now)
-        if following is not None:
-            moments.append(following)
-        pressed = self._pressed_from(now)
-        if pressed > now:
-            moments.append(pressed)
-        if self.to_send(now) > 0:
-            moments.append(max(now + RETRY_NS, self.hold_until))
-        elif self.children and self.is_pressed(now):
-            moments.append(now + REPRICE_NS)
-        return min(moments)
-
-    def _pressed_from(self, now: int) -> int:
-        assert self.curve is not None
-        i = bisect_right(self.curve.times, now)
-        if not i:
-            return self.end
-        following = self.curve.times[i] if i < len(self.curve.times) else self.end
-        return self.curve.times[i - 1] + (following - self.curve.times[i - 1]) // 2
+from core.units import ZERO, floor_to
 
 
 class Slicer:
@@ -165,30 +79,30 @@ class Slicer:
 
     def open(self, event: ParentAccepted) -> None:
         """A parent begins; it has no curve yet."""
-        self.parents[event.parent_id] = Parent(event)
+        self.parents[event.parent_id] = Parent.of(event)
 
     def schedule(self, event: ParentScheduled) -> None:
         """A parent gets its curve, or another one."""
         parent = self.parents[event.parent_id]
-        parent.curve = Trajectory(event.times, event.targets)
-        parent.end = event.end
+        parent.follow(event, self._instruments[parent.symbol].lot)
         self._arm(event.parent_id, parent, event.ts)
 
     def send(self, event: NewOrderSingle) -> None:
         """A child exists from the moment it is wanted: its quantity counts at once."""
         parent = self.parents[event.parent_id]
-        parent.children[event.cl_ord_id] = Child(event.order_qty, event.price)
-        parent.leaves_qty += event.order_qty
-        parent.count += 1
+        parent.add(event)
         self._owner[event.cl_ord_id] = event.parent_id
         self._arm(event.parent_id, parent, event.ts)
 
     def deny(self, event: OrderDenied) -> None:
-        """A child never left: its quantity is open again, after a pause that doubles."""
+        """A child never left: its quantity is open again, after a pause that doubles unless it was the rate."""
         parent = self._parent_of(event.cl_ord_id)
         if parent is not None:
             self._drop(parent, event.cl_ord_id)
-            self._hold(parent, event.ts)
+            if event.reason is Reason.RATE:  # it was the moment, not the order
+                parent.pause(event.ts)
+            else:
+                parent.refuse(event.ts)
             self._arm(event.parent_id, parent, event.ts)
 
     def update(self, event: OrderUpdated) -> None:
@@ -196,35 +110,22 @@ class Slicer:
         parent = self._parent_of(event.cl_ord_id)
         if parent is None:
             return
-        child = parent.children[event.cl_ord_id]
         if event.terminal:
+            cancelling = parent.children[event.cl_ord_id].cancelling
             self._drop(parent, event.cl_ord_id)
             if event.ord_status in {OrdStatus.REJECTED, OrdStatus.NOT_SENT, OrdStatus.LAPSED}:
-                self._hold(parent, event.ts)
-            elif event.ord_status is not OrdStatus.FILLED and not child.cancelling:
-                parent.hold_until = event.ts + RETRY_NS  # it ended unasked, and might do so again at once
+                parent.refuse(event.ts)
+            elif event.ord_status is not OrdStatus.FILLED and not cancelling:
+                parent.pause(event.ts)  # it ended unasked, and might do so again at once
         else:
-            parent.leaves_qty += event.leaves_qty - child.leaves_qty
-            child.leaves_qty = event.leaves_qty
-            asked = child.cancelling and event.ord_status is OrdStatus.UNKNOWN  # no answer yet: asking again is noise
-            child.cancelling = asked or event.ord_status is OrdStatus.PENDING_CANCEL
-            if event.ord_status is OrdStatus.NEW:
-                parent.refusals = 0
+            parent.adjust(event)
         self._arm(event.parent_id, parent, event.ts)
 
     def fill(self, event: FillBooked) -> None:
         """Count an execution, and take it from what its child may still do."""
         parent = self.parents.get(event.parent_id)
-        if parent is None:
-            return
-        parent.cum_qty += event.last_qty
-        parent.notional += event.last_qty * event.last_px
-        parent.refusals = 0
-        child = parent.children.get(event.cl_ord_id)
-        if child is not None:
-            done = min(event.last_qty, child.leaves_qty)
-            child.leaves_qty -= done
-            parent.leaves_qty -= done
+        if parent is not None:
+            parent.book(event.cl_ord_id, event.last_qty, event.last_px)
 
     def bust(self, event: FillBusted) -> None:
         """Uncount an execution; the gap will want it again."""
@@ -266,19 +167,21 @@ class Slicer:
     def halt(self, event: TradingHalted) -> None:
         """Send nothing while a cause forbids it."""
         self._causes.halt(event)
+        self._arm_all(event.ts)
 
     def resume(self, event: TradingResumed) -> None:
         """A cause has ended."""
         self._causes.resume(event)
+        self._arm_all(event.ts)
 
     # decisions
 
     def on_accepted(self, event: ParentAccepted) -> Iterable[Event]:
         """Give a new parent its curve."""
         instrument = self._instruments[event.parent.symbol]
-        window = window_of(event, instrument)
+        window = fault_of(event, instrument) or window_of(event, instrument)
         if isinstance(window, str):
-            yield _ended(self.parents[event.parent_id], event.ts, EndReason.INFEASIBLE)
+            yield _ended(self.parents[event.parent_id], event.ts, EndReason.INFEASIBLE, text=window)
             return
         curve = plan(event, instrument, window)
         yield ParentScheduled(
@@ -327,37 +230,38 @@ class Slicer:
             yield from _cancel_excess(parent, -gap, now)
             return
         if gap > 0:
-            yield from self._send(parent, gap, now)
+            yield from self._send(parent, now)
         if parent.is_pressed(now):
             yield from self._press(parent, now)
 
-    def _send(self, parent: Parent, gap: Decimal, now: int) -> Iterable[Event]:
-        order = parent.accepted.parent
-        instrument = self._instruments[order.symbol]
-        qty = floor_to(min(gap, order.how.max_slice or gap), instrument.lot)
+    def _send(self, parent: Parent, now: int) -> Iterable[Event]:
+        most = parent.sendable(now)
+        qty = floor_to(min(most, parent.how.max_slice or most), self._instruments[parent.symbol].lot)
         price = self._price(parent, now)
-        is_market = order.how.algo is Algo.MARKET and order.how.ord_type is OrdType.MARKET and order.how.price is None
+        is_market = (
+            parent.how.algo is Algo.MARKET and parent.how.ord_type is OrdType.MARKET and parent.how.price is None
+        )
         if qty <= 0 or now < parent.hold_until or (price is None and not is_market):
             return
         yield NewOrderSingle(
             ts=now,
-            cl_ord_id=cl_ord_id(parent.accepted.parent_id, child=parent.count + 1),
-            parent_id=parent.accepted.parent_id,
-            strategy=order.strategy,
-            account=order.account,
-            venue=order.venue,
-            symbol=order.symbol,
-            side=order.side,
+            cl_ord_id=cl_ord_id(parent.parent_id, child=parent.count + 1),
+            parent_id=parent.parent_id,
+            strategy=parent.strategy,
+            account=parent.account,
+            venue=parent.venue,
+            symbol=parent.symbol,
+            side=parent.side,
             order_qty=qty,
             ord_type=OrdType.MARKET if is_market else OrdType.LIMIT,
             price=None if is_market else price,
-            time_in_force=order.how.time_in_force,
+            time_in_force=parent.how.time_in_force,
         )
 
     def _press(self, parent: Parent, now: int) -> Iterable[Event]:
         """Take back what rests away from the market, so that its quantity can cross."""
-        market = self._market.get(parent.accepted.parent.symbol)
-        limit = parent.accepted.parent.how.price
+        market = self._market.get(parent.symbol)
+        limit = parent.how.price
         if market is None or pricing.is_beyond(parent.side, market, limit):
             return
         touch = market.ask if parent.side is Side.BUY else market.bid
@@ -367,15 +271,14 @@ class Slicer:
                 yield _cancel(parent, cl_id, now, "behind its curve")
 
     def _price(self, parent: Parent, now: int) -> Decimal | None:
-        order = parent.accepted.parent
-        limit, tick = order.how.price, self._instruments[order.symbol].tick
-        if order.how.algo is Algo.LIMIT:
-            return pricing.within(order.side, limit, limit, tick)
-        market = self._market.get(order.symbol)
+        limit, tick = parent.how.price, self._instruments[parent.symbol].tick
+        if parent.how.algo is Algo.LIMIT:
+            return pricing.within(parent.side, limit, limit, tick)
+        market = self._market.get(parent.symbol)
         if market is None:
             return None
         rule = pricing.cross if parent.is_pressed(now) else pricing.join
-        return pricing.within(order.side, rule(order.side, market, tick), limit, tick)
+        return pricing.within(parent.side, rule(parent.side, market, tick), limit, tick)
 
     def _wind_up(self, parent: Parent, now: int) -> Iterable[Event]:
         yield from _cancel_all(parent, now, "its parent is over")
@@ -383,15 +286,14 @@ class Slicer:
             yield _ended(parent, now, self._end_reason(parent))
 
     def _end_reason(self, parent: Parent) -> EndReason:
-        if parent.cum_qty >= parent.accepted.order_qty:
+        if parent.cum_qty >= parent.order_qty:
             return EndReason.FILLED
         if parent.unresolved:
             return EndReason.UNRESOLVED
         if parent.refusals:
             return EndReason.DENIED
-        order = parent.accepted.parent
-        market = self._market.get(order.symbol)
-        beyond = market is not None and pricing.is_beyond(order.side, market, order.how.price)
+        market = self._market.get(parent.symbol)
+        beyond = market is not None and pricing.is_beyond(parent.side, market, parent.how.price)
         return EndReason.LIMIT_PRICE if beyond else EndReason.WINDOW
 
     # bookkeeping
@@ -401,16 +303,17 @@ class Slicer:
         return None if owner is None else self.parents[owner]
 
     def _drop(self, parent: Parent, child: str) -> None:
-        parent.leaves_qty -= parent.children.pop(child).leaves_qty
-        assert parent.leaves_qty >= 0, f"{parent.accepted.parent_id}: leaves fell to {parent.leaves_qty}"
+        parent.drop(child)
         del self._owner[child]
 
-    def _hold(self, parent: Parent, now: int) -> None:
-        parent.hold_until = now + min(RETRY_NS << min(parent.refusals, 10), HOLD_NS_MAX)
-        parent.refusals += 1
+    def _arm_all(self, now: int) -> None:
+        for parent_id, parent in self.parents.items():
+            self._arm(parent_id, parent, now)
 
     def _arm(self, parent_id: str, parent: Parent, now: int) -> None:
         due = parent.next_due(now)
+        if due is not None and self._causes.state is TradingState.HALTED and not parent.is_over(now):
+            due = parent.end  # nothing to look at before, unless trading resumes
         if due is not None and due != parent.due:
             heappush(self._heap, (due, parent_id))
         parent.due = due
@@ -423,73 +326,32 @@ class Slicer:
 
     def dump(self) -> dict[str, object]:
         """State for a snapshot."""
-        return {
-            "causes": self._causes.dump(),
-            "market": [msgspec.to_builtins(event) for event in self._market.values()],
-            "parents": [_dump_parent(parent) for parent in self.parents.values()],
-        }
+        state = _State(self._causes.dump(), list(self._market.values()), list(self.parents.values()))
+        dumped: dict[str, object] = msgspec.to_builtins(state)
+        return dumped
 
     def load(self, dumped: dict[str, object]) -> None:
         """State from a snapshot, into an empty slicer."""
-        state = msgspec.convert(dumped, _Dump)
+        state = msgspec.convert(dumped, _State)
         self._causes.load(state.causes)
         self._market = {event.symbol: event for event in state.market}
-        for row in state.parents:
-            parent = Parent(row.accepted)
-            parent.curve = row.curve
-            for name in _PLAIN:
-                setattr(parent, name, getattr(row, name))
-            self.parents[row.accepted.parent_id] = parent
-            self._owner.update(dict.fromkeys(parent.children, row.accepted.parent_id))
+        for parent in state.parents:
+            self.parents[parent.parent_id] = parent
+            self._owner.update(dict.fromkeys(parent.children, parent.parent_id))
             if parent.due is not None:
-                self._heap.append((parent.due, row.accepted.parent_id))
+                self._heap.append((parent.due, parent.parent_id))
         heapify(self._heap)
 
 
-_PLAIN = (
-    "end",
-    "cum_qty",
-    "notional",
-    "leaves_qty",
-    "children",
-    "count",
-    "due",
-    "hold_until",
-    "refusals",
-    "unresolved",
-)
-
-
-class _ParentDump(msgspec.Struct):
-    accepted: ParentAccepted
-    curve: Trajectory | None
-    end: int
-    cum_qty: Decimal
-    notional: Decimal
-    leaves_qty: Decimal
-    children: dict[str, Child]
-    count: int
-    due: int | None
-    hold_until: int
-    refusals: int
-    unresolved: bool
-
-
-class _Dump(msgspec.Struct):
+class _State(msgspec.Struct):
     causes: dict[str, str]
     market: list[MarketData]
-    parents: list[_ParentDump]
-
-
-def _dump_parent(parent: Parent) -> object:
-    facts = {name: getattr(parent, name) for name in _PLAIN}
-    return msgspec.to_builtins(_ParentDump(accepted=parent.accepted, curve=parent.curve, **facts))
+    parents: list[Parent]
 
 
 def _cancel(parent: Parent, child: str, now: int, text: str) -> OrderCancelRequest:
-    order = parent.accepted.parent
     return OrderCancelRequest(
-        ts=now, cl_ord_id=child, parent_id=order.parent_id, venue=order.venue, symbol=order.symbol, text=text
+        ts=now, cl_ord_id=child, parent_id=parent.parent_id, venue=parent.venue, symbol=parent.symbol, text=text
     )
 
 
@@ -509,17 +371,17 @@ def _cancel_excess(parent: Parent, excess: Decimal, now: int) -> Iterable[Event]
         excess -= child.leaves_qty
 
 
-def _ended(parent: Parent, now: int, reason: EndReason) -> ParentEnded:
-    order = parent.accepted.parent
+def _ended(parent: Parent, now: int, reason: EndReason, text: str = "") -> ParentEnded:
     return ParentEnded(
         ts=now,
-        parent_id=order.parent_id,
-        strategy=order.strategy,
-        symbol=order.symbol,
-        side=order.side,
-        order_qty=parent.accepted.order_qty,
+        parent_id=parent.parent_id,
+        strategy=parent.strategy,
+        symbol=parent.symbol,
+        side=parent.side,
+        order_qty=parent.order_qty,
         cum_qty=parent.cum_qty,
         avg_px=parent.notional / parent.cum_qty if parent.cum_qty else None,
-        leaves_qty=max(parent.accepted.order_qty - parent.cum_qty, ZERO),
+        leaves_qty=max(parent.order_qty - parent.cum_qty, ZERO),
         reason=reason,
+        text=text,
     )

@@ -13,40 +13,78 @@ the sum is exact and no step is ever more than one lot from its share; rounding 
 them at the end.
 """
 
+from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import pairwise
 
 import msgspec
-
-from core.units import nearest
 
 MAX_POINTS = 100_000  # of one curve
 
 
-class Trajectory(msgspec.Struct, frozen=True):
-    """From `times[i]` (ns UTC, rising) on, `targets[i]` (rising, in lots) should be done; before the first, nothing."""
+class Trajectory(msgspec.Struct, frozen=True, gc=False):
+    """From `times[i]` (ns UTC, rising) on, `targets[i]` (rising, whole lots) should be done; before the first, nothing.
 
-    times: tuple[int, ...]
-    targets: tuple[Decimal, ...]
+    Both are kept as 64-bit integers, 16 bytes a point: in tuples of `int` and `Decimal` it would be 150. Make
+    one with `of` or `along`. A dump is for machines of the same byte order.
+    """
+
+    packed_times: bytes
+    packed_lots: bytes
+    lot: Decimal
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.times) == len(self.targets) <= MAX_POINTS:
+        times, lots = _unpacked(self.packed_times), _unpacked(self.packed_lots)
+        if not 1 <= len(times) == len(lots) <= MAX_POINTS:
             raise ValueError(f"a trajectory has 1 to {MAX_POINTS:,} points, each with a target")
-        if any(later <= earlier for earlier, later in zip(self.times, self.times[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(times)):
             raise ValueError("a trajectory's times must rise")
-        if any(later < earlier for earlier, later in zip(self.targets, self.targets[1:], strict=False)):
+        if any(later < earlier for earlier, later in pairwise(lots)):
             raise ValueError("a trajectory's targets must not fall")
+
+    @classmethod
+    def of(cls, times: Iterable[int], targets: Iterable[Decimal], lot: Decimal) -> "Trajectory":
+        """The curve through these points; a part of a lot, which cannot be traded, is left out."""
+        return cls(_packed(times), _packed(int(target // lot) for target in targets), lot)
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """When each target is due."""
+        return tuple(_unpacked(self.packed_times))
+
+    @property
+    def targets(self) -> tuple[Decimal, ...]:
+        """What should be done in all from each time on."""
+        return tuple(lots * self.lot for lots in _unpacked(self.packed_lots))
 
     def target(self, now: int) -> Decimal:
         """What should be done by `now`."""
-        i = bisect_right(self.times, now)
-        return self.targets[i - 1] if i else Decimal(0)
+        i = bisect_right(_unpacked(self.packed_times), now)
+        return _unpacked(self.packed_lots)[i - 1] * self.lot if i else Decimal(0)
+
+    def last_time(self, now: int) -> int | None:
+        """The last point that is not after `now`, None before the first."""
+        times = _unpacked(self.packed_times)
+        i = bisect_right(times, now)
+        return times[i - 1] if i else None
 
     def next_time(self, now: int) -> int | None:
         """The first point after `now`, None past the last."""
-        i = bisect_right(self.times, now)
-        return self.times[i] if i < len(self.times) else None
+        times = _unpacked(self.packed_times)
+        i = bisect_right(times, now)
+        return times[i] if i < len(times) else None
+
+    def most_within(self, span_ns: int) -> int:
+        """The most lots that the curve adds in any time shorter than `span_ns`: at least its largest step."""
+        times, lots = _unpacked(self.packed_times), _unpacked(self.packed_lots)
+        most, first = 0, 0
+        for time, done in zip(times, lots, strict=True):
+            while time - times[first] >= span_ns:
+                first += 1
+            most = max(most, done - (lots[first - 1] if first else 0))
+        return most
 
 
 def along(times: Sequence[int], weights: Sequence[float], *, qty: Decimal, lot: Decimal) -> Trajectory:
@@ -59,14 +97,27 @@ def along(times: Sequence[int], weights: Sequence[float], *, qty: Decimal, lot: 
     if not total > 0 or any(not weight >= 0 for weight in weights):
         raise ValueError("a curve needs weights that are not negative and not all zero")
     kept_times: list[int] = []
-    kept_targets: list[Decimal] = []
-    done, share = Decimal(0), 0.0
+    kept_lots: list[int] = []
+    lots = int(qty // lot)
+    done, share = 0, 0.0
     for i, (time, weight) in enumerate(zip(times, weights, strict=True)):
         share += weight
         last = i == len(times) - 1
-        target = qty if last else min(nearest(qty * Decimal(repr(share / total)), lot), qty)
+        target = lots if last else min(_nearest(lots * Decimal(repr(share / total))), lots)
         if target > done:
             kept_times.append(time)
-            kept_targets.append(target)
+            kept_lots.append(target)
             done = target
-    return Trajectory(tuple(kept_times), tuple(kept_targets))
+    return Trajectory(_packed(kept_times), _packed(kept_lots), lot)
+
+
+def _nearest(lots: Decimal) -> int:
+    return int(lots.to_integral_value(ROUND_HALF_EVEN))
+
+
+def _packed(numbers: Iterable[int]) -> bytes:
+    return array("q", numbers).tobytes()
+
+
+def _unpacked(packed: bytes) -> Sequence[int]:
+    return memoryview(packed).cast("q")

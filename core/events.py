@@ -326,7 +326,7 @@ class EndReason(StrEnum):
     WINDOW = "WINDOW"  # its time is over
     LIMIT_PRICE = "LIMIT_PRICE"  # its time is over and the market was beyond its limit
     DENIED = "DENIED"  # its time is over and the gate kept refusing its children
-    INFEASIBLE = "INFEASIBLE"  # no schedule exists: its window has passed
+    INFEASIBLE = "INFEASIBLE"  # no schedule exists; the end's text says why
     UNRESOLVED = "UNRESOLVED"  # a child's outcome could not be learnt; its quantity stays reserved
 
 
@@ -342,6 +342,7 @@ class ParentEnded(Event, frozen=True, tag=True):
     avg_px: Decimal | None
     leaves_qty: Decimal  # not executed
     reason: EndReason
+    text: str = ""
 
 
 # The oms --------------------------------------------------------------------------------------------------------------

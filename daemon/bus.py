@@ -132,7 +132,7 @@ class Bus:
     def _enqueue(self, event: Event) -> bool:
         """Whether the caller is the one who has to run the bus."""
         if self.failure is not None:
-            raise self.failure
+            raise self.failure.with_traceback(None)  # of the first time: each raise would add to it
         if len(self._inbox) >= MAX_INBOX:
             self._fail(self.seq, event, OverflowError(f"{MAX_INBOX:,} outside events wait"))
         self._inbox.append(event)

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from algos.slicer import Parent
+from algos.parent import Parent
 from core.units import NS_PER_S
 from daemon.run import Run
 
@@ -64,13 +64,12 @@ def _table(run: Run) -> Table:
 
 
 def _row(parent: Parent) -> tuple[str | ProgressBar, ...]:
-    order, total = parent.accepted.parent, parent.accepted.order_qty
     average = parent.notional / parent.cum_qty if parent.cum_qty else None
     return (
-        f"{order.side} {order.symbol}",
-        order.how.algo,
+        f"{parent.side} {parent.symbol}",
+        parent.how.algo,
         f"{parent.cum_qty:,}",
-        f"{total:,}",
-        ProgressBar(total=float(total), completed=float(parent.cum_qty), width=30),
+        f"{parent.order_qty:,}",
+        ProgressBar(total=float(parent.order_qty), completed=float(parent.cum_qty), width=30),
         "-" if average is None else f"{average:.4f}",
     )

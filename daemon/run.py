@@ -227,6 +227,7 @@ class Run:
             self._saving.append(asyncio.create_task(self._save_when_durable(self._frozen())))
         else:
             self.snapshot()
+
     def _frozen(self) -> snapshots.Snapshot:
         """Every actor's state as of the last event."""
         state = {name: actor.dump() for name, actor in recovery.stateful(self.actors).items()}

@@ -20,7 +20,7 @@ import numpy as np
 
 from adapters.store.engine import open_engine, upgrade
 from adapters.store.journal import Journal
-from core.events import MarketData, SignalReceived, TimeAdvanced, decode, encode
+from core.events import FillBooked, MarketData, SignalReceived, TimeAdvanced, decode, encode
 from core.market import Quote
 from core.orders import Side
 from core.positions import Position
@@ -33,8 +33,8 @@ from daemon.run import Market, Run
 from risk.checks import Ask, judge
 
 ROUNDS = 7
-SUSTAINED_PER_S = 2_000
 SUSTAINED_S = 5
+SYMBOLS = 50
 
 
 def timed(work: Callable[[], object], times: int) -> float:
@@ -85,7 +85,7 @@ def bench_bus() -> None:
 
 
 def market_run(folder: Path, updates: Iterator[Quote]) -> Run:
-    """A run on the system clock with ten instruments that trade around the clock."""
+    """A run on the system clock with instruments that trade around the clock."""
     instrument = {"calendar": "24x7", "shortable": True, "adv": 10_000_000, "volatility": 0.02}
     raw = {
         "daemon": {"data_dir": str(folder)},
@@ -98,7 +98,7 @@ def market_run(folder: Path, updates: Iterator[Quote]) -> Run:
             "approval_ttl_ms": 5_000,
             "symbols_default": {"order_qty_max": 1_000_000, "order_notional_max": 100_000_000},
         },
-        "instruments": {f"S{i}": dict(instrument) for i in range(10)},
+        "instruments": {f"S{i}": dict(instrument) for i in range(SYMBOLS)},
         "paper": {"latency_ms": 1.0},
         "market": {"date": "2026-06-15"},
     }
@@ -110,49 +110,50 @@ def quotes(seconds: float) -> Iterator[Quote]:
     """A quote of every symbol each 100 ms from now on."""
     start = time.time_ns()
     for step in range(int(seconds * 10)):
-        for i in range(10):
+        for i in range(SYMBOLS):
             ts = start + step * NS_PER_S // 10
             yield Quote(ts, f"S{i}", Decimal("99.99"), Decimal(1_000_000), Decimal("100.01"), Decimal(1_000_000))
 
 
-def order(number: int, now: int) -> SignalReceived:
-    """A market order for ten shares."""
+def order(number: int, now: int, qty: int = 10) -> SignalReceived:
+    """A parent that crosses at once, ten shares a child, in one of the symbols."""
     side = Side.BUY if number % 2 else Side.SELL
     signal = OrderSignal(
         signal_id=f"b{number}",
         ts=now,
         strategy="bench",
-        symbol=f"S{number % 10}",
+        symbol=f"S{number % SYMBOLS}",
         side=side,
-        qty=Decimal(10),
-        how=Instruction(algo=Algo.MARKET),
+        qty=Decimal(qty),
+        how=Instruction(algo=Algo.MARKET, max_slice=Decimal(10)),
     )
     return SignalReceived(ts=now, source="bench", signal=signal)
 
 
-async def sustained(folder: Path) -> None:
-    """Market orders at a fixed rate through everything: signal, gate, journal, paper venue, fill, cost report."""
-    run = market_run(folder, quotes(SUSTAINED_S + 6))
+async def sustained(folder: Path, *, parents: int, children: int, title: str) -> None:
+    """Parents one after the other as the last ones end, through signal, gate, journal, paper venue, fill, cost report.
+
+    The loop is closed: a child is sent when its sister is filled, a parent when another has ended, so nothing can pile
+    up but in the journal, whose depth is shown.
+    """
+    run = market_run(folder, quotes(SUSTAINED_S + 4))
     life = asyncio.create_task(run.execute())
-    await asyncio.sleep(1.0)
+    await run.ready.wait()
+    await asyncio.sleep(0.5)
     gc.freeze()
     cpu, start, sent, deepest = time.process_time(), time.perf_counter(), 0, 0
-    while sent < SUSTAINED_PER_S * SUSTAINED_S:
-        due = int((time.perf_counter() - start) * SUSTAINED_PER_S)
-        while sent < due:
-            run.bus.publish(order(sent, run.clock.now()))
+    while time.perf_counter() - start < SUSTAINED_S:
+        while len(run.actors.slicer.parents) < parents:
+            run.bus.publish(order(sent, run.clock.now(), 10 * children))
             sent += 1
-        deepest = max(deepest, run.actors.sender.depth + run.journal.depth)
-        await asyncio.sleep(0.001)
-    offered = time.perf_counter() - start
-    while run.actors.slicer.parents and time.perf_counter() - start < offered + 5:  # noqa: ASYNC110 - one poll
-        await asyncio.sleep(0.01)
-    elapsed = time.perf_counter() - start
-    used = (time.process_time() - cpu) / sent * 1e6
-    left = len(run.actors.slicer.parents)
+        deepest = max(deepest, run.journal.depth)
+        await asyncio.sleep(0.002)
+    done = run.bus.routes()[FillBooked].handled
+    elapsed, left = time.perf_counter() - start, run.journal.depth
+    used = (time.process_time() - cpu) / done * 1e6
     print(
-        f"sustained: {sent:,} market orders offered at {sent / offered:,.0f}/s, {sent - left:,} done "
-        f"{elapsed - offered:.2f} s later, at most {deepest:,} waiting, {used:.0f} us CPU an order",
+        f"{title}: {done / elapsed:,.0f} orders/s over {elapsed:.0f} s, {used:.0f} us CPU an order, "
+        f"journal depth at most {deepest:,}, {left:,} at the end",
         flush=True,
     )
     run.stop()
@@ -301,7 +302,8 @@ def main() -> None:
         bench_journal(folder)
         bench_expected_shortfall()
         bench_numbers()
-        asyncio.run(sustained(folder / "sustained"))
+        asyncio.run(sustained(folder / "many", parents=100, children=50, title="sustained, 50 children a parent"))
+        asyncio.run(sustained(folder / "one", parents=100, children=1, title="sustained, a signal and a parent each"))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class Journal:
     def _write(self, batch: list[Entry]) -> None:
         rows = [_row(seq, event, payload.decode(), digest) for seq, event, payload, digest in batch]
         with self._engine.begin() as connection:
-            connection.exec_driver_sql(self._insertion, rows)
+            self._insertion.run(connection, rows)
             apply(connection, [write for seq, event, _, _ in batch for write in project(seq, event)])
 
 

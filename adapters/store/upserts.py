@@ -1,7 +1,13 @@
-"""Row operations as SQL: each kind of write is one prepared statement, and many rows go through it at once."""
+"""Row operations as SQL: each kind of write is one prepared statement, and many rows go through it at once.
 
-from collections.abc import Iterable
+Many rows are one statement with many VALUES, not many runs of one statement: sqlite3 hands the interpreter lock over at
+every run, and while the event loop computes, each hand-over makes the writer's thread wait for a switch interval.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Table, literal_column
@@ -23,16 +29,39 @@ _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.in
 _Kind = tuple[Table, Op, tuple[str, ...]]
 
 
-def insertion(table: Table, dialect: str) -> str:
+ROWS = (64, 8, 1)  # of one statement; few sizes, so that the drivers' caches hold them all
+
+
+class Statement:
+    """An INSERT that takes any number of rows, as tuples in the order of `columns`."""
+
+    __slots__ = ("_sizes", "columns")
+
+    def __init__(self, sql: str, columns: tuple[str, ...]) -> None:
+        head, row, tail = re.fullmatch(r"(.*? VALUES )(\(.*?\))(.*)", sql, re.DOTALL).groups()  # type: ignore[union-attr]
+        self._sizes = {size: head + ", ".join([row] * size) + tail for size in ROWS}
+        self.columns = columns
+
+    def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert the rows."""
+        start = 0
+        for size, sql in self._sizes.items():
+            while len(rows) - start >= size:
+                connection.exec_driver_sql(sql, tuple(chain.from_iterable(rows[start : start + size])))
+                start += size
+
+
+def insertion(table: Table, dialect: str) -> Statement:
     """INSERT of whole rows, values in the order of the table's columns."""
-    return str(_INSERTS[dialect](table).compile(dialect=_DIALECTS[dialect]))
+    sql = str(_INSERTS[dialect](table).compile(dialect=_DIALECTS[dialect]))
+    return Statement(sql, tuple(table.columns.keys()))
 
 
 def apply(connection: Connection, writes: Iterable[Write]) -> None:
     """Write the rows; what is written to one key stays in order."""
     for (table, op, columns), rows in _groups(_merged(writes)):
-        sql, order = _statement(connection.dialect.name, table, op, columns)
-        connection.exec_driver_sql(sql, [tuple(values[name] for name in order) for values in rows])
+        statement = _statement(connection.dialect.name, table, op, columns)
+        statement.run(connection, [tuple(values[name] for name in statement.columns) for values in rows])
 
 
 def _merged(writes: Iterable[Write]) -> Iterable[Write]:
@@ -56,7 +85,10 @@ def _merged(writes: Iterable[Write]) -> Iterable[Write]:
 
 
 def _groups(writes: Iterable[Write]) -> list[tuple[_Kind, list[dict[str, Any]]]]:
-    """Runs of one kind of write, few of them: a write joins the newest run of its kind unless its key came after it."""
+    """Runs of one kind of write, few of them: a write joins the newest of its kind if its key is not there or later.
+
+    One statement must not touch a key twice: PostgreSQL refuses that.
+    """
     groups: list[tuple[_Kind, list[dict[str, Any]]]] = []
     newest: dict[_Kind, int] = {}
     touched: dict[tuple[Any, ...], int] = {}
@@ -64,7 +96,7 @@ def _groups(writes: Iterable[Write]) -> list[tuple[_Kind, list[dict[str, Any]]]]
         kind = (table, op, tuple(values))
         key = (table, *(values[name] for name in _key(table)))
         at = newest.get(kind, -1)
-        if at < touched.get(key, 0):
+        if at <= touched.get(key, -1):
             at = newest[kind] = len(groups)
             groups.append((kind, []))
         groups[at][1].append(values)
@@ -78,8 +110,7 @@ def _key(table: Table) -> tuple[str, ...]:
 
 
 @cache
-def _statement(dialect: str, table: Table, op: Op, columns: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """SQL and the order of its parameters."""
+def _statement(dialect: str, table: Table, op: Op, columns: tuple[str, ...]) -> Statement:
     insert = _INSERTS[dialect](table)
     changed = {name: insert.excluded[name] for name in columns if name not in _key(table)}
     if op is Op.INSERT:
@@ -87,4 +118,4 @@ def _statement(dialect: str, table: Table, op: Op, columns: tuple[str, ...]) -> 
     else:
         insert = insert.on_conflict_do_update(index_elements=_key(table), set_=changed, where=_CHANGEABLE.get(table))
     compiled = insert.compile(dialect=_DIALECTS[dialect], column_keys=columns)
-    return str(compiled), tuple(compiled.positiontup)
+    return Statement(str(compiled), tuple(compiled.positiontup))

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from core.events import Event
 
-MAX_BATCH = 128  # entries after which a transaction takes no further group: the commit no longer weighs, waiters wait
+MAX_BATCH = 512  # entries after which a transaction takes no further group: the commit no longer weighs, waiters wait
 MAX_QUEUED = 100_000  # entries: some 100 MB, and minutes of a database that hangs
 
 Entry = tuple[int, Event, bytes, bytes]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algos.planning import ALGOS, CLOSE_MARGIN_NS, Task, Window, plan, window_of
-from core.signals import MAX_SLICES, Algo, Instruction
+from algos.planning import ALGOS, CLOSE_MARGIN_NS, Task, Window, fault_of, plan, window_of
+from core.signals import MAX_INT, MAX_SLICES, Algo, Instruction
 from core.units import NS_PER_S
 from tests.builders import INSTRUMENTS, MINUTE, NOW, accepted, clock, parent, session
 
@@ -19,9 +19,10 @@ BEFORE_DST, AFTER_DST = dt.date(2025, 3, 7), dt.date(2025, 3, 10)  # clocks chan
 HOUR = 60 * MINUTE
 
 
-def window(now: int, *, symbol: str = "AAPL", **how: Any) -> Window | str:  # noqa: ANN401 - fields of Instruction
+def window(now: int, *, symbol: str = "AAPL", valid_until: int | None = None, **how: Any) -> Window | str:  # noqa: ANN401 - fields of Instruction
     instruction = msgspec.structs.replace(Instruction(algo=Algo.VWAP), **how)
-    return window_of(accepted(parent(symbol, ts=now, how=instruction)), INSTRUMENTS[symbol])
+    order = parent(symbol, ts=now, how=instruction, valid_until=valid_until)
+    return window_of(accepted(order), INSTRUMENTS[symbol])
 
 
 def span(start: int, end: int, day: dt.date | None = None) -> Window:
@@ -44,6 +45,12 @@ WINDOWS: list[tuple[str, Window | str, Window]] = [
     ("for a time, cut by the close", window(clock(15, 55), duration_s=600), span(clock(15, 55), LAST)),
     ("TWAP by default an hour", window(NOW, algo=Algo.TWAP), span(NOW, NOW + HOUR)),
     ("TWAP to an end", window(NOW, algo=Algo.TWAP, end=clock(15)), span(NOW, clock(15))),
+    ("cut by its validity", window(NOW, valid_until=clock(11)), span(NOW, clock(11))),
+    ("to an end, cut by its validity", window(NOW, end=clock(12), valid_until=clock(11)), span(NOW, clock(11))),
+    ("to an end before its validity", window(NOW, end=clock(11), valid_until=clock(12)), span(NOW, clock(11))),
+    ("TWAP, cut by its validity", window(NOW, algo=Algo.TWAP, valid_until=clock(11)), span(NOW, clock(11))),
+    ("TWAP of an hour, valid for longer", window(NOW, algo=Algo.TWAP, valid_until=clock(15)), span(NOW, NOW + HOUR)),
+    ("valid after the close", window(NOW, valid_until=clock(20)), span(NOW, LAST)),
     ("MARKET until the close", window(NOW, algo=Algo.MARKET), span(NOW, LAST)),
     (
         "a half day",
@@ -82,6 +89,7 @@ def test_the_open_is_an_hour_of_utc_earlier_after_the_change_of_clocks() -> None
         (window(clock(13, 30, day=HALF_DAY)), "passed"),
         (window(NOW, end=clock(10)), "passed"),
         (window(clock(8), end=clock(9)), "passed"),
+        (window(NOW, start=clock(14), valid_until=clock(13)), "passed"),
         (window(clock(12, day=HOLIDAY)), "does not trade on 2025-12-25"),
         (window(clock(12, day=WEEKEND)), "does not trade on 2025-03-08"),
         (window(NOW, start=NOW + 8 * 24 * HOUR), "7 days"),
@@ -90,6 +98,24 @@ def test_the_open_is_an_hour_of_utc_earlier_after_the_change_of_clocks() -> None
 def test_where_there_is_no_window_it_says_why(found: Window | str, reason: str) -> None:
     assert isinstance(found, str)
     assert reason in found
+
+
+@pytest.mark.parametrize(
+    "symbol,qty,max_slice,reason",
+    [
+        ("LOTS", "1000", "99", "max_slice of 99 is under one lot of 100"),
+        ("FRAC", "1", "0.0009", "max_slice of 0.0009 is under one lot of 0.001"),
+        ("LOTS", "1000", "100", None),
+        ("LOTS", "1000", None, None),
+        ("FRAC", str(MAX_INT), None, "lots of 0.001: split it"),
+    ],
+)
+def test_a_quantity_that_no_curve_can_hold_or_send_is_refused_with_the_reason(
+    symbol: str, qty: str, max_slice: str | None, reason: str | None
+) -> None:
+    how = Instruction(max_slice=None if max_slice is None else Decimal(max_slice))
+    fault = fault_of(accepted(parent(symbol, qty=qty, how=how)), INSTRUMENTS[symbol])
+    assert fault is None if reason is None else fault is not None and reason in fault
 
 
 def test_a_market_that_never_shuts_has_windows_until_midnight() -> None:

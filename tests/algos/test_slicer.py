@@ -1,8 +1,10 @@
 """The slicer by its moments, and by laws on whole runs before venues that do what they like."""
 
 import sys
+from bisect import bisect_right
 from collections.abc import Callable
 from decimal import Decimal
+from enum import Enum
 from itertools import pairwise
 from types import FrameType
 from typing import Any
@@ -12,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algos.slicer import HOLD_NS_MAX, REPRICE_NS, RETRY_NS, Slicer
+from algos.parent import HOLD_NS_MAX, REPRICE_NS, RETRY_NS
+from algos.slicer import Slicer
 from core.events import (
     EndReason,
     Event,
@@ -27,6 +30,7 @@ from core.events import (
     ParentEnded,
     ParentOrder,
     ParentScheduled,
+    Reason,
     TimeAdvanced,
     TradingHalted,
     TradingResumed,
@@ -43,6 +47,7 @@ from tests.builders import (
     accepted,
     busted,
     child,
+    denied,
     filled,
     held,
     limits,
@@ -50,7 +55,7 @@ from tests.builders import (
     quote,
     updated,
 )
-from tests.pure_bus import PureBus, Reply, obliging, scripted
+from tests.pure_bus import PureBus, Reply, Verdict, obliging, scripted
 
 BUY, SELL = Side.BUY, Side.SELL
 PATIENT = limits(quote_age_s_max=100_000.0)
@@ -183,6 +188,42 @@ def test_a_parent_without_a_window_ends_infeasible() -> None:
     world.run()
     assert end_of(world).reason is EndReason.INFEASIBLE
     assert end_of(world).leaves_qty == 100
+    assert "passed" in end_of(world).text
+
+
+def test_a_parent_whose_slices_are_under_a_lot_ends_infeasible_at_once() -> None:
+    world = start(order(qty="1000", symbol="LOTS", max_slice=Decimal(50)))
+    world.run()
+    assert (end_of(world).reason, end_of(world).ts) == (EndReason.INFEASIBLE, NOW)
+    assert "under one lot" in end_of(world).text
+
+
+def test_a_denial_for_the_rate_is_no_refusal_of_the_order() -> None:
+    slicer = Slicer(INSTRUMENTS)
+    slicer.quote(quote())
+    wanted = accepted(parent(how=Instruction(algo=Algo.MARKET, duration_s=60)))
+    slicer.open(wanted)
+    (curve,) = slicer.on_accepted(wanted)
+    assert isinstance(curve, ParentScheduled)
+    slicer.schedule(curve)
+    for number in range(1, 6):
+        now = NOW + number * NS_PER_S
+        sent = child(ts=now, cl_ord_id=f"P1C{number}A1")
+        slicer.send(sent)
+        slicer.deny(denied(sent, Reason.RATE))
+        assert slicer.next_due() == now + RETRY_NS
+    slicer.advance(TimeAdvanced(ts=curve.end))
+    (over,) = slicer.on_due(TimeAdvanced(ts=curve.end))
+    assert isinstance(over, ParentEnded)
+    assert over.reason is EndReason.WINDOW
+
+
+@pytest.mark.parametrize("may_not_rest", [TimeInForce.IOC, TimeInForce.FOK])
+def test_a_child_that_may_not_rest_crosses_at_once(may_not_rest: TimeInForce) -> None:
+    world = start(order(slices=2, duration_s=100, qty="10", time_in_force=may_not_rest))
+    world.run()
+    assert {text.split()[-1] for text in children(world)} == {"100.21"}
+    assert [event.ts for event in of_kind(world, NewOrderSingle)] == list(of_kind(world, ParentScheduled)[0].times)
 
 
 @pytest.mark.parametrize(
@@ -300,6 +341,65 @@ def test_after_a_halt_it_catches_up_with_its_curve() -> None:
     assert not [e for e in of_kind(world, NewOrderSingle) if 10 * NS_PER_S <= e.ts - NOW < 60 * NS_PER_S]
     assert any(event.ts == NOW + 60 * NS_PER_S for event in of_kind(world, NewOrderSingle))
     assert end_of(world).reason is EndReason.FILLED
+
+
+def test_what_a_halt_held_back_is_worked_off_over_the_points_that_follow() -> None:
+    world = start(order(slices=10, duration_s=1_000, qty="1000"))
+    stop, go = NOW + 150 * NS_PER_S, NOW + 790 * NS_PER_S
+    world.at(stop, halt(stop))
+    world.at(go, TradingResumed(ts=go, cause="drill"))
+    world.run()
+    (curve,) = of_kind(world, ParentScheduled)
+    late = [event for event in of_kind(world, NewOrderSingle) if event.ts >= go]
+    assert [event.ts for event in late] == [go, *curve.times[8:], curve.times[-1] + RETRY_NS]
+    assert [event.order_qty for event in late[:-1]] == [2 * largest_step(curve)] * 3
+    assert end_of(world).reason is EndReason.FILLED
+
+
+def largest_step(curve: ParentScheduled) -> Decimal:
+    return max(later - earlier for earlier, later in pairwise((ZERO, *curve.targets)))
+
+
+@given(
+    st.integers(1, 80),
+    st.integers(1, 80),
+    st.none() | st.integers(1, 50),
+    st.sampled_from(["fill", "touch"]),
+    st.sampled_from([Algo.TWAP, Algo.VWAP]),
+)
+@settings(max_examples=100)
+def test_catching_up_is_bounded_and_completes(
+    begin: int, length: int, max_slice: int | None, verdict: Verdict, algo: Algo
+) -> None:
+    limit = None if max_slice is None else Decimal(max_slice)
+    world = start(
+        order(algo, qty="500", slices=10, duration_s=100, max_slice=limit), reply=scripted([Reply(verdict, delay_ns=1)])
+    )
+    stop, go = NOW + begin * NS_PER_S, NOW + min(begin + length, 90) * NS_PER_S
+    world.at(stop, halt(stop))
+    world.at(go, TradingResumed(ts=go, cause="drill"))
+    world.run()
+    (curve,) = of_kind(world, ParentScheduled)
+    net: dict[int, Decimal] = {}  # by point: what was sent, less what came back
+    for event in world.trace:
+        if isinstance(event, NewOrderSingle) and event.ts >= go and event.ts < curve.times[-1]:
+            point = bisect_right(curve.times, event.ts)
+            net[point] = net.get(point, ZERO) + event.order_qty
+        elif isinstance(event, OrderUpdated) and event.ord_status is OrdStatus.CANCELED:
+            point = bisect_right(curve.times, event.ts)
+            net[point] = net.get(point, ZERO) - (event.order_qty - event.cum_qty)
+    assert all(qty <= 2 * largest_step(curve) for qty in net.values())
+    if max_slice is None or max_slice >= 5:
+        assert end_of(world).reason is EndReason.FILLED
+
+
+def test_during_a_halt_nobody_is_looked_at() -> None:
+    world = start(order(slices=10, duration_s=100))
+    world.at(NOW + 1, halt(NOW + 1))
+    world.run()
+    looked = [event.ts for event in of_kind(world, TimeAdvanced) if event.ts > NOW + 1]
+    assert looked == [end_of(world).ts] == [NOW + 100 * NS_PER_S]
+    assert end_of(world).reason is EndReason.WINDOW
 
 
 def test_while_reducing_the_gate_lets_only_shrinking_children_pass() -> None:
@@ -602,6 +702,35 @@ def test_the_cost_of_a_due_parent_a_quote_and_a_fill_does_not_grow_with_the_numb
         market = calls_of(lambda slicer=slicer: slicer.quote(quote()))  # type: ignore[misc]
         costs.append((advance, send, market))
     assert costs[0] == costs[1]
+
+
+def bytes_of(value: object, seen: set[int]) -> int:
+    """A struct with all that it holds and that was not seen elsewhere."""
+    if id(value) in seen or isinstance(value, Enum | bool | None):
+        return 0
+    seen.add(id(value))
+    parts = value if isinstance(value, tuple) else [getattr(value, f) for f in getattr(value, "__struct_fields__", ())]
+    return sys.getsizeof(value) + sum(bytes_of(part, seen) for part in parts)
+
+
+def test_a_live_parent_of_sixteen_slices_takes_less_than_two_kib() -> None:
+    slicer = Slicer(INSTRUMENTS)
+    wanted = accepted(
+        parent(parent_id="TAG202503050000000017", how=Instruction(algo=Algo.TWAP, slices=16), qty="160000")
+    )
+    slicer.open(wanted)
+    (curve,) = slicer.on_accepted(wanted)
+    assert isinstance(curve, ParentScheduled)
+    slicer.schedule(curve)
+    for number, ts in enumerate(curve.times, 1):
+        sent = child(parent_id=wanted.parent_id, cl_ord_id=f"{wanted.parent_id}C{number}A1", ts=ts)
+        slicer.send(sent)
+        slicer.fill(filled(sent, "100", "100.01"))
+        slicer.update(updated(sent, OrdStatus.FILLED))
+    live = slicer.parents[wanted.parent_id]
+    assert len(curve.times) == 16
+    assert not live.children
+    assert bytes_of((live, (live.due, live.parent_id)), {id(INSTRUMENTS["AAPL"].lot)}) < 2_048  # with its due time
 
 
 def test_stale_entries_do_not_pile_up_in_the_heap() -> None:

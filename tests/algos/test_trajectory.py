@@ -2,7 +2,9 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from itertools import accumulate
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,13 +55,38 @@ def test_weights_that_make_no_curve_are_refused(weights: tuple[float, ...]) -> N
 )
 def test_points_that_make_no_curve_are_refused(times: tuple[int, ...], targets: tuple[Decimal, ...]) -> None:
     with pytest.raises(ValueError, match="trajectory"):
-        Trajectory(times, targets)
+        Trajectory.of(times, targets, Decimal(1))
 
 
 def test_a_curve_is_a_step_function_of_time() -> None:
-    curve = Trajectory((10, 20), (Decimal(4), Decimal(9)))
+    curve = Trajectory.of((10, 20), (Decimal(4), Decimal(9)), Decimal(1))
     assert [curve.target(now) for now in (9, 10, 19, 20, 99)] == [0, 4, 4, 9, 9]
     assert [curve.next_time(now) for now in (0, 10, 19, 20)] == [10, 20, 20, None]
+
+
+def test_a_part_of_a_lot_cannot_be_a_target() -> None:
+    assert Trajectory.of((10,), (Decimal(250),), Decimal(100)).targets == (Decimal(200),)
+
+
+def test_a_curve_survives_its_dump() -> None:
+    curve = Trajectory.of((10, 20), (Decimal("0.004"), Decimal("0.009")), Decimal("0.001"))
+    again = msgspec.convert(msgspec.json.decode(msgspec.json.encode(curve)), Trajectory)
+    assert again == curve
+    assert (again.times, again.targets) == ((10, 20), (Decimal("0.004"), Decimal("0.009")))
+
+
+STEPS = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=30)
+
+
+@given(STEPS, st.integers(1, 40))
+def test_the_most_within_a_time_is_the_largest_sum_of_steps_so_near_each_other(
+    steps: list[tuple[int, int]], span: int
+) -> None:
+    times = list(accumulate(gap for gap, _ in steps))
+    lots = list(accumulate(lot for _, lot in steps))
+    curve = Trajectory.of(times, map(Decimal, lots), Decimal(1))
+    slow = max(sum(lot for time, (_, lot) in zip(times, steps, strict=True) if t <= time < t + span) for t in times)
+    assert curve.most_within(span) == slow
 
 
 WEIGHTS = st.lists(st.floats(0, 1e6, allow_nan=False), min_size=1, max_size=60).filter(lambda w: sum(w) > 0)

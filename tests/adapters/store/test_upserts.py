@@ -4,10 +4,11 @@ from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
+from sqlalchemy import select
 
 from adapters.store.projections import Op, Write, project
 from adapters.store.tables import meta
-from adapters.store.upserts import _groups, _statement, apply
+from adapters.store.upserts import ROWS, _groups, _statement, apply
 from core.events import Event
 from core.orders import OrdStatus
 from tests.adapters.store import examples
@@ -56,4 +57,17 @@ def test_a_key_written_by_another_kind_in_between_is_not_overtaken() -> None:
     ],
 )
 def test_a_statement_is_spelled_for_its_database(dialect: str, op: Op, sql: str) -> None:
-    assert _statement(dialect, meta, op, ("value", "key")) == (sql, ("key", "value"))
+    statement = _statement(dialect, meta, op, ("value", "key"))
+    row = sql[sql.index("VALUES ") + 7 : sql.index(" ON CONFLICT")]
+    assert statement.columns == ("key", "value")
+    assert statement._sizes == {size: sql.replace(row, ", ".join([row] * size), 1) for size in ROWS}
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 63, 64, 65, 200])
+def test_any_number_of_rows_is_written(count: int) -> None:
+    engine = database()
+    with engine.begin() as connection:
+        rows = [(f"k{i}", str(i)) for i in range(count)]
+        _statement("sqlite", meta, Op.INSERT, ("key", "value")).run(connection, rows)
+        found = connection.execute(select(meta.c.key, meta.c.value)).all()
+    assert sorted(map(tuple, found)) == sorted(rows)

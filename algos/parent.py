@@ -1,0 +1,178 @@
+"""A live parent: its order, its curve, its children and what is done; and what follows from them.
+
+Only the slicer's folds change it; the slicer's decisions ask. All of it goes into a snapshot as it stands.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from algos.trajectory import Trajectory
+from core.events import NewOrderSingle, OrderUpdated, ParentAccepted, ParentScheduled
+from core.orders import OrdStatus, Side, TimeInForce
+from core.signals import Algo, Instruction
+from core.units import NS_PER_S, ZERO
+
+RETRY_NS = 1 * NS_PER_S  # a parent with a gap that it cannot send (no price, denied) looks again so much later
+REPRICE_NS = 5 * NS_PER_S  # a crossing child that still rests is looked at so much later
+HOLD_NS_MAX = 60 * NS_PER_S  # the longest pause after refusals in a row; they double from RETRY_NS
+CATCH_UP_STEPS = 2  # of the curve's largest, the most that is sent from one of its points to the next
+
+
+class Child(msgspec.Struct):
+    """A child that may still execute."""
+
+    leaves_qty: Decimal
+    price: Decimal | None
+    cancelling: bool = False
+    unresolved: bool = False
+
+
+class Parent(msgspec.Struct, kw_only=True):
+    """A parent from its acceptance to its end. `leaves_qty` is what its living children may still execute."""
+
+    parent_id: str
+    strategy: str
+    account: str
+    venue: str
+    symbol: str
+    side: Side
+    how: Instruction
+    order_qty: Decimal  # as accepted
+    curve: Trajectory | None = None
+    end: int = 0
+    cum_qty: Decimal = ZERO
+    notional: Decimal = ZERO
+    leaves_qty: Decimal = ZERO
+    children: dict[str, Child] = {}
+    count: int = 0  # children ever made: the next one's number
+    due: int | None = None
+    hold_until: int = 0
+    refusals: int = 0  # in a row
+    unresolved: bool = False
+    burst: int = 0  # lots, the most that is sent in one period, from a point of the curve to the next
+    period_end: int = 0  # a second after its begin, or later
+    ceiling: Decimal = ZERO  # the most that may be done or working in the present period
+
+    @classmethod
+    def of(cls, event: ParentAccepted) -> "Parent":
+        """A parent that begins: what children need of its order, and no more (2 KiB in all)."""
+        order = event.parent
+        return cls(
+            parent_id=order.parent_id,
+            strategy=order.strategy,
+            account=order.account,
+            venue=order.venue,
+            symbol=order.symbol,
+            side=order.side,
+            how=order.how,
+            order_qty=event.order_qty,
+        )
+
+    # questions
+
+    def to_send(self, now: int) -> Decimal:
+        """What the curve wants sent; negative: what it wants back."""
+        return (self.curve.target(now) if self.curve else ZERO) - self.cum_qty - self.leaves_qty
+
+    def sendable(self, now: int) -> Decimal:
+        """How much of `to_send` may go now, where it is positive: catching up is bounded."""
+        return min(self.to_send(now), self._ceiling_at(now) - self.cum_qty - self.leaves_qty)
+
+    def is_pressed(self, now: int) -> bool:
+        """Whether children cross: in the second half between two points of the curve, and where they may not rest."""
+        how = self.how
+        if how.algo is Algo.LIMIT:
+            return False
+        may_rest = how.algo is not Algo.MARKET and how.time_in_force not in {TimeInForce.IOC, TimeInForce.FOK}
+        return not may_rest or now >= self._pressed_from(now)
+
+    def is_over(self, now: int) -> bool:
+        """Whether nothing more is to be sent."""
+        return now >= self.end or self.unresolved or self.cum_qty >= self.order_qty
+
+    def next_due(self, now: int) -> int | None:
+        """When to look at the parent next, seen from `now`."""
+        if self.curve is None:
+            return None
+        if self.is_over(now):  # only children that would not be cancelled keep it
+            return now + REPRICE_NS if self.children else None
+        moments = [self.end]
+        following = self.curve.next_time(now)
+        if following is not None:
+            moments.append(following)
+        pressed = self._pressed_from(now)
+        if pressed > now:
+            moments.append(pressed)
+        if self.to_send(now) > 0:
+            held_until = max(self.hold_until, self.period_end if self.sendable(now) <= 0 else 0)
+            moments.append(held_until if held_until > now else now + RETRY_NS)
+        elif self.children and self.is_pressed(now):
+            moments.append(now + REPRICE_NS)
+        return min(moments)
+
+    def _pressed_from(self, now: int) -> int:
+        assert self.curve is not None
+        last = self.curve.last_time(now)
+        if last is None:
+            return self.end
+        return last + ((self.curve.next_time(now) or self.end) - last) // 2
+
+    def _ceiling_at(self, now: int) -> Decimal:
+        if now < self.period_end or self.curve is None:
+            return self.ceiling
+        return self.cum_qty + self.leaves_qty + self.burst * self.curve.lot
+
+    # changes
+
+    def follow(self, event: ParentScheduled, lot: Decimal) -> None:
+        """Get a curve, or another one."""
+        self.curve = Trajectory.of(event.times, event.targets, lot)
+        self.end = event.end
+        self.burst = CATCH_UP_STEPS * self.curve.most_within(RETRY_NS)
+        self.period_end = 0
+
+    def add(self, event: NewOrderSingle) -> None:
+        """Count a child; the first one after a period begins the next."""
+        assert self.curve is not None
+        if event.ts >= self.period_end:
+            self.ceiling = self._ceiling_at(event.ts)
+            self.period_end = max(event.ts + RETRY_NS, self.curve.next_time(event.ts) or 0)
+        self.children[event.cl_ord_id] = Child(event.order_qty, event.price)
+        self.leaves_qty += event.order_qty
+        self.count += 1
+
+    def adjust(self, event: OrderUpdated) -> None:
+        """A child stands differently and lives on."""
+        child = self.children[event.cl_ord_id]
+        self.leaves_qty += event.leaves_qty - child.leaves_qty
+        child.leaves_qty = event.leaves_qty
+        asked = child.cancelling and event.ord_status is OrdStatus.UNKNOWN  # no answer yet: asking again is noise
+        child.cancelling = asked or event.ord_status is OrdStatus.PENDING_CANCEL
+        if event.ord_status is OrdStatus.NEW:
+            self.refusals = 0
+
+    def drop(self, child: str) -> None:
+        """A child is over: what it left is open again."""
+        self.leaves_qty -= self.children.pop(child).leaves_qty
+        assert self.leaves_qty >= 0, f"{self.parent_id}: leaves fell to {self.leaves_qty}"
+
+    def book(self, child_id: str, qty: Decimal, price: Decimal) -> None:
+        """Count an execution, and take it from what its child may still do."""
+        self.cum_qty += qty
+        self.notional += qty * price
+        self.refusals = 0
+        child = self.children.get(child_id)
+        if child is not None:
+            done = min(qty, child.leaves_qty)
+            child.leaves_qty -= done
+            self.leaves_qty -= done
+
+    def pause(self, now: int) -> None:
+        """Send nothing for a moment."""
+        self.hold_until = now + RETRY_NS
+
+    def refuse(self, now: int) -> None:
+        """Send nothing for a time that doubles with each refusal in a row."""
+        self.hold_until = now + min(RETRY_NS << min(self.refusals, 10), HOLD_NS_MAX)
+        self.refusals += 1
