@@ -22,7 +22,7 @@ from sqlalchemy import Engine
 from adapters.market.columns import TapeError
 from adapters.report import data, html, table
 from adapters.store import engine as store
-from adapters.store import queries
+from adapters.store import journal, queries
 from adapters.store import tape as recorded
 from adapters.store.writer import JournalError
 from core.units import NS_PER_S
@@ -192,6 +192,14 @@ def explain(order: Annotated[str, typer.Argument(help="A parent's or child's id.
         raise typer.Exit(ExitCode.NOT_FOUND)
     for row in found:
         typer.echo(json.dumps(row, default=str))
+
+
+@app.command()
+def verify(folder: Folder = LATEST) -> None:
+    """Recompute the journal's hash chain: whoever changed, removed or reordered entries breaks it at the first one."""
+    with _reading(folder) as engine:
+        seq, digest = journal.verify(engine)
+    typer.echo(f"intact up to event {seq:,}, chain hash {digest.hex()}")
 
 
 @config_app.command("check")

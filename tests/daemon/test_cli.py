@@ -81,6 +81,7 @@ def test_a_simulated_day_can_be_read_back_by_every_command(execd: Execd, day: Pa
     assert code == ExitCode.OK
     assert json.loads(out.splitlines()[0])["type"] == "ParentOrder"
     assert "orders" in execd("status", "--dir", day / "out")[1]
+    assert execd("verify", "--dir", day / "out")[1].startswith("intact up to event ")
     report = json.loads(execd("report", "--dir", day / "out", "--json")[1])
     assert len(report["parents"]) == len(parents)
 
@@ -135,6 +136,16 @@ def test_a_percent_where_a_fraction_belongs_is_refused_with_its_line(execd: Exec
     assert err.count("\n") == 1
     assert f"{config}:" in err
     assert "percent?" in err
+
+
+def test_a_journal_that_was_tampered_with_is_found_out(execd: Execd, day: Path) -> None:
+    simulate(execd, day)
+    with closing(sqlite3.connect(day / "out" / "execd.db")) as database:
+        database.execute("update journal set payload = replace(payload, 'BUY', 'SELL') where type = 'FillBooked'")
+        database.commit()
+    code, _, err = execd("verify", "--dir", day / "out")
+    assert code == ExitCode.STORE
+    assert err.count("\n") == 1
 
 
 def test_a_database_from_the_future_is_refused(execd: Execd, day: Path) -> None:
