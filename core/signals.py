@@ -135,9 +135,9 @@ def parse(message: bytes) -> list[Signal | BadSignal]:
 def _parse_one(message: bytes) -> Signal | BadSignal:
     try:
         signal = _ONE.decode(message)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, OverflowError) as error:
+        fault = _fault(signal)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, ArithmeticError) as error:
         return _bad(str(error), message)
-    fault = _fault(signal)
     return signal if fault is None else _bad(fault, message)
 
 
@@ -222,7 +222,7 @@ _WEIGHT_FAULT = f"is not a fraction of equity between -{MAX_WEIGHT:g} and {MAX_W
 
 
 def _is_amount(value: Decimal) -> bool:
-    if not value.is_finite() or abs(value) >= MAX_AMOUNT:
+    if not value.is_finite() or value.copy_abs() >= MAX_AMOUNT:  # abs() rounds, which overflows at 1e999999999
         return False
     _, digits, exponent = value.as_tuple()
     return len(digits) <= MAX_DIGITS and int(exponent) >= -MAX_DIGITS

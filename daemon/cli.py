@@ -4,6 +4,7 @@ Commands that read look into a data directory (`--dir`, default: the newest run)
 """
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -12,12 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 import structlog
 import typer
 from sqlalchemy import Engine
+from sqlalchemy.exc import DatabaseError
 
 from adapters.market.columns import TapeError
 from adapters.report import data, html, table
@@ -29,6 +31,7 @@ from core.units import NS_PER_S
 from daemon.bus import BusFailed
 from daemon.clock import ClockError, ScaledClock, SystemClock
 from daemon.config import Config, ConfigError, hash_of, load
+from daemon.demo import ACCOUNT as DEMO_ACCOUNT
 from daemon.demo import write_day
 from daemon.markets import open_market
 from daemon.progress import headline, show
@@ -247,7 +250,8 @@ def _for_simulation(config: Config, tapes: list[str] | None, signals: Path, out:
 
 def _execute(config: Config) -> bool:
     """Run until the inputs end (True) or somebody stops it (False)."""
-    opened = open_market(config)
+    _check_files(config.signals.files)
+    opened = open_market(config, SystemClock().now() if config.clock.kind == "system" else None)
     for note in opened.notes:
         typer.echo(note, err=True)
 
@@ -271,6 +275,12 @@ def _execute(config: Config) -> bool:
         return not running.stopped
 
     return _new_loop().run(work())
+
+
+def _check_files(names: tuple[str, ...]) -> None:
+    for name in names:
+        if name != "-" and (not Path(name).exists() or Path(name).is_dir()):  # a named pipe will do
+            raise ConfigError(f"signals.files: {name}: there is no such file of signals")
 
 
 def _new_loop() -> "asyncio.Runner":
@@ -302,11 +312,23 @@ def _remember(folder: Path) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an earlier demonstration left, and nothing else."""
-    for name in ("execd.db", "execd.db-wal", "execd.db-shm", "venue.jsonl"):
-        (folder / name).unlink(missing_ok=True)
-    for segment in (folder / "tape").glob("tape-*.jsonl"):
-        segment.unlink()
+    """Remove what an earlier demonstration left, and nothing else: not another account's books, not a running one's."""
+    database = folder / "execd.db"
+    if not database.is_file():
+        return
+    with _reading(folder) as engine:
+        account = queries.meta(engine).get("account", "")
+    if account != DEMO_ACCOUNT:
+        raise ConfigError(
+            f"{folder} holds the books of account {account!r}, not of a demonstration: name another folder"
+        )
+    writing = store.open_engine(f"sqlite:///{database}")
+    with store.WriterLock(writing):
+        writing.dispose()
+        for name in ("execd.db", "execd.db-wal", "execd.db-shm", "venue.jsonl"):
+            (folder / name).unlink(missing_ok=True)
+        for segment in (folder / "tape").glob("tape-*.jsonl"):
+            segment.unlink()
 
 
 @contextmanager
@@ -356,16 +378,37 @@ def _plain_errors() -> Iterator[None]:
     try:
         with suppress(BrokenPipeError):
             yield
-    except (ConfigError, TapeError, OSError, ValueError, ClockError) as error:
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _fail(f"{error}: make room on the disk and start again", ExitCode.STORE)
+        _fail(error, ExitCode.USAGE)
+    except (ConfigError, TapeError, ValueError, ClockError) as error:
         _fail(error, ExitCode.USAGE)
     except store.StoreLockedError as error:
         _fail(error, ExitCode.BUSY)
     except (store.SchemaError, JournalError, recorded.TapeError) as error:
         _fail(error, ExitCode.STORE)
+    except DatabaseError as error:
+        _fail(f"the database cannot be used: {error.orig}: {_remedy(str(error.orig))}", ExitCode.STORE)
     except BusFailed as error:
         _fail(error, ExitCode.FAILED)
 
 
-def _fail(error: Exception, code: ExitCode) -> None:
-    typer.echo(f"execd: {error}", err=True)
+_RESTORE = "restore a backup, and keep this one as evidence"
+_REMEDIES = {
+    "is full": "make room on the disk and start again",
+    "I/O error": "see whether the disk is sound and has room",
+    "locked": "another program holds it, try again when that is done",
+    "unable to open": "check the rights to the data directory",
+    "readonly": "check the rights to the data directory",
+}
+
+
+def _remedy(said: str) -> str:
+    """What to do about what a database says."""
+    return next((remedy for words, remedy in _REMEDIES.items() if words in said), _RESTORE)
+
+
+def _fail(error: Exception | str, code: ExitCode) -> NoReturn:
+    typer.echo(f"execd: {' '.join(str(error).splitlines())}", err=True)
     sys.exit(code)

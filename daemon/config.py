@@ -2,13 +2,16 @@
 
 `EXECD_LIMITS__POSITION_MAX=0.05` sets `position_max` in `[limits]`. An unknown key, a value of the wrong type or a
 percent where a fraction belongs refuses to start: a setting that is silently ignored is a setting that is wrong.
+A variable that begins with `EXECD_` and is no setting is refused too.
 """
 
+import datetime as dt
 import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -20,10 +23,12 @@ from core.calendar import CALENDARS
 from core.ids import check_tag
 from core.instruments import Instrument
 from core.units import ZERO
+from daemon.clock import SCALE_MAX
 from daemon.oms import OmsSettings
 from risk.limits import Limits, version_of
 
 ENVIRONMENT_PREFIX = "EXECD_"
+OPTIONS = frozenset({"EXECD_DIR"})  # variables that stand for options of the command line
 VENUES = ("paper",)  # the gateways of this version
 Setting = TypeVar("Setting")
 
@@ -43,6 +48,8 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __post_init__(self) -> None:
         check_tag(self.tag)
+        if not self.data_dir.strip():
+            raise ValueError("data_dir = '': the name of a folder belongs here")
 
 
 class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +65,10 @@ class ClockConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     kind: Literal["system", "scaled"] = "system"
     scale: int = 1  # scaled: seconds of market time per second
     start: int | None = None  # scaled: where time begins, ns UTC; default: the first update of the market
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.scale <= SCALE_MAX:
+            raise ValueError(f"scale = {self.scale}: a number between 1 and {SCALE_MAX:,} belongs here")
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,11 +86,28 @@ class MarketConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """[market] - where market data comes from."""
 
     kind: Literal["synthetic", "replay"] = "synthetic"
-    date: str = ""  # synthetic: the trading day, YYYY-MM-DD
+    date: str = (
+        ""  # synthetic: the trading day, YYYY-MM-DD; empty, on the system's clock: the session of now, or the next
+    )
     seed: int = 1
     step_s: float = 5.0
     settings: SyntheticSettings = SyntheticSettings()
     tapes: tuple[str, ...] = ()  # replay: SYMBOL[@DATE]=FILE[,TRADES]
+
+    def __post_init__(self) -> None:
+        if self.date and not _is_date(self.date):
+            raise ValueError(f"date = {self.date!r}: a trading day as YYYY-MM-DD belongs here")
+        if self.seed < 0:
+            raise ValueError(f"seed = {self.seed}: zero or more belongs here")
+        if not (isfinite(self.step_s) and self.step_s > 0):
+            raise ValueError(f"step_s = {self.step_s}: a positive number of seconds belongs here")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return dt.date.fromisoformat(text).isoformat() == text  # one spelling of the several that are ISO
+    except ValueError:
+        return False
 
 
 class SignalsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -220,8 +248,10 @@ def _check(config: Config, source: _Source) -> None:
 def _with_environment(raw: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
     merged: dict[str, Any] = _copied(raw)
     for name, value in sorted(environment.items()):
-        if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
-            continue  # EXECD_DIR and its like are options of the command line
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in OPTIONS:
+            continue
+        if "__" not in name:
+            raise ConfigError(f"environment variable {name}: {_hint(name)}")
         keys = name.removeprefix(ENVIRONMENT_PREFIX).split("__")
         table = merged
         for key in keys[:-1]:
@@ -230,6 +260,23 @@ def _with_environment(raw: dict[str, Any], environment: Mapping[str, str]) -> di
                 raise ConfigError(f"environment variable {name}: {key.lower()} is a value, not a table")
         table[_known(table, keys[-1])] = value
     return merged
+
+
+def _hint(variable: str) -> str:
+    meant = _spelled(variable.removeprefix(ENVIRONMENT_PREFIX), Config)
+    if meant is None:
+        return "there is no such setting: remove it, or write EXECD_TABLE__KEY for the key of a table"
+    return f"two underscores between table and key: {ENVIRONMENT_PREFIX}{meant}"
+
+
+def _spelled(words: str, kind: type[msgspec.Struct]) -> str | None:
+    """What comes after the prefix, with two underscores behind each table; None where it begins with no table."""
+    for field in msgspec.structs.fields(kind):
+        name = field.name.upper()
+        if words.startswith(f"{name}_") and isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            rest = words.removeprefix(f"{name}_")
+            return f"{name}__{_spelled(rest, field.type) or rest}"
+    return None
 
 
 def _known(table: dict[str, Any], key: str) -> str:

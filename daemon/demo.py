@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from core.units import NS_PER_S
 
+ACCOUNT = "demo"  # as in demo.toml
 NEW_YORK = ZoneInfo("America/New_York")
 DAY = dt.date(2026, 6, 15)
 

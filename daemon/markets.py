@@ -8,13 +8,15 @@ import msgspec
 from adapters.market.merge import merged
 from adapters.market.replay import open_tape, parse_tape_argument
 from adapters.market.synthetic import SyntheticMarket
-from core.calendar import CALENDARS
+from core.calendar import CALENDARS, Calendar, Session
 from core.instruments import Instruments
 from core.market import Update
+from core.units import NS_PER_S
 from daemon.config import Config, ConfigError
 from daemon.run import Market
 
 SYNTHETIC_FILTER = "every print of the synthetic market"
+SHUT_DAYS_MAX = 14  # a calendar without a session for longer ends there
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -25,27 +27,55 @@ class Opened(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def open_market(config: Config) -> Opened:
-    """The market that `[market]` names; raises ValueError (ConfigError, TapeError) that says what is wrong, OSError."""
-    return _replayed(config) if config.market.kind == "replay" else _synthetic(config)
+def open_market(config: Config, now: int | None = None) -> Opened:
+    """The market that `[market]` names; raises ValueError (ConfigError, TapeError) that says what is wrong, OSError.
+
+    `now` (ns UTC) is given on the system's clock, which plays nothing that is over; other clocks begin with the market.
+    """
+    return _replayed(config) if config.market.kind == "replay" else _synthetic(config, now)
 
 
-def _synthetic(config: Config) -> Opened:
+def _synthetic(config: Config, now: int | None) -> Opened:
     market = config.market
-    try:
-        day = dt.date.fromisoformat(market.date)
-    except ValueError as error:
-        raise ConfigError(f"market.date = {market.date!r}: give the trading day as YYYY-MM-DD") from error
     calendars = {instrument.calendar for instrument in config.instruments.values()}
     if len(calendars) != 1:
         raise ConfigError("a synthetic market needs instruments, all of one calendar: add [instruments.SYMBOL] tables")
-    session = CALENDARS[calendars.pop()].session_on(day)
-    if session is None:
-        raise ConfigError(f"market.date = {market.date}: there is no session on that day")
+    session = _session(market.date, CALENDARS[calendars.pop()], now)
     instruments = Instruments(config.instruments.values())
     source = SyntheticMarket(instruments, session, market.seed, step_s=market.step_s, settings=market.settings)
     filters = dict.fromkeys(config.instruments, SYNTHETIC_FILTER)
-    return Opened(Market(source.updates(), filters), session.open)
+    waits = now is not None and now < session.open
+    notes = (f"the market is shut and opens at {_utc(session.open)}",) if waits else ()
+    return Opened(Market(source.updates(), filters), session.open, notes)
+
+
+def _session(date: str, calendar: Calendar, now: int | None) -> Session:
+    """The session of a date; without a date the one that is open now, or else the next."""
+    if not date:
+        return _next_session(calendar, now)
+    session = calendar.session_on(dt.date.fromisoformat(date))
+    if session is None:
+        raise ConfigError(f"market.date = {date}: there is no session on that day")
+    if now is not None and session.close <= now:
+        raise ConfigError(
+            f'market.date = {date}: that session is over: remove market.date, or set clock.kind = "scaled"'
+        )
+    return session
+
+
+def _next_session(calendar: Calendar, now: int | None) -> Session:
+    if now is None:
+        raise ConfigError("market.date is empty: give the trading day as YYYY-MM-DD, only the system's clock knows it")
+    today = calendar.date_of(now)
+    days = (today + dt.timedelta(days=n) for n in range(SHUT_DAYS_MAX))
+    session = next((s for day in days if (s := calendar.session_on(day)) is not None and now < s.close), None)
+    if session is None:
+        raise ConfigError(f"no session of {calendar.name} is known in the {SHUT_DAYS_MAX} days from {today} on")
+    return session
+
+
+def _utc(ts: int) -> str:
+    return f"{dt.datetime.fromtimestamp(ts // NS_PER_S, dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _replayed(config: Config) -> Opened:

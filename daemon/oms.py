@@ -13,7 +13,6 @@ intervals. Only proof ends the doubt; without proof, `OrderUnresolved` does not 
 from collections.abc import Iterable
 from decimal import Decimal
 from heapq import heapify, heappop, heappush
-from typing import Any
 
 import msgspec
 
@@ -42,8 +41,7 @@ from daemon.reports import OUTCOMES, is_sound, trigger_of
 
 QUERY_NS_MAX = 60 * NS_PER_S  # the longest pause between two questions about one order
 WAIT_S_MAX = 86_400  # of a setting: one day
-KEPT_ORDERS = 10_000  # ended orders remembered, so that late fills find theirs; older ones are in the database
-KEPT_EXECUTIONS = 100_000  # execution ids remembered; older ones are refused by the database's unique key
+KEPT_ORDERS = 10_000  # ended orders remembered with their executions: what a venue says of an older one is an anomaly
 _ASKED = frozenset(
     {OrdStatus.PENDING_SUBMIT, OrdStatus.SENT, OrdStatus.UNKNOWN, OrdStatus.PENDING_CANCEL, OrdStatus.SETTLING}
 )
@@ -66,7 +64,6 @@ class Oms:
 
     __slots__ = (
         "_book",
-        "_busted",
         "_due",
         "_ended",
         "_executions",
@@ -85,7 +82,6 @@ class Oms:
         self.orders: dict[str, Order] = {}
         self._ended: dict[str, None] = {}  # oldest first
         self._executions: dict[str, ExecutionView] = {}
-        self._busted: dict[str, None] = {}  # execution ids, oldest first
         self._unresolved: set[str] = set()
         self._watches: dict[str, int] = {}  # when to ask about an order
         self._heap: list[tuple[int, str]] = []  # entries whose time is not their order's watch are stale
@@ -165,17 +161,15 @@ class Oms:
             fee=event.fee,
             ts=event.ts,
         )
-        _bound(self._executions)
         order = self.orders.get(event.cl_ord_id)
         if order is not None:
+            order.exec_ids[event.exec_id] = None
             order.book(event.last_qty, event.last_px)
 
     def bust(self, event: FillBusted) -> None:
-        """Take an execution back; its id stays taken."""
+        """Take an execution back; its id stays taken by its order."""
         self._book.fill(event)
         self._executions.pop(event.exec_id, None)
-        self._busted[event.exec_id] = None
-        _bound(self._busted)
         order = self.orders.get(event.cl_ord_id)
         if order is not None:
             order.bust(event.last_qty, event.last_px)
@@ -254,7 +248,7 @@ class Oms:
                 )
 
     def _on_trade(self, order: Order, event: ExecutionReport) -> Iterable[Event]:
-        if event.exec_id in self._executions or event.exec_id in self._busted:
+        if event.exec_id in order.exec_ids:
             return
         if not is_sound(event):
             yield _anomaly(event, f"an execution of {event.last_qty} at {event.last_px} under id {event.exec_id!r}")
@@ -347,7 +341,8 @@ class Oms:
         if len(self._ended) > KEPT_ORDERS:
             oldest = next(iter(self._ended))
             del self._ended[oldest]
-            del self.orders[oldest]
+            for exec_id in self.orders.pop(oldest).exec_ids:
+                self._executions.pop(exec_id, None)
 
     # snapshots
 
@@ -357,7 +352,6 @@ class Oms:
             "book": self._book.dump(),
             "orders": msgspec.to_builtins(list(self.orders.values())),
             "executions": msgspec.to_builtins(list(self._executions.values())),
-            "busted": list(self._busted),
             "unresolved": sorted(self._unresolved),
             "watches": dict(self._watches),
         }
@@ -369,7 +363,6 @@ class Oms:
         self.orders = {order.cl_ord_id: order for order in state.orders}
         self._ended = {order.cl_ord_id: None for order in state.orders if order.ord_status in TERMINAL}
         self._executions = {execution.exec_id: execution for execution in state.executions}
-        self._busted = dict.fromkeys(state.busted)
         self._unresolved = set(state.unresolved)
         self._watches = state.watches
         self._heap = [(due, cl_ord_id) for cl_ord_id, due in state.watches.items()]
@@ -380,14 +373,8 @@ class _Dump(msgspec.Struct):
     book: dict[str, object]
     orders: list[Order]
     executions: list[ExecutionView]
-    busted: list[str]
     unresolved: list[str]
     watches: dict[str, int]
-
-
-def _bound(ids: dict[str, Any]) -> None:
-    if len(ids) > KEPT_EXECUTIONS:
-        del ids[next(iter(ids))]
 
 
 def _updated(order: Order, status: OrdStatus, now: int, text: str, order_id: str = "") -> OrderUpdated:

@@ -101,24 +101,38 @@ def _market(tape_dir: Path, from_seq: int) -> Iterator[tuple[int, Event]]:
         _log.error("tape not read further", reason=str(error))
 
 
-async def reconcile(bus: Bus, oms: Oms, gateways: dict[str, Gateway], now: Callable[[], int]) -> list[BreakFound]:
+OnRecord = Callable[[str, Iterable[str]], set[str]]
+"""Those of a venue's execution ids that the database has: the oms remembers only what is recent."""
+
+
+async def reconcile(
+    bus: Bus, oms: Oms, gateways: dict[str, Gateway], *, now: Callable[[], int], on_record: OnRecord
+) -> list[BreakFound]:
     """Ask every venue, book what its reports explain, quarantine what they do not."""
     found: list[BreakFound] = []
     for name, gateway in gateways.items():
-        for cl_ord_id in await _explained(oms, gateway):
+        for cl_ord_id in _explained(oms, await _theirs(oms, gateway, on_record)):
             for report in await gateway.query(cl_ord_id):
                 bus.publish(_stamped(report, now()))
         await bus.settled()
-        theirs = await gateway.picture()
+        theirs = await _theirs(oms, gateway, on_record)
         found += [_found(name, each, now()) for each in diff(_ours(oms), theirs, known=oms.known())]
     for event in found:
         bus.publish(event)
     return found
 
 
-async def _explained(oms: Oms, gateway: Gateway) -> list[str]:
+async def _theirs(oms: Oms, gateway: Gateway, on_record: OnRecord) -> Picture:
+    """The venue's picture without executions that were booked so long ago that the oms forgot them."""
+    theirs = await gateway.picture()
+    forgotten = on_record(gateway.name, theirs.executions.keys() - oms.executions().keys())
+    kept = {exec_id: each for exec_id, each in theirs.executions.items() if exec_id not in forgotten}
+    return msgspec.structs.replace(theirs, executions=kept)
+
+
+def _explained(oms: Oms, theirs: Picture) -> list[str]:
     """Client ids that the venue's answer to a query can explain, each once."""
-    breaks = diff(_ours(oms), await gateway.picture(), known=oms.known())
+    breaks = diff(_ours(oms), theirs, known=oms.known())
     return list(dict.fromkeys(found.cl_ord_id for found in breaks if found.kind in EXPLAINED))
 
 

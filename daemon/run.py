@@ -4,9 +4,7 @@ Live, paper and simulation differ in clock, loop and adapters alone, all of them
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -17,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from adapters.brokers.paper import PaperGateway
 from adapters.gateway import Gateway
 from adapters.signals.file import FileSource
-from adapters.store import snapshots
+from adapters.store import queries, snapshots
 from adapters.store.engine import WriterLock, open_engine, upgrade
 from adapters.store.journal import Journal
 from adapters.store.tape import TapeWriter
@@ -45,6 +43,8 @@ from risk.sizing import Sizer
 from tca.analyst import Analyst
 
 FLUSH_S = 1.0  # how long a market event may wait in the tape's buffer
+DRAIN_NS = NS_PER_S // 4  # between two looks at what still works at a venue, when trading has failed
+DRAIN_TRIES = 40  # looks, then a person has to take over
 WIND_UP_NS = 30 * NS_PER_S  # how long after the last parent's end a run whose market has ended waits for reports
 
 _log = structlog.get_logger()
@@ -67,7 +67,7 @@ class Run:
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._snapshot_seq = 0
-        self._saving: deque[asyncio.Task[None]] = deque(maxlen=2)  # snapshots on their way
+        self._saving: asyncio.Task[None] | None = None  # a snapshot on its way
         self.ready = asyncio.Event()  # recovered and open; before that a snapshot would be worse than the last one
         data_dir = config.data_dir
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -129,11 +129,15 @@ class Run:
         try:
             await self._start()
             await self._work()
+        except Exception as error:  # noqa: BLE001 - it is raised again once nothing works any more
+            self._on_failure(error)
         finally:
             self._timer.close()
-            if self._failure is not None:
-                await self._cancel_everything()
             await self.actors.sender.close()
+            if self._failure is None:
+                await self.bus.settled()  # a snapshot of half a cascade would lose the other half
+            else:
+                await self._cancel_everything()
             if sequencer is not None:
                 sequencer.cancel()
                 await asyncio.gather(sequencer, return_exceptions=True)  # what it raised is `_failure` already
@@ -153,13 +157,15 @@ class Run:
     async def _start(self) -> None:
         self.recovered = recovery.fold(self.bus, self.actors, self.engine, self._tape_dir)
         self._snapshot_seq = self.recovered.snapshot_seq
+        self.bus.seq = max(self.bus.seq, self.tape.last_seq)  # the tape may reach behind what could be read of it
         self.clock.not_before(self.recovered.last_ts)
         now = self.clock.now
         for gateway in self.gateways.values():
             await gateway.connect()
         self._publish_start(now())
         await self.bus.settled()
-        found = await recovery.reconcile(self.bus, self.actors.oms, self.gateways, now)
+        on_record = partial(queries.recorded_executions, self.engine)
+        found = await recovery.reconcile(self.bus, self.actors.oms, self.gateways, now=now, on_record=on_record)
         for event in found:
             _log.error("books disagree", venue=event.venue, symbol=event.symbol, text=event.text)
         recovery.release(self.bus, now())
@@ -223,10 +229,10 @@ class Run:
     def _snapshot_when_due(self) -> None:
         if self.bus.seq - self._snapshot_seq < self.config.store.snapshot_every:
             return
-        if self._threaded:
-            self._saving.append(asyncio.create_task(self._save_when_durable(self._frozen())))
-        else:
+        if not self._threaded:
             self.snapshot()
+        elif self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._save_when_durable(self._frozen()))
 
     def _frozen(self) -> snapshots.Snapshot:
         """Every actor's state as of the last event."""
@@ -250,6 +256,7 @@ class Run:
     def _on_failure(self, error: BaseException) -> None:
         if self._failure is None:
             self._failure = error
+            self.actors.sender.stop()
             self._stop.set()
 
     def _on_stray(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -258,17 +265,33 @@ class Run:
         self._on_failure(context.get("exception") or RuntimeError(context["message"]))
 
     async def _cancel_everything(self) -> None:
-        """The bus is dead: take back what works, past everybody."""
+        """The bus is dead: take back what works, past everybody, until the venue shows nothing twice in a row."""
         for name, gateway in self.gateways.items():
-            with suppress(OSError):
-                for cl_ord_id in (await gateway.picture()).orders:
-                    await gateway.cancel(cl_ord_id)
-                _log.error("stopped trading, working orders were cancelled", venue=name)
+            shown: list[str] = []
+            empty = 0
+            for _ in range(DRAIN_TRIES):
+                shown = await self._cancel_shown(gateway)
+                empty = 0 if shown else empty + 1
+                if empty == 2:  # noqa: PLR2004 - the second look is for what was travelling during the first
+                    break
+                await self.clock.sleep_until(self.clock.now() + DRAIN_NS)
+            _log.error("stopped trading", venue=name, still_working=shown)
+
+    async def _cancel_shown(self, gateway: Gateway) -> list[str]:
+        """Cancel what the venue shows; its ids, or why it could not be asked."""
+        try:
+            working = sorted((await gateway.picture()).orders)
+            for cl_ord_id in working:
+                await gateway.cancel(cl_ord_id)
+        except OSError as error:
+            return [f"unknown: {error}"]
+        return working
 
     async def _close(self) -> None:
         for gateway in self.gateways.values():
             await gateway.close()
-        await asyncio.gather(*self._saving)
+        if self._saving is not None:
+            await self._saving
         self.tape.close()
         try:
             if self._failure is None and self.ready.is_set():

@@ -130,6 +130,8 @@ class Sender:
         self._lanes: dict[tuple[str, str], deque[tuple[int, OrderApproved]]] = {}
         self._slots = {name: asyncio.Semaphore(g.capabilities.in_flight_max) for name, g in gateways.items()}
         self._waiting = dict.fromkeys(gateways, 0)
+        self._unsent: set[str] = set()  # client ids whose write has not begun
+        self._withdrawn: set[str] = set()  # of these, the ones that shall not leave
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -160,6 +162,10 @@ class Sender:
         self._causes.load(msgspec.convert(dumped["causes"], dict[str, str]))
         self.permit = msgspec.structs.replace(self.permit, state=self._causes.state)
 
+    def stop(self) -> None:
+        """Nothing leaves any more, whatever was approved: trading has failed."""
+        self.permit = msgspec.structs.replace(self.permit, state=TradingState.HALTED)
+
     # handed over by the bus
 
     def send(self, seq: int, approved: OrderApproved) -> None:
@@ -171,6 +177,7 @@ class Sender:
             self._answer(approved, NotSent(f"{MAX_WAITING:,} orders wait for {venue} already"))
         else:
             self._waiting[venue] += 1
+            self._unsent.add(approved.cl_ord_id)
             lane = self._lanes.get(key)
             if lane is not None:
                 lane.append((seq, approved))
@@ -179,9 +186,12 @@ class Sender:
                 self._spawn(self._run_lane(key))
 
     def cancel(self, seq: int, request: OrderCancelRequest) -> None:
-        """Ask the venue at once: a cancel is never gated and need not be durable."""
+        """Ask the venue at once: a cancel is never gated and need not be durable. What has not left stays here."""
         del seq
-        self._spawn(self._cancel(request))
+        if request.cl_ord_id in self._unsent:
+            self._withdrawn.add(request.cl_ord_id)
+        else:
+            self._spawn(self._cancel(request))
 
     def query(self, seq: int, request: OrderQueried) -> None:
         """Ask the venue how an order stands."""
@@ -204,6 +214,8 @@ class Sender:
             result = await self._submit(seq, approved)
             lane.popleft()
             self._waiting[key[0]] -= 1
+            self._unsent.discard(approved.cl_ord_id)
+            self._withdrawn.discard(approved.cl_ord_id)
             self._answer(approved, result)
         del self._lanes[key]
 
@@ -214,7 +226,9 @@ class Sender:
         def last_check(approved: OrderApproved) -> str | None:
             nonlocal may_be_out
             reason = self._last_check(approved)
-            may_be_out = reason is None
+            if reason is None:
+                may_be_out = True
+                self._unsent.discard(approved.cl_ord_id)
             return reason
 
         venue = approved.order.venue
@@ -236,6 +250,8 @@ class Sender:
             return f"price {order.price} is outside {approved.collar_low} to {approved.collar_high}"
         if not self._ledger.is_kept(order.parent_id):
             return f"its parent {order.parent_id} is over, or its children exceed it"
+        if order.cl_ord_id in self._withdrawn:
+            return "it was cancelled before it left"
         return None
 
     async def _cancel(self, request: OrderCancelRequest) -> None:

@@ -8,6 +8,14 @@ import msgspec
 
 from core.units import NS_PER_MS, NS_PER_S
 
+_MOST = {  # above them a limit limits nothing; all must be positive
+    "quote_age_s_max": 86_400,  # s, one day
+    "orders_per_s": 100_000,
+    "parents_per_day": 10_000_000,
+    "approval_ttl_ms": 3_600_000,  # ms, one hour
+    "signal_horizon_s": 366 * 86_400,  # s, one year
+}
+
 
 class SymbolLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Per order, in one instrument. Unset is refused, not unlimited (R6)."""
@@ -46,9 +54,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             value = getattr(self, name)
             if not (isfinite(value) and 0 < value <= 1):  # a Decimal NaN does not compare, it raises
                 raise ValueError(f"{name} = {value}: a fraction between 0 and 1 belongs here (percent?)")
-        for name in ("quote_age_s_max", "orders_per_s", "parents_per_day", "approval_ttl_ms", "signal_horizon_s"):
-            if not (isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} = {getattr(self, name)}: a positive number belongs here")
+        for name, most in _MOST.items():
+            if not 0 < getattr(self, name) <= most:
+                raise ValueError(f"{name} = {getattr(self, name)}: a positive number, {most:,} at most, belongs here")
         if self.close_margin_s < 0:
             raise ValueError(f"close_margin_s = {self.close_margin_s}: zero or more seconds belong here")
         bounds = self.strength_notional_min, self.strength_notional_max

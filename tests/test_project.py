@@ -46,8 +46,10 @@ def test_the_wheel_holds_exactly_our_packages(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     version = project()["project"]["version"]
     assert {name.split("/")[0] for name in names} == PACKAGES | {f"execd-{version}.dist-info"}
-    data = {str(p.relative_to(ROOT)) for p in (ROOT / "migrations").rglob("*.mako")}
-    assert data <= set(names), "migrations need their templates"
+    found = (path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file())
+    data = {path.relative_to(ROOT).as_posix() for path in found if path.suffix not in {".py", ".pyc"}}
+    assert len(data) >= 4
+    assert data <= set(names), "templates, the report's assets and the demonstration's configuration go along"
 
 
 def test_daemon_is_ours() -> None:

@@ -1,8 +1,8 @@
 """Signals from a file or standard input, one JSON value a line: for demos, replays and tests.
 
-A signal is handed over when the clock reaches its own `ts`, in the order of the file; one whose time has passed is
-handed over at once. Empty lines and lines that begin with # are skipped. Of a line that is too long only the beginning
-is kept, as a dead letter.
+A signal is handed over when the clock reaches its own `ts`, in the order of the file; one whose time has passed, or is
+too far ahead to be meant, is handed over at once. Empty lines and lines that begin with # are skipped. Of a line
+that is too long only the beginning is kept, as a dead letter.
 """
 
 import asyncio
@@ -20,8 +20,10 @@ from adapters.clock import Clock
 from adapters.signals.source import Publish, events_of
 from core.events import SignalReceived
 from core.signals import MAX_SIGNAL_BYTES
+from core.units import NS_PER_S
 
 _LINE_BYTES = MAX_SIGNAL_BYTES + 2  # with the two bytes that may end a line
+AHEAD_NS_MAX = 7 * 86_400 * NS_PER_S  # a signal of a later time would hold up all behind it: its receiver refuses it
 
 
 class FileSource:
@@ -39,7 +41,7 @@ class FileSource:
             if not text or text.startswith(b"#"):
                 continue
             for event in events_of(text, source=self.name, now=self._clock.now()):
-                if isinstance(event, SignalReceived):
+                if isinstance(event, SignalReceived) and event.signal.ts - self._clock.now() <= AHEAD_NS_MAX:
                     await self._clock.sleep_until(event.signal.ts)
                 publish(msgspec.structs.replace(event, ts=self._clock.now()))  # others of its line may have waited
 

@@ -4,6 +4,7 @@ Rows are dictionaries, newest first, at most `limit` of them. Quantities and pri
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy import Column, ColumnElement, Engine, Table, and_, func, or_, se
 from adapters.store import tables
 from core.units import ZERO
 
+IDS_AT_ONCE = 500  # in one query
 MAX_ROWS = 10_000  # of one answer: more is an export's business
 
 Rows = list[dict[str, Any]]
@@ -108,6 +110,17 @@ def alerts(engine: Engine, *, kind: str | None = None, limit: int = MAX_ROWS) ->
 def dead_letters(engine: Engine, *, limit: int = MAX_ROWS) -> Rows:
     """Input that was no signal, and signals that were refused."""
     return _rows(engine, tables.dead_letters, "seq", limit)
+
+
+def recorded_executions(engine: Engine, venue: str, exec_ids: Iterable[str]) -> set[str]:
+    """Those of a venue's execution ids that are booked on record."""
+    found: set[str] = set()
+    wanted, column = sorted(exec_ids), tables.executions.c.exec_id
+    with engine.connect() as connection:
+        for start in range(0, len(wanted), IDS_AT_ONCE):
+            among = column.in_(wanted[start : start + IDS_AT_ONCE])
+            found.update(connection.scalars(select(column).where(tables.executions.c.venue == venue, among)))
+    return found
 
 
 def meta(engine: Engine) -> dict[str, str]:

@@ -58,7 +58,7 @@ from tests.builders import (
 from tests.pure_bus import PureBus, Reply, Verdict, obliging, scripted
 
 BUY, SELL = Side.BUY, Side.SELL
-PATIENT = limits(quote_age_s_max=100_000.0)
+PATIENT = limits(quote_age_s_max=86_400.0)
 PAPER_NS = 20 * NS_PER_MS  # how fast the stub answers
 
 

@@ -256,6 +256,11 @@ BAD: list[tuple[object, str]] = [
     # numbers that no quantity has and no arithmetic survives
     (ORDER | {"qty": "1e999999"}, "qty"),
     (ORDER | {"qty": "1e-999999"}, "qty"),
+    (ORDER | {"qty": "1e999999999"}, "qty 1E+999999999 is not a positive number"),  # abs() of it overflows
+    (ORDER | {"qty": "-1e999999999"}, "qty"),
+    (ORDER | {"qty": "1e-999999999"}, "qty"),
+    (without(TARGET, "weight") | {"qty": "-1e999999999"}, "qty"),
+    (how(price="1e999999999"), "price"),
     (ORDER | {"qty": "1e15"}, "qty"),
     (ORDER | {"qty": "0.00000000000000000000000000001"}, "qty"),
     (ORDER | {"qty": "12345.678901234567890123456789"}, "at most 28 digits"),

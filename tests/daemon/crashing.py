@@ -43,12 +43,12 @@ SIGNALS: tuple[dict[str, Any], ...] = (
 )
 
 
-def config(folder: Path) -> Config:
+def config(folder: Path, account: str = "paper") -> Config:
     """The day: two instruments, four signals, a snapshot every 150 events."""
     instrument = {"adv": 1_000_000, "volatility": 0.02, "shortable": True}
     limits = {"quote_age_s_max": 120, "symbols_default": {"order_qty_max": 10_000, "order_notional_max": 10_000_000}}
     raw = {
-        "daemon": {"world": "simulation", "data_dir": str(folder)},
+        "daemon": {"world": "simulation", "data_dir": str(folder), "account": account},
         "store": {"snapshot_every": 150},
         "market": {"date": "2026-06-15", "step_s": 60.0},
         "limits": limits,

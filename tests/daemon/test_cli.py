@@ -1,5 +1,6 @@
 """The command line as a person meets it: what it prints, one line per error, and exit codes that say what to do."""
 
+import errno
 import json
 import signal
 import sqlite3
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from adapters.store.engine import WriterLock, open_engine
+from daemon import cli
 from daemon.cli import ExitCode, main
 from risk.gate import Gate
 from tests.daemon.crashing import write_signals
@@ -159,7 +162,72 @@ def test_a_database_from_the_future_is_refused(execd: Execd, day: Path) -> None:
     assert "newer execd" in err
 
 
+@pytest.mark.parametrize("rest", [b"", b"SQLite format 3\0" + b"\xff" * 8_192])
+def test_a_damaged_database_ends_in_one_line(execd: Execd, day: Path, rest: bytes) -> None:
+    simulate(execd, day)
+    (day / "out" / "execd.db").write_bytes(rest or b"this is no database " * 500)
+    for command in ("status", "verify", "report"):
+        code, _, err = execd(command, "--dir", day / "out")
+        assert (code, err.count("\n")) == (ExitCode.STORE, 1), err
+        assert err.startswith("execd: the database cannot be used: ")
+        assert err.endswith(": restore a backup, and keep this one as evidence\n")
+
+
+def test_a_full_disk_ends_in_one_line(execd: Execd, day: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_self: Path, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "data")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    code, _, err = execd("db", "upgrade", "--config", day / "in" / "execd.toml")
+    assert code == ExitCode.STORE
+    assert err == "execd: [Errno 28] No space left on device: 'data': make room on the disk and start again\n"
+
+
+def test_a_database_that_ran_out_of_disk_asks_for_room(
+    execd: Execd, day: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_config: object) -> None:
+        raise OperationalError("INSERT\nINTO journal", {}, sqlite3.OperationalError("database or disk is full"))
+
+    monkeypatch.setattr(cli, "open_market", full)
+    code, _, err = simulate(execd, day)
+    assert code == ExitCode.STORE
+    assert err == (
+        "execd: the database cannot be used: database or disk is full: make room on the disk and start again\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["none.jsonl", "."])
+def test_signals_that_are_not_there_are_refused_before_anything_starts(execd: Execd, day: Path, name: str) -> None:
+    config = day / "in" / "execd.toml"
+    config.write_text(f"{config.read_text()}[signals]\nfiles = ['-', '{name}']\n")
+    code, _, err = execd("run", "--config", config)
+    assert (code, err) == (ExitCode.USAGE, f"execd: signals.files: {name}: there is no such file of signals\n")
+    assert not (day / "data").exists()
+
+
+def test_a_day_that_is_over_is_refused_on_the_system_clock(execd: Execd, day: Path) -> None:
+    config = day / "in" / "execd.toml"
+    config.write_text(config.read_text().replace("2026-06-15", "2020-06-15"))
+    code, _, err = execd("run", "--config", config)
+    assert code == ExitCode.USAGE
+    assert err == (
+        'execd: market.date = 2020-06-15: that session is over: remove market.date, or set clock.kind = "scaled"\n'
+    )
+    assert not (day / "data").exists()
+
+
+def test_a_simulation_needs_a_day(execd: Execd, day: Path) -> None:
+    config = day / "in" / "execd.toml"
+    config.write_text(config.read_text().replace("2026-06-15", ""))
+    code, _, err = simulate(execd, day)
+    assert code == ExitCode.USAGE
+    assert err.startswith("execd: market.date is empty: give the trading day as YYYY-MM-DD")
+
+
 def test_a_second_daemon_on_the_same_database_is_turned_away(execd: Execd, day: Path) -> None:
+    config = day / "in" / "execd.toml"
+    config.write_text(f'{config.read_text()}[clock]\nkind = "scaled"\n')
     assert execd("db", "upgrade", "--config", day / "in" / "execd.toml")[0] == ExitCode.OK
     engine = open_engine(f"sqlite:///{day / 'data' / 'execd.db'}")
     with WriterLock(engine):

@@ -101,6 +101,43 @@ MISTAKES = {
         "[store]\nsnapshot_every = 0\n",
         "execd.toml:2: store.snapshot_every: snapshot_every = 0: a positive number of events belongs here",
     ),
+    "a step of no time": (
+        "[market]\nstep_s = 0\n",
+        "execd.toml:2: market.step_s: step_s = 0.0: a positive number of seconds belongs here",
+    ),
+    "a step that is no number": (
+        "[market]\nseed = 1\nstep_s = nan\n",
+        "execd.toml:3: market.step_s: step_s = nan: a positive number of seconds belongs here",
+    ),
+    "a step without an end": (
+        "[market]\nstep_s = inf\n",
+        "execd.toml:2: market.step_s: step_s = inf: a positive number of seconds belongs here",
+    ),
+    "a seed below zero": ("[market]\nseed = -1\n", "execd.toml:2: market.seed: seed = -1: zero or more belongs here"),
+    "a day that is none": (
+        "[market]\ndate = '2026-02-30'\n",
+        "execd.toml:2: market.date: date = '2026-02-30': a trading day as YYYY-MM-DD belongs here",
+    ),
+    "a day in another spelling": (
+        "[market]\ndate = '20260615'\n",
+        "execd.toml:2: market.date: date = '20260615': a trading day as YYYY-MM-DD belongs here",
+    ),
+    "a clock that stands": (
+        "[clock]\nscale = 0\n",
+        "execd.toml:2: clock.scale: scale = 0: a number between 1 and 100,000 belongs here",
+    ),
+    "a clock that nobody can follow": (
+        "[clock]\nscale = 100_001\n",
+        "execd.toml:2: clock.scale: scale = 100001: a number between 1 and 100,000 belongs here",
+    ),
+    "no folder": (
+        "[daemon]\ndata_dir = ''\n",
+        "execd.toml:2: daemon.data_dir: data_dir = '': the name of a folder belongs here",
+    ),
+    "a limit that limits nothing": (
+        "[limits]\norders_per_s = 100_001\n",
+        "execd.toml:2: limits.orders_per_s: orders_per_s = 100001: a positive number, 100,000 at most, belongs here",
+    ),
     "a time-out that is always over": (
         "[oms]\nack_timeout_s = 0\n",
         "execd.toml:2: oms.ack_timeout_s: ack_timeout_s = 0.0: seconds between 0 and 86,400 belong here",
@@ -132,6 +169,27 @@ ENVIRONMENT_MISTAKES = [
     (
         {"EXECD_ACCOUNT__CASH__NOW": "5"},
         "environment variable EXECD_ACCOUNT__CASH__NOW: cash is a value, not a table",
+    ),
+    (
+        {"EXECD_LIMITS_POSITION_MAX": "0.05"},
+        (
+            "environment variable EXECD_LIMITS_POSITION_MAX: "
+            "two underscores between table and key: EXECD_LIMITS__POSITION_MAX"
+        ),
+    ),
+    (
+        {"EXECD_LIMITS_SYMBOLS_DEFAULT_ORDER_QTY_MAX": "5"},
+        (
+            "environment variable EXECD_LIMITS_SYMBOLS_DEFAULT_ORDER_QTY_MAX: "
+            "two underscores between table and key: EXECD_LIMITS__SYMBOLS_DEFAULT__ORDER_QTY_MAX"
+        ),
+    ),
+    (
+        {"EXECD_DRI": "runs/first"},
+        (
+            "environment variable EXECD_DRI: there is no such setting: "
+            "remove it, or write EXECD_TABLE__KEY for the key of a table"
+        ),
     ),
 ]
 
@@ -234,13 +292,14 @@ def another(kind: Any, default: Any) -> Any:  # noqa: ANN401 - any setting
 
 
 SETTINGS = {".".join(path): (path, kind, default) for path, kind, default in leaves(Config)}
+DATES: dict[str, Any] = {"market.date": "2026-06-15"}
 PLAIN = {name: setting for name, setting in SETTINGS.items() if name not in {"instruments", "limits.symbols"}}
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_every_setting_can_be_set_and_changes_itself_alone(name: str) -> None:
     path, kind, default = PLAIN[name]
-    value = another(kind, default)
+    value = DATES.get(name) or another(kind, default)
     raw = value
     for key in reversed(path):
         raw = {key: raw}
@@ -258,7 +317,7 @@ def test_every_setting_can_be_set_and_changes_itself_alone(name: str) -> None:
 )
 def test_every_plain_setting_can_be_set_by_the_environment(name: str) -> None:
     path, kind, default = PLAIN[name]
-    value = another(kind, default)
+    value = DATES.get(name) or another(kind, default)
     variable = "EXECD_" + "__".join(path).upper()
     raw = value
     for key in reversed(path):

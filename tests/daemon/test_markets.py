@@ -1,5 +1,6 @@
 """From the configuration to market data, and what is said where that cannot be."""
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from core.market import Quote
 from daemon.config import Config, ConfigError, build
 from daemon.markets import SYNTHETIC_FILTER, open_market
-from tests.builders import DAY, NOW, session
+from tests.builders import DAY, NOW, clock, session
 
 SYNTHETIC: dict[str, Any] = {
     "market": {"date": DAY.isoformat(), "step_s": 600.0},
@@ -64,8 +65,11 @@ def test_a_tape_of_an_unknown_instrument_is_refused(tmp_path: Path) -> None:
 
 
 MISTAKES = [
-    ({"date": "tomorrow"}, "market.date = 'tomorrow': give the trading day as YYYY-MM-DD"),
-    ({"step_s": 0.0}, "a step of 0.0 s: it must be 1 ms at least and fit into the session"),
+    (
+        {"date": ""},
+        "market.date is empty: give the trading day as YYYY-MM-DD, only the system's clock knows it",
+    ),
+    ({"step_s": 0.0001}, "a step of 0.0001 s: it must be 1 ms at least and fit into the session"),
     ({"kind": "replay", "tapes": ["AAPL"]}, "'AAPL' is not SYMBOL[@YYYY-MM-DD]=FILE[,TRADES]"),
     ({"date": "2025-12-25"}, "market.date = 2025-12-25: there is no session on that day"),
     (
@@ -80,6 +84,51 @@ def test_a_market_that_cannot_be_is_refused(market: dict[str, object], message: 
     with pytest.raises(ValueError) as raised:  # noqa: PT011 - the whole message is compared
         open_market(config(**market))
     assert str(raised.value) == message
+
+
+THURSDAY, FRIDAY, MONDAY = (DAY + dt.timedelta(days=n) for n in (1, 2, 5))
+SHUT = "the market is shut and opens at "
+
+
+@pytest.mark.parametrize(
+    "now,day,notes",
+    [
+        (session().open, DAY, ()),
+        (session().close - 1, DAY, ()),
+        (session().open - 1, DAY, (f"{SHUT}2025-03-05 14:30 UTC",)),
+        (session().close, THURSDAY, (f"{SHUT}2025-03-06 14:30 UTC",)),
+        (session(FRIDAY).close, MONDAY, (f"{SHUT}2025-03-10 13:30 UTC",)),  # summer time began on Sunday
+    ],
+)
+def test_without_a_date_the_system_clock_plays_the_session_of_now_or_the_next(
+    now: int, day: dt.date, notes: tuple[str, ...]
+) -> None:
+    opened = open_market(config(date=""), now)
+    assert opened.start == session(day).open
+    assert opened.notes == notes
+    assert next(iter(opened.market.updates)).ts == session(day).open
+
+
+def test_a_calendar_that_never_shuts_is_always_open() -> None:
+    raw = {"market": {"step_s": 600.0}, "instruments": {"BTC": {"calendar": "24x7"}}}
+    opened = open_market(build(raw, {}, where="test"), NOW)
+    assert opened.start <= NOW
+    assert opened.notes == ()
+
+
+def test_a_day_that_is_over_is_refused_on_the_system_clock_and_played_on_others() -> None:
+    assert open_market(config(), session().close - 1).start == session().open
+    with pytest.raises(ConfigError) as raised:
+        open_market(config(), session().close)
+    assert str(raised.value) == (
+        'market.date = 2025-03-05: that session is over: remove market.date, or set clock.kind = "scaled"'
+    )
+    assert open_market(config()).start == session().open
+
+
+def test_after_the_last_year_of_a_calendar_there_is_no_next_session() -> None:
+    with pytest.raises(ConfigError, match="no session of XNYS is known in the 14 days from 2036-06-16 on"):
+        open_market(config(date=""), clock(10, day=dt.date(2036, 6, 16)))
 
 
 def test_a_synthetic_market_of_two_calendars_is_refused() -> None:

@@ -562,8 +562,13 @@ def test_ended_orders_are_forgotten_oldest_first_and_their_positions_stay(monkey
     assert bench.oms.positions() == {"AAPL": D(10)}
 
 
-def test_execution_ids_are_forgotten_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oms_module, "KEPT_EXECUTIONS", 2)
+def test_executions_are_forgotten_with_their_order_and_then_booked_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oms_module, "KEPT_ORDERS", 0)
     bench = Bench()
-    bench.say(trade("E1", "1"), trade("E2", "1"), trade("E3", "1"))
-    assert list(bench.oms.executions()) == ["E2", "E3"]
+    bench.say(trade("E1", "4"), trade("E2", "5"))
+    assert list(bench.oms.executions()) == ["E1", "E2"]
+    bench.say(trade("E3", "1"))
+    assert bench.oms.executions() == {}
+    said = bench.say(trade("E1", "4"))
+    assert [type(event) for event in said] == [Anomaly]
+    assert bench.oms.positions() == {"AAPL": D(10)}

@@ -264,12 +264,15 @@ class Bench:
         self.oms.open(approved(child(qty="10", cl_ord_id="A")))
         for fact in facts:
             self.bus.publish(fact)
+        self.on_record: set[str] = set()  # execution ids in the database
         self.trace: list[Event] = []
         self.bus.tap(lambda seq, event: self.trace.append(event))
 
     async def reconcile(self) -> list[BreakFound]:
         gateways: dict[str, Gateway] = {"paper": self.gateway}
-        return await recovery.reconcile(self.bus, self.oms, gateways, lambda: NOW + 9)
+        return await recovery.reconcile(
+            self.bus, self.oms, gateways, now=lambda: NOW + 9, on_record=lambda _venue, ids: self.on_record & set(ids)
+        )
 
     @property
     def facts(self) -> list[Event]:
@@ -401,6 +404,20 @@ async def test_an_execution_that_the_venue_does_not_know_is_a_break() -> None:
     bench.gateway.pictures = [picture(orders=standing(OrdStatus.NEW), positions={"AAPL": D(4)})]
     assert await bench.reconcile() == [found("PHANTOM_EXECUTION", " A: ours -, theirs -")]
     assert bench.oms.positions() == {"AAPL": D(4)}
+
+
+async def test_an_execution_that_only_the_database_remembers_is_not_booked_again() -> None:
+    bench = Bench(report(ExecType.NEW), trade("E2", "6"))
+    bench.on_record = {"E1"}
+    bench.gateway.pictures = [
+        picture(
+            orders=standing(OrdStatus.NEW),
+            executions=execution("E1", "4") | execution("E2", "6"),
+            positions={"AAPL": D(6)},
+        )
+    ]
+    assert await bench.reconcile() == []
+    assert bench.trace == []
 
 
 async def test_one_order_is_asked_about_once_however_much_of_it_was_missed() -> None:

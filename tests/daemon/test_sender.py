@@ -291,6 +291,30 @@ async def test_while_reducing_only_what_reduces_leaves(*, reducing: bool) -> Non
     assert event == (result(Outcome.ACCEPTED) if reducing else result(Outcome.LAPSED, "trading is REDUCING"))
 
 
+async def test_an_order_that_is_cancelled_before_it_left_does_not_leave() -> None:
+    bench = Bench()
+    bench.journal.seq = 0
+    bench.send(order())
+    await settle()
+    bench.sender.cancel(2, cancel())
+    bench.journal.commit(1)
+    await settle()
+    assert bench.published == [result(Outcome.LAPSED, "it was cancelled before it left")]
+    assert bench.gateway.log == ["submit A"]  # whose last check refused; and no cancel of what is not there
+    assert bench.gateway.sent == []
+
+
+async def test_nothing_leaves_once_trading_has_failed() -> None:
+    bench = Bench()
+    bench.journal.seq = 0
+    bench.send(order())
+    await settle()
+    bench.sender.stop()
+    bench.journal.commit(1)
+    await settle()
+    assert bench.gateway.sent == []
+
+
 async def test_the_permit_follows_the_strictest_cause() -> None:
     sender = Bench().sender
     permits = [sender.permit]

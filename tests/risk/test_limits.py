@@ -37,12 +37,31 @@ from risk.limits import Limits, SymbolLimits, version_of
         ("symbols", {"AAPL": {"order_notional_max": "Infinity"}}),
         ("symbols", {"AAPL": {"order_max": "5"}}),
         ("quote_age_s_max", float("inf")),
+        ("quote_age_s_max", float("nan")),
+        ("quote_age_s_max", 86_400.1),
+        ("orders_per_s", 100_001),
+        ("orders_per_s", 10**400),
+        ("parents_per_day", 10_000_001),
+        ("approval_ttl_ms", 3_600_001),
+        ("signal_horizon_s", 366 * 86_400 + 1),
         ("max_position", "0.08"),
     ],
 )
 def test_a_limit_that_cannot_be_meant_is_refused_by_name(name: str, value: Any) -> None:  # noqa: ANN401 - as in TOML
     with pytest.raises(msgspec.ValidationError, match=next(iter(value)) if name == "symbols_default" else name):
         msgspec.convert({name: value}, Limits)
+
+
+def test_the_largest_limits_are_taken() -> None:
+    largest = {
+        "quote_age_s_max": 86_400,
+        "orders_per_s": 100_000,
+        "parents_per_day": 10_000_000,
+        "approval_ttl_ms": 3_600_000,
+        "signal_horizon_s": 366 * 86_400,
+    }
+    taken = msgspec.to_builtins(msgspec.convert(largest, Limits))
+    assert {name: taken[name] for name in largest} == largest
 
 
 def test_percent_is_guessed() -> None:

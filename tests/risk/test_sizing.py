@@ -400,7 +400,7 @@ def test_a_strength_never_exceeds_its_bounds(value: float, confidence: float, sy
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(-300, 300)), min_size=1, max_size=6))
 @settings(max_examples=50)
 def test_whatever_the_targets_on_the_way_the_position_ends_at_the_last_one(targets: list[tuple[int, int]]) -> None:
-    world = PureBus(limits=limits(quote_age_s_max=100_000.0))
+    world = PureBus(limits=limits(quote_age_s_max=86_400.0))
     world.bus.publish(quote("SHRT"))
     now = NOW
     for number, (wait_s, qty) in enumerate(targets):

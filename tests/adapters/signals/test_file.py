@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from adapters.signals.file import FileSource
+from adapters.signals.file import AHEAD_NS_MAX, FileSource
 from core.events import SignalDead, SignalReceived
 from core.signals import MAX_SIGNAL_BYTES, TargetSignal
 from tests.clocks import ManualClock, settle
@@ -84,6 +84,17 @@ async def test_signals_are_handed_over_at_their_own_time_and_in_the_order_of_the
 async def test_the_signals_of_a_batch_have_each_their_own_time(path: Path) -> None:
     batch = b"[" + line("1", NOW + 5) + b"," + line("2", NOW + 9) + b"]"
     assert await read(path, batch) == [received("1", NOW + 5, at=NOW + 5), received("2", NOW + 9, at=NOW + 9)]
+
+
+async def test_a_time_that_cannot_be_meant_does_not_hold_up_the_lines_behind_it(path: Path) -> None:
+    far, last = NOW + AHEAD_NS_MAX + 1, NOW + AHEAD_NS_MAX
+    content = b"\n".join([line("far", far), line("1", NOW + 5), line("last", last), line("2", last + 1)])
+    assert await read(path, content) == [
+        received("far", far, at=NOW),
+        received("1", NOW + 5, at=NOW + 5),
+        received("last", last, at=last),
+        received("2", last + 1, at=last + 1),
+    ]
 
 
 async def test_what_is_late_in_a_batch_carries_the_time_of_its_receipt(path: Path) -> None:

@@ -1,0 +1,165 @@
+"""A run that fails, or is stopped at a bad moment, leaves nothing working that nobody knows of, and loses nothing."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from adapters.brokers.paper import PaperGateway
+from core.events import (
+    DaemonStarted,
+    Event,
+    NewOrderSingle,
+    OrderUpdated,
+    SignalAccepted,
+    TradingHalted,
+    TradingResumed,
+)
+from core.orders import OrdStatus
+from core.reconcile import Picture
+from daemon.bus import BusFailed
+from daemon.clock import SimulatedClock, simulated_loop
+from daemon.config import Config
+from daemon.markets import open_market
+from daemon.recovery import STARTUP
+from daemon.run import Run
+from tests.daemon.crashing import config, write_signals
+
+
+def live(settings: Config, watch: Callable[[Run], object] = lambda _: None) -> Run:
+    """Run a day in virtual time; `watch` sees the run before it begins."""
+    opened = open_market(settings)
+    clock = SimulatedClock(opened.start)
+    loop = simulated_loop(clock)
+
+    async def build() -> Run:
+        return Run(settings, opened.market, clock, threaded=False)
+
+    try:
+        asyncio.set_event_loop(loop)
+        run = loop.run_until_complete(build())
+        watch(run)
+        loop.run_until_complete(run.execute())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+    return run
+
+
+def placed(folder: Path, placement: str) -> Config:
+    """The small day in one of the placements."""
+    settings = config(folder)
+    return msgspec.structs.replace(settings, daemon=msgspec.structs.replace(settings.daemon, placement=placement))
+
+
+def facts(folder: Path, name: str) -> list[dict[str, object]]:
+    """Events of one type on record."""
+    with closing(sqlite3.connect(folder / "execd.db")) as database:
+        rows = database.execute("select payload from journal where type = ? order by seq", (name,)).fetchall()
+    return [json.loads(payload) for (payload,) in rows]
+
+
+class Trap:
+    """Raises once an order works at the venue."""
+
+    def on_updated(self, event: OrderUpdated) -> Iterable[Event]:
+        """Fail."""
+        if event.ord_status is OrdStatus.NEW and event.symbol == "AAA":
+            raise ZeroDivisionError("a bug")
+        return ()
+
+
+def test_when_a_decision_fails_nothing_is_left_working_at_the_venue(tmp_path: Path) -> None:
+    write_signals(tmp_path / "day")
+    seen: list[Run] = []
+
+    def watch(run: Run) -> None:
+        seen.append(run)
+        run.bus.on(OrderUpdated, Trap().on_updated)
+
+    with pytest.raises(BusFailed, match="ZeroDivisionError: a bug"):
+        live(config(tmp_path / "day"), watch)
+    assert list(seen[0].venue._exchange.working()) == []
+    ends = [json.loads(line) for line in (tmp_path / "day" / "venue.jsonl").read_text().splitlines()]
+    assert [fact["type"] for fact in ends] == ["Entered", "Ended"]
+
+
+def test_after_a_failure_the_day_goes_on_from_what_is_on_record(tmp_path: Path) -> None:
+    write_signals(tmp_path / "day")
+    with pytest.raises(BusFailed):
+        live(config(tmp_path / "day"), lambda run: run.bus.on(OrderUpdated, Trap().on_updated))
+    live(config(tmp_path / "day"))
+    ended = facts(tmp_path / "day", "ParentEnded")
+    assert len(ended) == 4
+    assert sum(1 for each in ended if each["reason"] == "FILLED") == 3
+
+
+@pytest.mark.parametrize("placement", ["inline", "tasks"])
+@pytest.mark.parametrize("moment", [SignalAccepted, NewOrderSingle])
+def test_a_stop_in_the_middle_of_a_cascade_loses_nothing(placement: str, moment: type[Event], tmp_path: Path) -> None:
+    write_signals(tmp_path / "day")
+
+    def watch(run: Run) -> None:
+        def tap(_seq: int, event: Event) -> None:
+            if type(event) is moment:
+                asyncio.get_running_loop().call_soon(run.stop)
+
+        run.bus.tap(tap)
+
+    for _ in range(3):
+        live(placed(tmp_path / "day", placement), watch)
+    live(placed(tmp_path / "day", placement))
+    accepted, parents = facts(tmp_path / "day", "SignalAccepted"), facts(tmp_path / "day", "ParentAccepted")
+    assert len(accepted) == len(parents) == len(facts(tmp_path / "day", "ParentEnded")) == 4
+    verdicts = {each["cl_ord_id"] for each in facts(tmp_path / "day", "OrderDenied")}
+    verdicts |= {each["order"]["cl_ord_id"] for each in facts(tmp_path / "day", "OrderApproved")}  # type: ignore[index]
+    assert {each["cl_ord_id"] for each in facts(tmp_path / "day", "NewOrderSingle")} <= verdicts
+
+
+def test_every_start_is_halted_until_the_venue_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_signals(tmp_path / "day")
+    heard: list[object] = []
+    asked = PaperGateway.picture
+
+    async def shown(venue: PaperGateway) -> Picture:
+        heard.append("picture")
+        return await asked(venue)
+
+    monkeypatch.setattr(PaperGateway, "picture", shown)
+
+    def watch(run: Run) -> None:
+        kept = (DaemonStarted, TradingHalted, TradingResumed)
+        run.bus.tap(lambda _seq, event: heard.append(type(event)) if type(event) in kept else None)
+
+    run = live(config(tmp_path / "day"), watch)
+    assert heard == [DaemonStarted, TradingHalted, "picture", "picture", TradingResumed]
+    assert run.actors.exposure.causes.names() == []
+    assert facts(tmp_path / "day", "TradingHalted")[0]["cause"] == STARTUP
+
+
+def test_time_goes_on_where_the_record_ends(tmp_path: Path) -> None:
+    write_signals(tmp_path / "day")
+    live(config(tmp_path / "day"))
+    live(config(tmp_path / "day"))
+    starts = [int(str(each["ts"])) for each in facts(tmp_path / "day", "DaemonStarted")]
+    last = max(int(str(each["ts"])) for each in facts(tmp_path / "day", "ParentEnded"))
+    assert starts[1] >= last > starts[0]
+
+
+def test_a_tape_that_cannot_be_read_further_does_not_keep_the_daemon_from_starting(tmp_path: Path) -> None:
+    write_signals(tmp_path / "day")
+    settings = config(tmp_path / "day")
+    live(msgspec.structs.replace(settings, store=msgspec.structs.replace(settings.store, snapshot_every=10**9)))
+    with closing(sqlite3.connect(tmp_path / "day" / "execd.db")) as database:
+        database.execute("delete from snapshots")
+        database.commit()
+    (segment,) = (tmp_path / "day" / "tape").glob("tape-*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join([*lines[:100], b"not a record\n", *lines[101:]]))
+    run = live(settings)
+    assert run.recovered.events > 100
