@@ -7,6 +7,7 @@ out go to zero. A JSON array of signals is a batch. The JSON Schema in the docs 
 
 from decimal import Decimal
 from enum import StrEnum
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -249,4 +250,12 @@ def _each(given: dict[str, Any], holds: Any, fault: str) -> str | None:  # noqa:
 
 def schema() -> dict[str, Any]:
     """JSON Schema of the contract, for publishers and for the docs."""
-    return msgspec.json.schema(Signal)
+    made: dict[str, Any] = _dedented(msgspec.json.schema(Signal))
+    return made
+
+
+def _dedented(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Descriptions are docstrings, which Python 3.13 stores without their indentation and earlier ones with it."""
+    if isinstance(value, dict):
+        return {key: cleandoc(item) if key == "description" else _dedented(item) for key, item in value.items()}
+    return [_dedented(item) for item in value] if isinstance(value, list) else value

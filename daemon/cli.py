@@ -231,8 +231,11 @@ def db_downgrade(config: ConfigFile, revision: Annotated[str, typer.Argument(hel
 
 def _migrate(config: Config, step: Callable[[Engine], None]) -> None:
     engine = store.open_engine(config.store_url)
-    with store.WriterLock(engine):
-        step(engine)
+    try:
+        with store.WriterLock(engine):
+            step(engine)
+    finally:
+        engine.dispose()
     typer.echo(f"{config.data_dir / 'execd.db'}: done")
 
 

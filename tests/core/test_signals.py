@@ -217,7 +217,7 @@ BAD: list[tuple[object, str]] = [
     (b"null", "Expected `object`"),
     (b"17", "Expected `object`"),
     (b'"order"', "Expected `object`"),
-    (b'{"a":' * 5_000, "recursion"),
+    (b'{"a":' * 13_000, "recursion"),
     (b"[" * 20_000, "recursion"),
     (b'{"kind":"order","how":' + b"[" * 20_000, ""),
     # the wrong shape
