@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 
 from adapters.market.merge import merged
-from adapters.market.replay import open_tape, parse_tape_argument
+from adapters.market.replay import Tape, open_tape, parse_tape_argument
 from adapters.market.synthetic import SyntheticMarket
 from core.calendar import CALENDARS, Calendar, Session
 from core.instruments import Instruments
@@ -86,9 +86,17 @@ def _replayed(config: Config) -> Opened:
     if unknown:
         raise ConfigError(f"{', '.join(unknown)}: there is a tape but no instrument: add [instruments.{unknown[0]}]")
     first = min(_first(tape.updates()) for tape in tapes)
-    notes = tuple(f"{tape.symbol}: {tape.flags}" for tape in tapes)
+    notes = tuple(_note(tape) for tape in tapes)
     return Opened(Market(merged(tapes), {tape.symbol: tape.filter for tape in tapes}), first, notes)
 
 
 def _first(updates: Iterator[Update]) -> int:
     return next(updates).ts
+
+
+def _note(tape: Tape) -> str:
+    found = tape.flags
+    return (
+        f"{tape.symbol}: {tape.filter}; {found.crossed:,} crossed and {found.locked:,} locked quotes, "
+        f"{found.suspicious:,} suspicious prints"
+    )
