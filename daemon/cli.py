@@ -267,6 +267,7 @@ def _execute(config: Config) -> bool:
         running = Run(config, opened.market, clock, threaded=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, running.stop)
+        _remember(config.data_dir.absolute())
         who = config.daemon
         typer.echo(f"account {who.account}, {who.world}, sync {config.sync}, {config.data_dir}", err=True)
         watcher = asyncio.create_task(show(running))
@@ -296,6 +297,7 @@ def _new_loop() -> "asyncio.Runner":
 
 def _conclude(folder: Path, *, as_json: bool, out: Path | None = None) -> None:
     """Print what the parents cost and write the pages."""
+    folder = folder.absolute()
     with _reading(folder) as engine:
         found = data.load(engine, folder / "tape")
     if as_json:

@@ -1,7 +1,6 @@
 """From the configuration to a run's market data: generated or recorded."""
 
 import datetime as dt
-from collections.abc import Iterator
 
 import msgspec
 
@@ -10,7 +9,6 @@ from adapters.market.replay import Tape, open_tape, parse_tape_argument
 from adapters.market.synthetic import SyntheticMarket
 from core.calendar import CALENDARS, Calendar, Session
 from core.instruments import Instruments
-from core.market import Update
 from core.units import NS_PER_S
 from daemon.config import Config, ConfigError
 from daemon.run import Market
@@ -32,7 +30,7 @@ def open_market(config: Config, now: int | None = None) -> Opened:
 
     `now` (ns UTC) is given on the system's clock, which plays nothing that is over; other clocks begin with the market.
     """
-    return _replayed(config) if config.market.kind == "replay" else _synthetic(config, now)
+    return _replayed(config, now) if config.market.kind == "replay" else _synthetic(config, now)
 
 
 def _synthetic(config: Config, now: int | None) -> Opened:
@@ -78,20 +76,20 @@ def _utc(ts: int) -> str:
     return f"{dt.datetime.fromtimestamp(ts // NS_PER_S, dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _replayed(config: Config) -> Opened:
+def _replayed(config: Config, now: int | None) -> Opened:
     if not config.market.tapes:
         raise ConfigError("market.tapes is empty: name a recorded day with --tape SYMBOL[@DATE]=FILE[,TRADES]")
     tapes = [open_tape(parse_tape_argument(text)) for text in config.market.tapes]
     unknown = [tape.symbol for tape in tapes if tape.symbol not in config.instruments]
     if unknown:
         raise ConfigError(f"{', '.join(unknown)}: there is a tape but no instrument: add [instruments.{unknown[0]}]")
-    first = min(_first(tape.updates()) for tape in tapes)
+    firsts = [update.ts for tape in tapes if (update := next(tape.updates(), None)) is not None]
+    if not firsts:
+        raise ConfigError("market.tapes hold no update in regular hours: check the dates")
+    if now is not None and min(firsts) < now:
+        raise ConfigError('market.tapes lie in the past: use `execd simulate`, or set clock.kind = "scaled"')
     notes = tuple(_note(tape) for tape in tapes)
-    return Opened(Market(merged(tapes), {tape.symbol: tape.filter for tape in tapes}), first, notes)
-
-
-def _first(updates: Iterator[Update]) -> int:
-    return next(updates).ts
+    return Opened(Market(merged(tapes), {tape.symbol: tape.filter for tape in tapes}), min(firsts), notes)
 
 
 def _note(tape: Tape) -> str:

@@ -58,6 +58,14 @@ def test_recorded_days_are_played_as_one_market_from_its_first_update_on(tmp_pat
     assert [note.partition(":")[0] for note in opened.notes] == ["AAPL", "MSFT"]
 
 
+def test_a_tape_that_is_over_is_refused_on_the_clock_of_the_system(tmp_path: Path) -> None:
+    path = tape(tmp_path, "one.csv", f"{NOW},9,1,10,1")
+    settings = config(kind="replay", tapes=[f"AAPL={path}"])
+    assert open_market(settings, NOW).start == NOW
+    with pytest.raises(ConfigError, match=r"^market.tapes lie in the past: use `execd simulate`"):
+        open_market(settings, NOW + 1)
+
+
 def test_a_tape_of_an_unknown_instrument_is_refused(tmp_path: Path) -> None:
     path = tape(tmp_path, "one.csv", f"{NOW},9,1,10,1")
     with pytest.raises(ConfigError, match=r"^IBM: there is a tape but no instrument: add \[instruments.IBM\]$"):
