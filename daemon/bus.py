@@ -110,13 +110,17 @@ class Bus:
 
     def publish(self, event: Event) -> None:
         """Sequence `event` and everything it causes, to quiescence. Raises BusFailed once a listener has raised."""
-        if self._enqueue(event):
-            self._busy = True
-            try:
-                while self._inbox:
-                    self._cascade(self._inbox.popleft())
-            finally:
-                self._busy = False
+        if self._busy or self.failure is not None:
+            self._enqueue(event)
+            return
+        self._busy = True
+        try:
+            self._cascade(event)
+            while self._inbox:
+                self._cascade(self._inbox.popleft())
+        finally:
+            self._busy = False
+        if self._after:
             self._rest(event)
 
     async def settled(self) -> None:
@@ -129,14 +133,13 @@ class Bus:
         for fold in self._route(type(event)).folds:
             fold(event)
 
-    def _enqueue(self, event: Event) -> bool:
-        """Whether the caller is the one who has to run the bus."""
+    def _enqueue(self, event: Event) -> None:
+        """Let an event wait for its turn."""
         if self.failure is not None:
             raise self.failure.with_traceback(None)  # of the first time: each raise would add to it
         if len(self._inbox) >= MAX_INBOX:
             self._fail(self.seq, event, OverflowError(f"{MAX_INBOX:,} outside events wait"))
         self._inbox.append(event)
-        return not self._busy
 
     def _cascade(self, event: Event) -> None:
         seq = self.seq + 1

@@ -91,7 +91,7 @@ def market_run(folder: Path, updates: Iterator[Quote]) -> Run:
         "daemon": {"data_dir": str(folder)},
         "account": {"cash": 1_000_000_000},
         "limits": {
-            "orders_per_s": 1_000_000,
+            "orders_per_s": 100_000,
             "parents_per_day": 10_000_000,
             "position_max": 1,
             "quote_age_s_max": 60,
