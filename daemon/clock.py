@@ -38,7 +38,7 @@ class SystemClock:
     The wall's time at the start, moved on by the monotonic clock, so a stepped wall clock cannot make time run back.
     """
 
-    __slots__ = ("_count", "_origin", "_scale", "_started", "_waiting")
+    __slots__ = ("_armed", "_count", "_origin", "_scale", "_started", "_waiting")
 
     def __init__(self) -> None:
         self._origin = time.time_ns()
@@ -46,6 +46,7 @@ class SystemClock:
         self._scale = 1
         self._waiting: list[tuple[int, int, Callable[[], object]]] = []
         self._count = 0
+        self._armed: int | None = None  # when the loop wakes next
 
     def now(self) -> int:
         """Now, ns UTC."""
@@ -69,18 +70,26 @@ class SystemClock:
         """Call back once `now() >= ts`, in the order of `ts` and then of asking, which a loop does not keep."""
         self._count += 1
         heappush(self._waiting, (ts, self._count, callback))
-        self._wake_at(ts)
+        self._arm(ts)
 
-    def _wake_at(self, ts: int) -> None:
-        left = max(ts - self.now(), 0)
-        asyncio.get_running_loop().call_later(left / NS_PER_S / self._scale, self._wake, ts)
+    def _arm(self, ts: int) -> None:
+        """Wake at `ts` or earlier: one timer of the loop is enough, the one for the earliest."""
+        if self._armed is None or ts < self._armed:
+            self._armed = ts
+            left = max(ts - self.now(), 0)
+            asyncio.get_running_loop().call_later(left / NS_PER_S / self._scale, self._wake, ts)
 
-    def _wake(self, ts: int) -> None:
-        now = self.now()  # once: what is due at a second look would be neither run here nor waited for
-        while self._waiting and self._waiting[0][0] <= now:
-            heappop(self._waiting)[2]()
-        if now < ts:  # the loop's timer was early
-            self._wake_at(ts)
+    def _wake(self, armed: int) -> None:
+        if armed != self._armed:
+            return  # an earlier wake came between, and armed anew
+        self._armed = None
+        now = self.now()  # once: a callback that is due by then waits for the next wake
+        try:
+            while self._waiting and self._waiting[0][0] <= now:
+                heappop(self._waiting)[2]()
+        finally:
+            if self._waiting:  # a callback that raises does not cost the others theirs
+                self._arm(self._waiting[0][0])
 
 
 class ScaledClock(SystemClock):
