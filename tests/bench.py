@@ -134,7 +134,7 @@ async def sustained(folder: Path, *, parents: int, children: int, title: str) ->
     """Parents one after the other as the last ones end, through signal, gate, journal, paper venue, fill, cost report.
 
     The loop is nearly closed: a child is sent when its sister is filled, and one more a second for a parent that waits;
-    a parent when another has ended. What piles up does so in the journal, whose depth is shown: every send waits for it.
+    a parent when another has ended. What piles up is shown as the depth of the journal: every send waits for it.
     """
     run = market_run(folder, quotes(SUSTAINED_S + 4))
     life = asyncio.create_task(run.execute())
