@@ -60,7 +60,7 @@ class OmsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Oms:
-    """All orders that may be live, those that ended lately, every execution id, and the positions they make."""
+    """All orders that may be live, those that ended lately, the executions of both, and all positions."""
 
     __slots__ = (
         "_book",
