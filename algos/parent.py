@@ -26,6 +26,7 @@ class Child(msgspec.Struct):
     price: Decimal | None
     cancelling: bool = False
     unresolved: bool = False
+    reducing: bool = False  # as approved: it can only shrink the position
 
 
 class Parent(msgspec.Struct, kw_only=True):
@@ -50,6 +51,9 @@ class Parent(msgspec.Struct, kw_only=True):
     hold_until: int = 0
     refusals: int = 0  # in a row
     unresolved: bool = False
+    flatten: bool = False  # goes on while trading is halted
+    stopped: bool = False  # an operator wants no more of it
+    paused: bool = False  # trading is reducing and its children would open: it waits for another state
     burst: int = 0  # lots, the most that is sent in one period, from a point of the curve to the next
     period_end: int = 0  # a second after its begin, or later
     ceiling: Decimal = ZERO  # the most that may be done or working in the present period
@@ -67,6 +71,7 @@ class Parent(msgspec.Struct, kw_only=True):
             side=order.side,
             how=order.how,
             order_qty=event.order_qty,
+            flatten=order.flatten,
         )
 
     # questions
@@ -89,7 +94,7 @@ class Parent(msgspec.Struct, kw_only=True):
 
     def is_over(self, now: int) -> bool:
         """Whether nothing more is to be sent."""
-        return now >= self.end or self.unresolved or self.cum_qty >= self.order_qty
+        return now >= self.end or self.unresolved or self.stopped or self.cum_qty >= self.order_qty
 
     def next_due(self, now: int) -> int | None:
         """When to look at the parent next, seen from `now`."""

@@ -6,12 +6,17 @@ cancelled and crossed. In the first half of the time between two points of the c
 second half, or where an order may not rest, they cross the spread. So a reject, a partial fill or a restart needs no
 case of its own.
 
+While trading is halted nothing is sent but for an operator's flatten; a parent whose child is denied because trading is
+reducing pauses until the state changes. Neither moves its end.
+
 Catching up is bounded: from one point of the curve to the next, and in any case within a second, a parent sends at most
 twice the most that its curve adds at a point (within a second, where points are closer). After a pause, a halt or a
 restart the backlog is so worked off over the points that follow, and past the last point second by second; what the end
 overtakes stays undone, with a reason. A curve of one point, MARKET or LIMIT, has no backlog and is not slowed.
 
-Due parents wait in one heap. Cost per quote is one assignment, cost per child does not depend on how many parents live.
+Due parents wait in one heap, and a bounded number of them is worked at a time: when a thousand come due at once, as
+after a pause, a halt or a fill need not wait for the last of them. Cost per quote is one assignment, cost per child
+does not depend on how many parents live.
 """
 
 from collections.abc import Iterable
@@ -23,13 +28,16 @@ import msgspec
 from algos import pricing
 from algos.parent import Parent
 from algos.planning import fault_of, plan, window_of
+from core.causes import TradingState, WorkingOrders
 from core.events import (
     EndReason,
     Event,
     FillBooked,
     FillBusted,
+    FlattenRequested,
     MarketData,
     NewOrderSingle,
+    OrderApproved,
     OrderCancelRequest,
     OrderDenied,
     OrderUnresolved,
@@ -46,8 +54,10 @@ from core.ids import cl_ord_id
 from core.instruments import Instruments
 from core.orders import OrdStatus, OrdType, Side
 from core.signals import Algo
-from core.trading import Causes, TradingState
+from core.trading import Causes
 from core.units import ZERO, floor_to
+
+MAX_DUE = 16  # parents that one `TimeAdvanced` works, some 5 ms; the others are due at once, after whatever else waits
 
 
 class Slicer:
@@ -103,7 +113,15 @@ class Slicer:
                 parent.pause(event.ts)
             else:
                 parent.refuse(event.ts)
+            if event.reason is Reason.STATE and not parent.flatten:  # asking again would be answered the same
+                parent.paused = True
             self._arm(event.parent_id, parent, event.ts)
+
+    def approve(self, event: OrderApproved) -> None:
+        """A child goes: remember whether it can only shrink the position."""
+        parent = self._parent_of(event.cl_ord_id)
+        if parent is not None:
+            parent.children[event.cl_ord_id].reducing = event.reducing
 
     def update(self, event: OrderUpdated) -> None:
         """A child stands differently; a terminal one gives its remainder back to the gap."""
@@ -113,10 +131,10 @@ class Slicer:
         if event.terminal:
             cancelling = parent.children[event.cl_ord_id].cancelling
             self._drop(parent, event.cl_ord_id)
-            if event.ord_status in {OrdStatus.REJECTED, OrdStatus.NOT_SENT, OrdStatus.LAPSED}:
+            if event.ord_status in {OrdStatus.REJECTED, OrdStatus.NOT_SENT}:
                 parent.refuse(event.ts)
             elif event.ord_status is not OrdStatus.FILLED and not cancelling:
-                parent.pause(event.ts)  # it ended unasked, and might do so again at once
+                parent.pause(event.ts)  # it lapsed, or ended unasked: it might do so again at once
         else:
             parent.adjust(event)
         self._arm(event.parent_id, parent, event.ts)
@@ -156,22 +174,34 @@ class Slicer:
                 del self._owner[child]
 
     def advance(self, event: TimeAdvanced) -> None:
-        """Find the parents whose time has come."""
+        """Find the parents whose time has come, as many as may be worked at a time."""
         self._due = []
-        while self._heap and self._heap[0][0] <= event.ts:
+        while self._heap and self._heap[0][0] <= event.ts and len(self._due) < MAX_DUE:
             due, parent_id = heappop(self._heap)
             if not self._is_stale(due, parent_id):
                 self._due.append(parent_id)
                 self._arm(parent_id, self.parents[parent_id], event.ts)
 
     def halt(self, event: TradingHalted) -> None:
-        """Send nothing while a cause forbids it."""
+        """Send nothing while a cause forbids it; one that takes everything back ends a flatten, too."""
         self._causes.halt(event)
+        for parent in self.parents.values():
+            parent.paused = False
+            parent.stopped |= parent.flatten and event.working is WorkingOrders.CANCEL_ALL
         self._arm_all(event.ts)
 
     def resume(self, event: TradingResumed) -> None:
-        """A cause has ended."""
+        """A cause has ended: every parent is due at once, to catch up with its curve."""
         self._causes.resume(event)
+        for parent_id, parent in self.parents.items():
+            parent.paused = False
+            if parent.curve is not None:
+                self._set_due(parent_id, parent, event.ts)
+
+    def flatten(self, event: FlattenRequested) -> None:
+        """What works in a symbol that is to be flat is over."""
+        for parent in self._in(event.symbol):
+            parent.stopped = True
         self._arm_all(event.ts)
 
     # decisions
@@ -206,15 +236,19 @@ class Slicer:
         return self._work(event.parent_id, event.ts)
 
     def on_halted(self, event: TradingHalted) -> Iterable[Event]:
-        """Take every working child back, where the cause asks for it."""
-        if event.cancel_working:
-            for parent in list(self.parents.values()):
-                yield from _cancel_all(parent, event.ts, f"halted: {event.cause}")
+        """Take working children back, those that the cause names; end a flatten that was stopped."""
+        if event.working is WorkingOrders.STAND:
+            return
+        kept = event.working is WorkingOrders.CANCEL_OPENING
+        for parent in list(self.parents.values()):
+            yield from _cancel_all(parent, event.ts, f"halted: {event.cause}", but_reducing=kept)
+            if parent.stopped:
+                yield from self._work(parent.parent_id, event.ts)
 
-    def on_resumed(self, event: TradingResumed) -> Iterable[Event]:
-        """Catch up with the curves."""
-        for parent_id in list(self.parents):
-            yield from self._work(parent_id, event.ts)
+    def on_flatten(self, event: FlattenRequested) -> Iterable[Event]:
+        """End the parents of what is to be flat, before anything is sized to flatten it."""
+        for parent in self._in(event.symbol):
+            yield from self._work(parent.parent_id, event.ts)
 
     def _work(self, parent_id: str, now: int) -> Iterable[Event]:
         parent = self.parents.get(parent_id)
@@ -223,7 +257,7 @@ class Slicer:
         if parent.is_over(now):
             yield from self._wind_up(parent, now)
             return
-        if self._causes.state is TradingState.HALTED:
+        if self._is_held(parent):
             return
         gap = parent.to_send(now)
         if gap < 0:
@@ -290,6 +324,10 @@ class Slicer:
             return EndReason.FILLED
         if parent.unresolved:
             return EndReason.UNRESOLVED
+        if parent.stopped:
+            return EndReason.TAKEN_BACK
+        if self._causes.state is TradingState.HALTED and not parent.flatten:
+            return EndReason.HALTED
         if parent.refusals:
             return EndReason.DENIED
         market = self._market.get(parent.symbol)
@@ -297,6 +335,18 @@ class Slicer:
         return EndReason.LIMIT_PRICE if beyond else EndReason.WINDOW
 
     # bookkeeping
+
+    def _is_held(self, parent: Parent) -> bool:
+        return parent.paused or (self._causes.state is TradingState.HALTED and not parent.flatten)
+
+    def _in(self, symbol: str) -> list[Parent]:
+        """The parents of a symbol; all of them where it is empty."""
+        return [parent for parent in self.parents.values() if symbol in {"", parent.symbol}]
+
+    def is_flattening(self, cl_ord_id: str) -> bool:
+        """Whether a child is of an operator's flatten that nobody has stopped."""
+        parent = self._parent_of(cl_ord_id)
+        return parent is not None and parent.flatten and not parent.stopped
 
     def _parent_of(self, child: str) -> Parent | None:
         owner = self._owner.get(child)
@@ -312,8 +362,11 @@ class Slicer:
 
     def _arm(self, parent_id: str, parent: Parent, now: int) -> None:
         due = parent.next_due(now)
-        if due is not None and self._causes.state is TradingState.HALTED and not parent.is_over(now):
-            due = parent.end  # nothing to look at before, unless trading resumes
+        if due is not None and self._is_held(parent) and not parent.is_over(now):
+            due = parent.end  # nothing to look at before, unless the state changes
+        self._set_due(parent_id, parent, due)
+
+    def _set_due(self, parent_id: str, parent: Parent, due: int | None) -> None:
         if due is not None and due != parent.due:
             heappush(self._heap, (due, parent_id))
         parent.due = due
@@ -355,9 +408,9 @@ def _cancel(parent: Parent, child: str, now: int, text: str) -> OrderCancelReque
     )
 
 
-def _cancel_all(parent: Parent, now: int, text: str) -> Iterable[Event]:
+def _cancel_all(parent: Parent, now: int, text: str, *, but_reducing: bool = False) -> Iterable[Event]:
     for child_id, child in list(parent.children.items()):
-        if not child.cancelling:
+        if not child.cancelling and not (but_reducing and child.reducing):
             yield _cancel(parent, child_id, now, text)
 
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
+from core.causes import TradingState, WorkingOrders
 from core.orders import ExecType, OrdStatus, OrdType, Side, TimeInForce
 from core.signals import Algo, Instruction, Signal
 from core.units import bps_of
@@ -54,6 +55,15 @@ class SignalDead(Event, frozen=True, tag=True):
     source: str
     reason: str
     text: str
+
+
+class SignalGap(Event, frozen=True, tag=True):
+    """A publisher's count has a gap: `missing` signals before the one numbered `before` never came on this source."""
+
+    source: str
+    strategy: str
+    missing: int
+    before: int
 
 
 class MarketData(Event, frozen=True, tag=True):
@@ -120,12 +130,27 @@ class SubmitResult(Event, frozen=True, tag=True):
 
 
 class TradingHalted(Event, frozen=True, tag=True):
-    """A cause holds trading back. `state` is REDUCING or HALTED; `cancel_working` takes working children back."""
+    """A cause of `core.causes` holds trading back, and what becomes of the orders that work."""
 
     cause: str
-    state: str
-    cancel_working: bool = False
+    state: TradingState  # REDUCING or HALTED
+    working: WorkingOrders = WorkingOrders.STAND
+    by: str = ""  # who did it, where it was somebody
     text: str = ""
+
+
+class HaltReport(Event, frozen=True, tag=True):
+    """Behind a halt that takes everything back: what still works or is in doubt; nothing: it is quiet.
+
+    Times are of the machine, from the moment in which the halt was heard; 0: nothing left after it, it is not quiet.
+    """
+
+    cause: str
+    left: tuple[str, ...]  # the first of them
+    left_count: int
+    last_order_us: int  # until the last order's first byte
+    last_cancel_us: int
+    quiet_us: int  # until the venues showed nothing, for the first of two times in a row
 
 
 class TradingResumed(Event, frozen=True, tag=True):
@@ -133,6 +158,24 @@ class TradingResumed(Event, frozen=True, tag=True):
 
     cause: str
     by: str = ""
+
+
+class FlattenRequested(Event, frozen=True, tag=True):
+    """A supervisor wants a position closed while trading is halted or reducing; `symbol` empty: every position."""
+
+    request_id: str
+    by: str
+    symbol: str = ""
+
+
+class CommandGiven(Event, frozen=True, tag=True):
+    """Somebody commanded something over the control socket, and what became of it."""
+
+    by: str
+    role: str
+    command: str
+    done: bool  # False: refused
+    text: str = ""
 
 
 class BreakFound(Event, frozen=True, tag=True):
@@ -189,6 +232,7 @@ class ParentOrder(Event, frozen=True, tag=True):
     decision_px: Decimal | None  # mid when the signal was decided, or received
     how: Instruction
     valid_until: int | None = None  # ns; nothing of it may leave later
+    flatten: bool = False  # closes a position by an operator's will: goes on while trading is halted
 
 
 # The gate -------------------------------------------------------------------------------------------------------------
@@ -285,6 +329,7 @@ class OrderApproved(Event, frozen=True, tag=True):
     ask: Decimal | None
     limits_version: str
     reducing: bool = False  # whatever fills first, it can only shrink the position
+    flatten: bool = False  # of an operator's flatten, which leaves while trading is halted
 
     @property
     def parent_id(self) -> str:
@@ -327,6 +372,8 @@ class EndReason(StrEnum):
     LIMIT_PRICE = "LIMIT_PRICE"  # its time is over and the market was beyond its limit
     DENIED = "DENIED"  # its time is over and the gate kept refusing its children
     INFEASIBLE = "INFEASIBLE"  # no schedule exists; the end's text says why
+    HALTED = "HALTED"  # its time was over while trading was halted
+    TAKEN_BACK = "TAKEN_BACK"  # an operator ended it
     UNRESOLVED = "UNRESOLVED"  # a child's outcome could not be learnt; its quantity stays reserved
 
 
@@ -495,12 +542,16 @@ AnyEvent = (
     | AccountOpened
     | SignalReceived
     | SignalDead
+    | SignalGap
     | MarketData
     | TimeAdvanced
     | ExecutionReport
     | SubmitResult
     | TradingHalted
+    | HaltReport
     | TradingResumed
+    | FlattenRequested
+    | CommandGiven
     | BreakFound
     | SignalAccepted
     | SignalIgnored

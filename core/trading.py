@@ -1,17 +1,7 @@
 """Whether trading is allowed: the strictest of the live causes decides, and each cause ends by its own rule."""
 
-from enum import StrEnum
-
+from core.causes import CAUSES, TradingState
 from core.events import TradingHalted, TradingResumed
-
-
-class TradingState(StrEnum):
-    """What may be sent: everything, only what reduces a position, nothing."""
-
-    ACTIVE = "ACTIVE"
-    REDUCING = "REDUCING"
-    HALTED = "HALTED"
-
 
 _STRICTNESS = (TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED)
 
@@ -27,7 +17,7 @@ class Causes:
 
     def halt(self, event: TradingHalted) -> None:
         """A cause appears, or changes how strict it is."""
-        self._live[event.cause] = TradingState(event.state)
+        self._live[event.cause] = event.state
         self._settle()
 
     def resume(self, event: TradingResumed) -> None:
@@ -37,6 +27,9 @@ class Causes:
 
     def _settle(self) -> None:
         self.state = max(self._live.values(), key=_STRICTNESS.index, default=TradingState.ACTIVE)
+
+    def __contains__(self, cause: str) -> bool:
+        return cause in self._live
 
     def names(self) -> list[str]:
         """The live causes, for people."""
@@ -50,3 +43,9 @@ class Causes:
         """State from a snapshot."""
         self._live = {cause: TradingState(state) for cause, state in dumped.items()}
         self._settle()
+
+
+def halted(cause: str, now: int, *, text: str, by: str = "") -> TradingHalted:
+    """The event with which a cause of the table appears."""
+    rule = CAUSES[cause]
+    return TradingHalted(ts=now, cause=cause, state=rule.state, working=rule.working, by=by, text=text)

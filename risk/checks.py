@@ -12,9 +12,9 @@ from decimal import Decimal
 import msgspec
 
 from core.calendar import CALENDARS
+from core.causes import TradingState
 from core.events import Reason
 from core.orders import OrdType, Side, TimeInForce
-from core.trading import TradingState
 from core.units import NS_PER_S, ZERO, floor_to, is_multiple
 from risk.exposure import Exposure
 from risk.limits import Limits
@@ -34,6 +34,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ord_type: OrdType
     price: Decimal | None
     time_in_force: TimeInForce | None
+    flatten: bool = False  # of an operator's flatten
 
     @property
     def is_parent(self) -> bool:
@@ -96,13 +97,16 @@ def venue_takes_it(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | Non
 
 
 def trading_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
-    """R1: no cause holds trading back; in REDUCING only what shrinks the position in every order of fills passes."""
+    """R1: no cause holds trading back; in REDUCING what shrinks the position in every order of fills passes.
+
+    In HALTED only what an operator's flatten shrinks so.
+    """
     del limits
     state = exposure.causes.state
     if state is TradingState.ACTIVE:
         return None
     causes = ", ".join(exposure.causes.names())
-    if state is TradingState.HALTED:
+    if state is TradingState.HALTED and not ask.flatten:
         return _refuse(Reason.STATE, f"trading is HALTED by {causes}")
     room = reducible(ask, exposure)
     if ask.qty <= room:
@@ -113,7 +117,7 @@ def trading_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial |
         limit=room,
         unit="shares",
         max_qty=floor_to(room, exposure.instruments[ask.symbol].lot) or None,
-        text=f"trading is REDUCING by {causes}, and {room} shares can be reduced",
+        text=f"trading is {state} by {causes}, and {room} shares can be reduced",
     )
 
 
@@ -293,7 +297,9 @@ def parent_is_valid(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | No
 
 
 def rate_is_kept(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
-    """R12: children per second and venue, parents per day."""
+    """R12: children per second and venue, parents per day but for an operator's."""
+    if ask.is_parent and ask.flatten:
+        return None
     if ask.is_parent:
         count = exposure.parents_on(ask.ts)
         if count < limits.parents_per_day:

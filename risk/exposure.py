@@ -62,6 +62,7 @@ class ParentExposure(msgspec.Struct):
     cum_qty: Decimal = ZERO
     live_qty: Decimal = ZERO
     valid_until: int | None = None
+    flatten: bool = False
 
     @property
     def open_qty(self) -> Decimal:
@@ -85,6 +86,10 @@ class Rate:
     def has_room(self, now: int) -> bool:
         """Whether one more event may pass now."""
         return len(self._times) != self._times.maxlen or now - self._times[0] >= NS_PER_S
+
+    def use(self, now: int) -> float:
+        """The part of the rate that the last second took."""
+        return sum(now - ts < NS_PER_S for ts in self._times) / (self._times.maxlen or 1)
 
     def take(self, now: int) -> None:
         """Count one event."""
@@ -167,10 +172,36 @@ class Exposure:
         position = self.book.position(strategy, symbol)
         return (position.qty if position is not None else ZERO) + self._coming.get((strategy, symbol), ZERO)
 
+    def holders(self, symbol: str) -> list[tuple[str, Decimal]]:
+        """Strategies that hold a symbol, by name, and their signed quantities."""
+        held = ((owner, position.qty) for owner, name, position in self.book.positions() if name == symbol)
+        return sorted((owner, qty) for owner, qty in held if qty)
+
     def names(self, strategy: str) -> set[str]:
         """Symbols that a strategy holds, or that are on their way to or from it."""
         held = {symbol for owner, symbol, position in self.book.positions() if owner == strategy and position.qty}
         return held | {symbol for (owner, symbol), coming in self._coming.items() if owner == strategy and coming}
+
+    def values(self) -> dict[str, Decimal]:
+        """Signed value at its mark of every position that is not flat."""
+        return {symbol: self._worth(symbol, qty, self._marks[symbol]) for symbol, qty in self.book.symbols() if qty}
+
+    def worst_values(self) -> dict[str, Decimal]:
+        """The larger value, long or short, that each symbol's position may reach with all that is committed."""
+        names = {symbol for symbol, qty in self.book.symbols() if qty} | {
+            key[0] for key, qty in self._committed.items() if qty
+        }
+        return {symbol: self._worst(symbol) for symbol in sorted(names & self._marks.keys())}
+
+    def _worst(self, symbol: str) -> Decimal:
+        held = self.held(symbol)
+        longest = max(held + self.committed(symbol, Side.BUY), ZERO)
+        shortest = max(self.committed(symbol, Side.SELL) - held, ZERO)
+        return self._worth(symbol, max(longest, shortest), self._marks[symbol])
+
+    def rate_use(self, now: int) -> float:
+        """The fullest venue's part of its children per second, 1 where no more may pass."""
+        return max((rate.use(now) for rate in self.rates.values()), default=0.0)
 
     def parents_on(self, ts: int) -> int:
         """Parents accepted on the UTC day of `ts`."""
@@ -204,10 +235,16 @@ class Exposure:
         """Commit a parent's quantity."""
         parent = event.parent
         exposure = self.parents[event.parent_id] = ParentExposure(
-            parent.strategy, parent.symbol, parent.side, event.order_qty, valid_until=parent.valid_until
+            parent.strategy,
+            parent.symbol,
+            parent.side,
+            event.order_qty,
+            valid_until=parent.valid_until,
+            flatten=parent.flatten,
         )
         self._commit(exposure, event.order_qty)
-        self.parents_today = (_day(event.ts), self.parents_on(event.ts) + 1)
+        if not parent.flatten:  # the day's bound is on strategies, not on who has to stop them
+            self.parents_today = (_day(event.ts), self.parents_on(event.ts) + 1)
 
     def approve(self, event: OrderApproved) -> None:
         """Reserve a child's quantity."""

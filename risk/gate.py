@@ -61,9 +61,14 @@ class Gate:
             ord_type=order.ord_type,
             price=order.price,
             time_in_force=order.time_in_force,
+            flatten=self._is_flatten(order),
         )
         denial = judge(ask, self._exposure, self._limits)
         yield self._approve(order, ask) if denial is None else self._deny(ask, denial)
+
+    def _is_flatten(self, order: NewOrderSingle) -> bool:
+        parent = self._exposure.parents.get(order.parent_id)
+        return parent is not None and parent.flatten
 
     def _is_small(self, symbol: str, qty: Decimal) -> bool:
         """Whether so little is under what the venue takes; without a price that cannot be said."""
@@ -98,6 +103,7 @@ class Gate:
             ask=market.ask,
             limits_version=self._version,
             reducing=ask.qty <= reducible(ask, self._exposure),
+            flatten=ask.flatten,
         )
 
     def _not_after(self, order: NewOrderSingle) -> int:
@@ -140,4 +146,5 @@ def _ask_of_parent(order: ParentOrder, qty: Decimal) -> Ask:
         ord_type=OrdType.LIMIT if order.how.price is not None else OrdType.MARKET,
         price=order.how.price,
         time_in_force=None,
+        flatten=order.flatten,
     )

@@ -12,11 +12,27 @@ from decimal import Decimal
 
 import msgspec
 
-from core.events import Event, ParentOrder, SignalAccepted, SignalIgnored, SignalReceived, SignalRefused
+from core.events import (
+    Event,
+    FlattenRequested,
+    ParentOrder,
+    SignalAccepted,
+    SignalIgnored,
+    SignalReceived,
+    SignalRefused,
+)
 from core.ids import parent_id
 from core.instruments import Instrument
 from core.orders import Side
-from core.signals import OrderSignal, RebalanceSignal, Signal, StrengthSignal, TargetSignal
+from core.signals import (
+    Algo,
+    Instruction,
+    OrderSignal,
+    RebalanceSignal,
+    Signal,
+    StrengthSignal,
+    TargetSignal,
+)
 from core.units import NS_PER_S, ZERO, exact, floor_to
 from risk.exposure import Exposure
 from risk.limits import Limits
@@ -24,13 +40,16 @@ from risk.limits import Limits
 AHEAD_S_MAX = 60  # a signal from farther in the future comes from a wrong clock
 SEEN_MAX = 1_000_000  # keys remembered; at the default horizon that is 1.6 signals a second for a week
 
+FLATTEN_PARTS = 1_000  # orders of one symbol in one flatten; more than that is asked for again
+FLATTEN_SHARE = Decimal("0.9")  # of the largest order in money: a child that crosses is dearer than the mid
+
 _FINE = Decimal("1e-9")  # grain at which a model's float becomes a decimal fraction
 
 
 class Sizer:
     """Turns accepted signals into parent orders."""
 
-    __slots__ = ("_account", "_exposure", "_limits", "_order", "_seen", "_tag")
+    __slots__ = ("_account", "_exposure", "_floor", "_limits", "_order", "_seen", "_tag")
 
     def __init__(self, exposure: Exposure, limits: Limits, *, tag: str, account: str) -> None:
         self._exposure = exposure
@@ -39,6 +58,7 @@ class Sizer:
         self._account = account
         self._seen: dict[tuple[str, str], str] = {}
         self._order: deque[tuple[int, tuple[str, str]]] = deque()
+        self._floor = 0  # no signal that is stamped later has a key that was forgotten too early
 
     # folds
 
@@ -49,8 +69,16 @@ class Sizer:
         self._order.append((event.ts, key))
         # a signal may be stamped ahead of its acceptance: by that much longer it is not too old to come again
         oldest = event.ts - (self._limits.signal_horizon_s + AHEAD_S_MAX) * NS_PER_S
-        while self._order and (self._order[0][0] < oldest or len(self._order) > SEEN_MAX):
-            del self._seen[self._order.popleft()[1]]
+        while self._order and self._order[0][0] < oldest:
+            self._forget()
+        while len(self._order) > SEEN_MAX:
+            self._floor = max(self._floor, self._forget() + AHEAD_S_MAX * NS_PER_S)
+
+    def _forget(self) -> int:
+        """Let the oldest key go; returns when it was taken."""
+        ts, key = self._order.popleft()
+        del self._seen[key]
+        return ts
 
     # decisions
 
@@ -75,6 +103,62 @@ class Sizer:
         yield SignalAccepted(ts=event.ts, signal_id=signal.signal_id, strategy=signal.strategy, digest=digest)
         yield from self._size(event)
 
+    def on_flatten(self, event: FlattenRequested) -> Iterable[Event]:
+        """Orders that close what is held, at once, never more than that, none larger than one order may be."""
+        held = sorted(symbol for symbol, qty in self._exposure.book.symbols() if qty)
+        for symbol in held if not event.symbol else [event.symbol]:
+            if symbol in self._exposure.instruments:
+                yield from self._flatten(event, symbol)
+
+    def _flatten(self, event: FlattenRequested, symbol: str) -> Iterable[Event]:
+        """The account's net position, from the strategies that hold its side, in pieces."""
+        net = self._exposure.held(symbol)
+        side = Side.SELL if net > 0 else Side.BUY
+        left = abs(net) - self._exposure.committed(symbol, side)
+        largest = self._largest(symbol)
+        for strategy, qty in self._exposure.holders(symbol):
+            if qty * net <= 0:
+                continue
+            part = min(abs(qty), left)
+            left -= part
+            for number in range(FLATTEN_PARTS):
+                size = floor_to(min(part, largest), self._exposure.instruments[symbol].lot)
+                if size <= 0:
+                    break
+                part -= size
+                yield self._closing(event, strategy, symbol, (side, size), number)
+
+    def _largest(self, symbol: str) -> Decimal:
+        """The largest order in a symbol; the gate says so where none is allowed."""
+        limits, mark = self._limits.of(symbol), self._exposure.mark(symbol)
+        if limits.order_qty_max is None or limits.order_notional_max is None or not mark:
+            return abs(self._exposure.held(symbol))
+        unit = self._exposure.instruments[symbol].notional(Decimal(1), mark)
+        return min(limits.order_qty_max, FLATTEN_SHARE * limits.order_notional_max / unit)
+
+    def _closing(
+        self, event: FlattenRequested, owner: str, symbol: str, size: tuple[Side, Decimal], number: int
+    ) -> Event:
+        side, qty = size
+        request = event.request_id
+        leg = f"{symbol}#{number}"
+        return ParentOrder(
+            ts=event.ts,
+            parent_id=parent_id(tag=self._tag, account=self._account, strategy=owner, signal_id=request, leg=leg),
+            signal_id=request,
+            signal_ts=event.ts,
+            strategy=owner,
+            account=self._account,
+            venue=self._exposure.instruments[symbol].venue,
+            symbol=symbol,
+            side=side,
+            order_qty=qty,
+            resizable=True,
+            decision_px=self._exposure.mark(symbol),
+            how=Instruction(algo=Algo.MARKET),
+            flatten=True,
+        )
+
     def _refusal(self, event: SignalReceived) -> tuple[str, str] | None:
         signal = event.signal
         age_s = (event.ts - signal.ts) / NS_PER_S
@@ -82,6 +166,9 @@ class Sizer:
             return "ACCOUNT", f"account {signal.account} is not traded here, this daemon trades {self._account}"
         if age_s > self._limits.signal_horizon_s:
             return "TOO_OLD", f"{age_s:,.0f} s old, the horizon is {self._limits.signal_horizon_s:,} s"
+        if signal.ts <= self._floor:
+            said = f"{SEEN_MAX:,} signals came within the horizon, and whether it came before them is forgotten"
+            return "TOO_OLD", f"{age_s:,.0f} s old: {said}"
         if age_s < -AHEAD_S_MAX:
             return "FUTURE", f"its ts is {-age_s:,.0f} s ahead: check the publisher's clock"
         if signal.valid_until is not None and signal.valid_until <= event.ts:
@@ -198,13 +285,14 @@ class Sizer:
 
     def dump(self) -> dict[str, object]:
         """State for a snapshot."""
-        return {"seen": [[ts, *key, self._seen[key]] for ts, key in self._order]}
+        return {"seen": [[ts, *key, self._seen[key]] for ts, key in self._order], "floor": self._floor}
 
     def load(self, dumped: dict[str, object]) -> None:
         """State from a snapshot."""
         for ts, strategy, signal_id, digest in msgspec.convert(dumped["seen"], list[tuple[int, str, str, str]]):
             self._seen[strategy, signal_id] = digest
             self._order.append((ts, (strategy, signal_id)))
+        self._floor = msgspec.convert(dumped.get("floor", 0), int)  # snapshots had none before
 
 
 def _symbols(signal: Signal) -> list[str]:

@@ -15,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algos.parent import HOLD_NS_MAX, REPRICE_NS, RETRY_NS
-from algos.slicer import Slicer
+from algos.slicer import MAX_DUE, Slicer
+from core.causes import TradingState, WorkingOrders
 from core.events import (
     EndReason,
     Event,
     FillBooked,
+    FlattenRequested,
     NewOrderSingle,
     OrderApproved,
     OrderCancelRequest,
@@ -37,7 +39,7 @@ from core.events import (
 )
 from core.orders import OrdStatus, OrdType, Side, TimeInForce
 from core.signals import Algo, Instruction
-from core.trading import Causes, TradingState
+from core.trading import Causes
 from core.units import NS_PER_MS, NS_PER_S, ZERO
 from risk.limits import Limits
 from tests.builders import (
@@ -59,6 +61,7 @@ from tests.pure_bus import PureBus, Reply, Verdict, obliging, scripted
 
 BUY, SELL = Side.BUY, Side.SELL
 PATIENT = limits(quote_age_s_max=86_400.0)
+STEPS_MAX = 20_000  # four parents whose orders rest till the close are looked at 4,680 times each
 PAPER_NS = 20 * NS_PER_MS  # how fast the stub answers
 
 
@@ -319,18 +322,36 @@ def test_only_the_newest_children_that_are_too_much_are_taken_back() -> None:
 # Halts ----------------------------------------------------------------------------------------------------------------
 
 
-def halt(ts: int, state: str = "HALTED", *, cancel: bool = True, cause: str = "drill") -> TradingHalted:
-    return TradingHalted(ts=ts, cause=cause, state=state, cancel_working=cancel)
+def halt(
+    ts: int, state: str = "HALTED", *, working: WorkingOrders = WorkingOrders.CANCEL_ALL, cause: str = "drill"
+) -> TradingHalted:
+    return TradingHalted(ts=ts, cause=cause, state=TradingState(state), working=working)
 
 
-@pytest.mark.parametrize("cancel", [True, False])
-def test_a_halt_takes_working_children_back_where_its_cause_asks_for_it(*, cancel: bool) -> None:
-    world = start(order(Algo.LIMIT, price=Decimal("99.50"), duration_s=60), reply=scripted([Reply("touch")]))
-    world.at(NOW + 5 * NS_PER_S, halt(NOW + 5 * NS_PER_S, cancel=cancel))
+def flatten(ts: int, symbol: str = "", number: int = 1) -> FlattenRequested:
+    return FlattenRequested(ts=ts, request_id=f"flatten-{number}", by="somebody", symbol=symbol)
+
+
+@pytest.mark.parametrize(
+    "working,taken",
+    [
+        (WorkingOrders.STAND, []),
+        (WorkingOrders.CANCEL_OPENING, ["P1"]),
+        (WorkingOrders.CANCEL_ALL, ["P1", "P2"]),
+    ],
+)
+def test_a_halt_takes_back_the_working_children_that_its_cause_names(working: WorkingOrders, taken: list[str]) -> None:
+    buys = order(Algo.LIMIT, price=Decimal("99.50"), duration_s=60)
+    sells = order(Algo.LIMIT, side=SELL, price=Decimal("100.50"), duration_s=60)
+    world = start(
+        buys, msgspec.structs.replace(sells, parent_id="P2"), reply=scripted([Reply("touch")])
+    )  # P1 opens, P2 can only reduce what is held
+    world.bus.publish(held("AAPL", 1_000))
+    world.at(NOW + 5 * NS_PER_S, halt(NOW + 5 * NS_PER_S, working=working))
     world.run()
-    first = of_kind(world, OrderCancelRequest)[0]
-    assert first.text == ("halted: drill" if cancel else "its parent is over")
-    assert len(children(world)) == 1
+    asked = [event.parent_id for event in of_kind(world, OrderCancelRequest) if event.text == "halted: drill"]
+    assert asked == taken
+    assert len(children(world)) == 2
 
 
 def test_after_a_halt_it_catches_up_with_its_curve() -> None:
@@ -354,6 +375,29 @@ def test_what_a_halt_held_back_is_worked_off_over_the_points_that_follow() -> No
     assert [event.ts for event in late] == [go, *curve.times[8:], curve.times[-1] + RETRY_NS]
     assert [event.order_qty for event in late[:-1]] == [2 * largest_step(curve)] * 3
     assert end_of(world).reason is EndReason.FILLED
+
+
+def test_of_many_parents_that_are_due_at_once_a_bounded_number_is_worked_at_a_time() -> None:
+    """So that a halt, a cancel or a fill has its turn among a thousand parents that catch up."""
+    many = 2 * MAX_DUE + 3
+    orders = [msgspec.structs.replace(order(slices=10, duration_s=100), parent_id=f"P{i:02}") for i in range(many)]
+    world = start(*orders)
+    stop, go = NOW + 10 * NS_PER_S, NOW + 55 * NS_PER_S
+    world.at(stop, halt(stop))
+    world.at(go, TradingResumed(ts=go, cause="drill"))
+    while not any(type(event) is TradingResumed for event in world.trace):
+        world.step()
+    worked = []
+    for _ in range(3):
+        before = len(world.trace)
+        world.step()
+        assert type(world.trace[before]) is TimeAdvanced
+        worked.append([e.parent_id for e in world.trace[before:] if type(e) is NewOrderSingle])
+    assert [len(parents) for parents in worked] == [MAX_DUE, MAX_DUE, 3]
+    assert len({parent_id for parents in worked for parent_id in parents}) == many
+    assert world.now == go
+    world.run()
+    assert {end.reason for end in of_kind(world, ParentEnded)} == {EndReason.FILLED}
 
 
 def largest_step(curve: ParentScheduled) -> Decimal:
@@ -399,19 +443,84 @@ def test_during_a_halt_nobody_is_looked_at() -> None:
     world.run()
     looked = [event.ts for event in of_kind(world, TimeAdvanced) if event.ts > NOW + 1]
     assert looked == [end_of(world).ts] == [NOW + 100 * NS_PER_S]
-    assert end_of(world).reason is EndReason.WINDOW
+    assert end_of(world).reason is EndReason.HALTED
 
 
 def test_while_reducing_the_gate_lets_only_shrinking_children_pass() -> None:
     sale, purchase = order(side=SELL, qty="50", duration_s=60), order(qty="50", duration_s=60)
     world = start(sale, msgspec.structs.replace(purchase, parent_id="P2"))
     world.bus.publish(held("AAPL", 50))
-    world.at(NOW + 1, halt(NOW + 1, "REDUCING", cancel=False))
+    world.at(NOW + 1, halt(NOW + 1, "REDUCING", working=WorkingOrders.STAND))
     world.run()
     ends = {event.parent_id: event for event in of_kind(world, ParentEnded)}
     assert ends["P1"].reason is EndReason.FILLED
     assert ends["P2"].reason is EndReason.DENIED
     assert world.exposure.held("AAPL") == ends["P2"].cum_qty
+    refused = [event for event in of_kind(world, OrderDenied) if event.parent_id == "P2"]
+    assert [event.reason for event in refused] == [Reason.STATE]  # it asks once, and waits for another state
+
+
+def test_a_parent_that_was_paused_goes_on_when_the_state_changes() -> None:
+    world = start(order(slices=10, duration_s=100))
+    world.at(NOW + 1, halt(NOW + 1, "REDUCING", working=WorkingOrders.STAND))
+    world.at(NOW + 60 * NS_PER_S, TradingResumed(ts=NOW + 60 * NS_PER_S, cause="drill"))
+    world.run()
+    assert end_of(world).reason is EndReason.FILLED
+
+
+# Flatten --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_flatten_closes_what_is_held_while_everything_else_stands_still() -> None:
+    world = start(order(slices=10, duration_s=100))
+    world.bus.publish(held("AAPL", 50))
+    world.bus.publish(held("SHRT", -7))
+    world.at(NOW + 1, halt(NOW + 1))
+    world.at(NOW + NS_PER_S, flatten(NOW + NS_PER_S))
+    world.run()
+    ends = {event.symbol: event.reason for event in of_kind(world, ParentEnded) if event.parent_id != "P1"}
+    assert ends == {"AAPL": EndReason.FILLED, "SHRT": EndReason.FILLED}
+    assert {symbol: qty for symbol, qty in world.exposure.book.symbols() if qty} == {}
+    (stopped,) = (event for event in of_kind(world, ParentEnded) if event.parent_id == "P1")
+    assert stopped.reason is EndReason.TAKEN_BACK
+
+
+def test_a_flatten_of_one_symbol_leaves_the_others() -> None:
+    world = start(order(Algo.LIMIT, price=Decimal("99.50"), duration_s=60, symbol="SHRT"), reply=scripted([Reply()]))
+    world.bus.publish(held("AAPL", 50))
+    world.at(NOW + 1, halt(NOW + 1, working=WorkingOrders.STAND))
+    world.at(NOW + NS_PER_S, flatten(NOW + NS_PER_S, "AAPL"))
+    world.at(NOW + 2 * NS_PER_S, TradingResumed(ts=NOW + 2 * NS_PER_S, cause="drill"))
+    world.run()
+    assert world.exposure.held("AAPL") == 0
+    assert {event.symbol: event.reason for event in of_kind(world, ParentEnded)} == {
+        "AAPL": EndReason.FILLED,
+        "SHRT": EndReason.FILLED,
+    }
+
+
+def test_a_flatten_counts_what_works_already_and_never_flips() -> None:
+    sale = order(Algo.LIMIT, side=SELL, price=Decimal("100.50"), duration_s=60, qty="30")
+    world = start(sale, reply=scripted([Reply("touch", on_cancel="silence"), Reply()]))  # its cancel is never answered
+    world.bus.publish(held("AAPL", 50))
+    world.at(NOW + NS_PER_S, halt(NOW + NS_PER_S))
+    world.at(NOW + 2 * NS_PER_S, flatten(NOW + 2 * NS_PER_S))
+    while world.now < NOW + 10 * NS_PER_S and world.step():
+        pass
+    closing = [event for event in of_kind(world, ParentAccepted) if event.parent.flatten]
+    assert [event.order_qty for event in closing] == [Decimal(20)]
+    assert world.exposure.held("AAPL") == 30
+
+
+def test_a_halt_that_takes_everything_back_ends_a_flatten() -> None:
+    world = start(reply=scripted([Reply("part", part=ZERO)]))  # it rests
+    world.bus.publish(held("AAPL", 50))
+    world.at(NOW + 1, halt(NOW + 1))
+    world.at(NOW + NS_PER_S, flatten(NOW + NS_PER_S))
+    world.at(NOW + 2 * NS_PER_S, halt(NOW + 2 * NS_PER_S))
+    world.run()
+    (end,) = of_kind(world, ParentEnded)
+    assert (end.reason, end.cum_qty) == (EndReason.TAKEN_BACK, ZERO)
 
 
 # Laws on whole runs ---------------------------------------------------------------------------------------------------
@@ -485,8 +594,16 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     for cause in draw(st.lists(st.sampled_from(["drill", "loss"]), max_size=2, unique=True)):
         ts = NOW + draw(st.integers(1, 60)) * NS_PER_S + 1
         state = draw(st.sampled_from(["HALTED", "REDUCING"]))
-        events.append(halt(ts, state, cancel=draw(st.booleans()), cause=cause))
+        events.append(halt(ts, state, working=draw(st.sampled_from(WorkingOrders)), cause=cause))
         events.append(TradingResumed(ts=ts + draw(st.integers(1, 60)) * NS_PER_S, cause=cause))
+        if draw(st.booleans()):
+            events.append(
+                flatten(
+                    ts + draw(st.integers(0, 20)) * NS_PER_S, draw(st.sampled_from(["", "AAPL", "SHRT"])), len(events)
+                )
+            )
+    if draw(st.booleans()):
+        events += [held("AAPL", draw(st.integers(1, 60))), held("SHRT", draw(st.integers(-60, -1)))]
     return Scenario(
         replies=draw(REPLIES),
         limits=limits(
@@ -520,9 +637,11 @@ class Watch:
             case NewOrderSingle():
                 self.sent(event)
                 self.live[event.parent_id][event.cl_ord_id] = event.order_qty
+            case OrderApproved() if event.flatten:
+                assert event.reducing, "a flatten that could flip"
             case OrderDenied():
                 self.live.get(event.parent_id, {}).pop(event.cl_ord_id, None)
-            case FillBooked():
+            case FillBooked() if event.parent_id in self.parents:
                 self.done[event.parent_id] += event.last_qty
                 self.live[event.parent_id][event.cl_ord_id] -= event.last_qty
             case OrderUpdated() if event.terminal:
@@ -540,7 +659,7 @@ class Watch:
     def sent(self, event: NewOrderSingle) -> None:
         owner, instrument = self.parents[event.parent_id].parent, INSTRUMENTS[event.symbol]
         assert event.parent_id not in self.ended, "a child after the end"
-        assert self.causes.state is not TradingState.HALTED, "a child while halted"
+        assert self.causes.state is not TradingState.HALTED or owner.flatten, "a child while halted"
         assert event.order_qty > 0
         assert event.order_qty % instrument.lot == 0
         assert (event.symbol, event.side) == (owner.symbol, owner.side)
@@ -578,7 +697,7 @@ class Watch:
 def test_whole_runs_keep_the_laws(scenario: Scenario) -> None:
     world = scenario.world()
     watch = Watch(world)
-    world.run(steps_max=5_000)
+    world.run(steps_max=STEPS_MAX)
     assert set(watch.ended) == set(watch.parents), "every parent ends"
     assert not world.slicer.parents
     left = {key for live in watch.live.values() for key in live}
@@ -601,7 +720,7 @@ def test_time_never_stands_still(scenario: Scenario) -> None:
 @settings(max_examples=50)
 def test_new_actors_from_dumps_continue_as_if_nothing_had_happened(scenario: Scenario, every: int) -> None:
     straight, broken = scenario.world(), scenario.world()
-    straight.run(steps_max=5_000)
+    straight.run(steps_max=STEPS_MAX)
     count = 0
     while broken.step():
         count += 1

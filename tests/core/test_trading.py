@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.events import TradingHalted, TradingResumed
-from core.trading import Causes, TradingState
+from core.causes import TradingState
+from core.events import TradingHalted, TradingResumed, decode, encode
+from core.trading import Causes
 
 STRICTNESS = ["ACTIVE", "REDUCING", "HALTED"]
 STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["REDUCING", "HALTED", None])))
@@ -17,7 +18,7 @@ def run(steps: list[tuple[str, str | None]]) -> Causes:
         if state is None:
             causes.resume(TradingResumed(ts=1, cause=cause))
         else:
-            causes.halt(TradingHalted(ts=1, cause=cause, state=state))
+            causes.halt(TradingHalted(ts=1, cause=cause, state=TradingState(state)))
     return causes
 
 
@@ -32,7 +33,7 @@ def test_the_state_is_the_strictest_of_the_live_causes(steps: list[tuple[str, st
 @given(STEPS)
 def test_a_snapshot_brings_the_causes_back(steps: list[tuple[str, str | None]]) -> None:
     causes, again = run(steps), Causes()
-    again.halt(TradingHalted(ts=1, cause="gone after load", state="HALTED"))
+    again.halt(TradingHalted(ts=1, cause="gone after load", state=TradingState.HALTED))
     again.load(causes.dump())
     assert (again.state, again.names(), again.dump()) == (causes.state, causes.names(), causes.dump())
 
@@ -56,5 +57,5 @@ def test_causes_come_and_go(steps: list[tuple[str, str | None]], state: TradingS
 def test_a_state_that_is_none_is_refused_and_frees_nothing() -> None:
     causes = run([("kill", "HALTED")])
     with pytest.raises(ValueError, match="PAUSED"):
-        causes.halt(TradingHalted(ts=1, cause="kill", state="PAUSED"))
+        decode(encode(TradingHalted(ts=1, cause="kill", state=TradingState.HALTED)).replace(b'HALTED"', b'PAUSED"'))
     assert causes.state is TradingState.HALTED

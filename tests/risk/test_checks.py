@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.causes import TradingState
 from core.events import BreakFound, Event, OrderApproved, OrderDenied, ParentAccepted, Reason, TradingHalted
 from core.instruments import VenueAbility
 from core.orders import OrdType, Side, TimeInForce
@@ -80,7 +81,7 @@ def no(reason: Reason, value: str = "0", limit: str = "0", unit: str = "", max_q
 
 
 def halted(state: str) -> TradingHalted:
-    return TradingHalted(ts=NOW, cause="drill", state=state)
+    return TradingHalted(ts=NOW, cause="drill", state=TradingState(state))
 
 
 def own_limits(qty: str | None = "500", notional: str | None = "20000") -> Limits:
@@ -131,6 +132,46 @@ CASES: list[Case] = [
     ),
     ("ACTIVE", checks.trading_is_allowed, ask(), (), limits(), None),
     ("HALTED", checks.trading_is_allowed, ask(), (halted("HALTED"),), limits(), no(Reason.STATE)),
+    (
+        "HALTED, a sale of what is held",
+        checks.trading_is_allowed,
+        ask(side=SELL),
+        (held("AAPL", 100), halted("HALTED")),
+        limits(),
+        no(Reason.STATE),
+    ),
+    (
+        "HALTED, a flatten of what is held",
+        checks.trading_is_allowed,
+        ask(side=SELL, flatten=True),
+        (held("AAPL", 100), halted("HALTED")),
+        limits(),
+        None,
+    ),
+    (
+        "HALTED, a flatten of more than is held",
+        checks.trading_is_allowed,
+        ask(side=SELL, flatten=True, qty="101"),
+        (held("AAPL", 100), halted("HALTED")),
+        limits(),
+        no(Reason.STATE, "101", "100", "shares", "100"),
+    ),
+    (
+        "HALTED, a flatten of what is sold already",
+        checks.trading_is_allowed,
+        ask(side=SELL, flatten=True, qty="60"),
+        (held("AAPL", 100), *working("AAPL", SELL, 50), halted("HALTED")),
+        limits(),
+        no(Reason.STATE, "60", "50", "shares", "50"),
+    ),
+    (
+        "an operator's parent, where strategies have had their day",
+        checks.rate_is_kept,
+        ask_parent(flatten=True),
+        (P1,),
+        limits(parents_per_day=1),
+        None,
+    ),
     (
         "HALTED, a reducing order",
         checks.trading_is_allowed,

@@ -7,6 +7,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.causes import TradingState
 from core.events import (
     AccountOpened,
     Event,
@@ -218,7 +219,9 @@ class World:
     def halt(self) -> None:
         cause = ("drill", "loss")[self.roll(2)]
         if self.roll(2):
-            self.events.append(TradingHalted(ts=NOW, cause=cause, state=("HALTED", "REDUCING")[self.roll(2)]))
+            self.events.append(
+                TradingHalted(ts=NOW, cause=cause, state=(TradingState.HALTED, TradingState.REDUCING)[self.roll(2)])
+            )
         else:
             self.events.append(TradingResumed(ts=NOW, cause=cause))
 

@@ -6,17 +6,26 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.events import Event, ParentOrder, SignalAccepted, SignalIgnored, SignalReceived, SignalRefused
+from core.events import (
+    Event,
+    FlattenRequested,
+    ParentOrder,
+    SignalAccepted,
+    SignalIgnored,
+    SignalReceived,
+    SignalRefused,
+)
 from core.ids import parent_id
 from core.instruments import Instrument, Instruments
 from core.orders import OrdStatus, Side
 from core.signals import Algo, Instruction, OrderSignal, RebalanceSignal, Signal, StrengthSignal, TargetSignal
 from core.units import NS_PER_S, ZERO
+from risk import sizing
 from risk.exposure import Exposure
-from risk.limits import Limits
+from risk.limits import Limits, SymbolLimits
 from risk.sizing import AHEAD_S_MAX, Sizer
 from tests.builders import (
     INSTRUMENTS,
@@ -36,6 +45,7 @@ from tests.builders import (
     received,
     silent,
     updated,
+    working,
 )
 from tests.pure_bus import PureBus
 
@@ -293,6 +303,58 @@ def test_a_snapshot_of_the_keys_continues_as_if_nothing_had_happened() -> None:
     assert second.dump() == first.dump()
 
 
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few keys are remembered."""
+    monkeypatch.setattr(sizing, "SEEN_MAX", 3)
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_with_more_keys_than_are_remembered_what_may_have_come_before_is_too_old() -> None:
+    actor, ahead = sizer(), AHEAD_S_MAX * NS_PER_S
+    early = order(signal_id="s0", ts=NOW + ahead)  # from a clock that is ahead
+    assert act(actor, received(early)) == ["SignalAccepted", "BUY 10 AAPL"]
+    for i in range(1, 4):
+        now = NOW + i * MINUTE
+        assert act(actor, received(order(signal_id=f"s{i}", ts=now), now)) == ["SignalAccepted", "BUY 10 AAPL"]
+    now = NOW + 3 * MINUTE
+    assert act(actor, received(early, now)) == ["TOO_OLD"]
+    restored = sizer()
+    restored.load(msgspec.json.decode(msgspec.json.encode(actor.dump())))
+    assert act(restored, received(early, now)) == ["TOO_OLD"]
+    unknown = order(signal_id="new", ts=NOW + ahead + 1)
+    assert act(actor, received(unknown, now)) == ["SignalAccepted", "BUY 10 AAPL"]
+    assert act(actor, received(order(signal_id="s2", ts=NOW + 2 * MINUTE), now)) == ["DUPLICATE"]  # remembered still
+
+
+def test_a_snapshot_of_before_there_was_a_floor_is_read() -> None:
+    actor = sizer()
+    act(actor, received(order()))
+    dumped = actor.dump()
+    del dumped["floor"]
+    restored = sizer()
+    restored.load(msgspec.json.decode(msgspec.json.encode(dumped)))
+    assert restored.dump() == actor.dump()
+
+
+ARRIVALS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 90)), max_size=60)  # which signal, seconds later
+
+
+@pytest.mark.usefixtures("forgetful")
+@given(ARRIVALS, st.lists(st.integers(-90, AHEAD_S_MAX), min_size=8, max_size=8))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_signal_acts_twice_however_little_is_remembered(arrivals: list[tuple[int, int]], ahead: list[int]) -> None:
+    actor, now = sizer(bounds=limits(signal_horizon_s=300)), NOW
+    stamped: dict[int, int] = {}
+    acted: list[int] = []
+    for which, later in arrivals:
+        now += later * NS_PER_S
+        ts = stamped.setdefault(which, now + ahead[which] * NS_PER_S)
+        if "SignalAccepted" in act(actor, received(order(signal_id=f"s{which}", ts=ts), now)):
+            acted.append(which)
+    assert len(acted) == len(set(acted))
+
+
 def test_deciding_changes_nothing() -> None:
     actor = sizer()
     before = actor.dump()
@@ -424,3 +486,70 @@ def test_a_parent_is_valid_as_long_as_its_signal_and_its_instruction_is_the_sign
     _, made = size(msgspec.structs.replace(signal, how=how, valid_until=valid_until))
     assert isinstance(made, ParentOrder)
     assert (made.how, made.valid_until) == (how, valid_until)
+
+
+# Flatten --------------------------------------------------------------------------------------------------------------
+
+
+def flatten(*events: Event, symbol: str = "", bounds: Limits = BOUNDS) -> list[str]:
+    """What is asked for, in short."""
+    request = FlattenRequested(ts=NOW, request_id="flatten-1", by="ann", symbol=symbol)
+    found = list(sizer(book(*events), bounds).on_flatten(request))
+    for each in found:
+        assert isinstance(each, ParentOrder)
+        assert (each.flatten, each.resizable, each.how) == (True, True, Instruction(algo=Algo.MARKET))
+    return [f"{each.side} {each.order_qty:f} {each.symbol} of {each.strategy}" for each in found]  # type: ignore[attr-defined]
+
+
+def of(strategy: str, fill: Event) -> Event:
+    return msgspec.structs.replace(fill, strategy=strategy, exec_id=strategy)
+
+
+@pytest.mark.parametrize(
+    "events,symbol,asked",
+    [
+        ([], "", []),
+        ([held("AAPL", 50)], "", ["SELL 50 AAPL of alpha"]),
+        ([held("SHRT", -50)], "", ["BUY 50 SHRT of alpha"]),
+        ([held("AAPL", 50), held("SHRT", -7)], "", ["SELL 50 AAPL of alpha", "BUY 7 SHRT of alpha"]),
+        ([held("AAPL", 50), held("SHRT", -7)], "SHRT", ["BUY 7 SHRT of alpha"]),
+        ([held("AAPL", 50)], "SHRT", []),
+        ([held("AAPL", 50)], "NONE", []),
+        # the account's net, taken from those that hold its side
+        (
+            [of("a", held("SHRT", 100)), of("b", held("SHRT", -30)), of("c", held("SHRT", 50))],
+            "",
+            ["SELL 100 SHRT of a", "SELL 20 SHRT of c"],
+        ),
+        ([of("a", held("SHRT", 100)), of("b", held("SHRT", -100))], "", []),
+        # what is on its way out already is not sold twice
+        ([held("AAPL", 50), *working("AAPL", SELL, 20)], "", ["SELL 30 AAPL of alpha"]),
+        ([held("AAPL", 50), *working("AAPL", SELL, 50)], "", []),
+        ([held("AAPL", 50), *working("AAPL", BUY, 20)], "", ["SELL 50 AAPL of alpha"]),
+        # less than a lot cannot be sold
+        ([held("LOTS", 250)], "", ["SELL 200 LOTS of alpha"]),
+    ],
+)
+def test_a_flatten_closes_the_net_position(events: list[Event], symbol: str, asked: list[str]) -> None:
+    assert flatten(*events, symbol=symbol) == asked
+
+
+def test_a_flatten_is_cut_into_orders_that_are_allowed() -> None:
+    bounds = limits(
+        symbols_default=SymbolLimits(order_qty_max=Decimal(40), order_notional_max=Decimal(1_000_000)),
+    )
+    assert flatten(held("AAPL", 100), bounds=bounds) == [f"SELL {qty} AAPL of alpha" for qty in (40, 40, 20)]
+    money = limits(symbols_default=SymbolLimits(order_qty_max=Decimal(1_000), order_notional_max=Decimal(5_000)))
+    assert flatten(held("AAPL", 100), bounds=money) == [f"SELL {qty} AAPL of alpha" for qty in (45, 45, 10)]
+
+
+def test_a_flatten_of_an_instrument_without_limits_is_the_gates_to_refuse() -> None:
+    assert flatten(held("AAPL", 100), bounds=limits(symbols_default=SymbolLimits())) == ["SELL 100 AAPL of alpha"]
+
+
+def test_the_parts_of_a_flatten_have_ids_of_their_own() -> None:
+    request = FlattenRequested(ts=NOW, request_id="flatten-1", by="ann")
+    bounds = limits(symbols_default=SymbolLimits(order_qty_max=Decimal(10), order_notional_max=Decimal(1_000_000)))
+    exposure = book(of("a", held("SHRT", 55)), of("b", held("SHRT", 55)))
+    parts = [each for each in sizer(exposure, bounds).on_flatten(request) if isinstance(each, ParentOrder)]
+    assert len({each.parent_id for each in parts}) == len(parts) == 12
