@@ -16,12 +16,15 @@ from core.events import (
     AccountOpened,
     Anomaly,
     BreakFound,
+    CommandGiven,
     CostReport,
     DaemonStarted,
     Event,
     ExecutionReport,
     FillBooked,
     FillBusted,
+    FlattenRequested,
+    HaltReport,
     MarketData,
     NewOrderSingle,
     OrderApproved,
@@ -37,6 +40,7 @@ from core.events import (
     PositionUpdated,
     SignalAccepted,
     SignalDead,
+    SignalGap,
     SignalIgnored,
     SignalReceived,
     SignalRefused,
@@ -69,7 +73,17 @@ class Write(NamedTuple):
 def project(seq: int, event: Event) -> list[Write]:
     """The rows that an event writes, in order."""
     projection = PROJECTIONS.get(type(event))
-    return [] if projection is None else projection(seq, event)
+    writes = [] if projection is None else projection(seq, event)
+    for write in writes:
+        for name, value in write.values.items():
+            if type(value) is str and "\x00" in value:
+                write.values[name] = storable(value)
+    return writes
+
+
+def storable(value: str) -> str:
+    """Text as any database takes it: PostgreSQL refuses the zero character, which anybody may send us."""
+    return value.replace("\x00", "\N{SYMBOL FOR NULL}")
 
 
 def _plain(event: Event) -> Values:
@@ -79,11 +93,6 @@ def _plain(event: Event) -> Values:
 
 def _take(values: Values, names: tuple[str, ...]) -> Values:
     return {name: values[name] for name in names}
-
-
-def _text(value: str) -> str:
-    """Text from outside as a database takes it: PostgreSQL refuses the zero character."""
-    return value.replace("\x00", "\N{SYMBOL FOR NULL}")
 
 
 def _meta(values: Values) -> list[Write]:
@@ -125,12 +134,12 @@ def _ignored(_seq: int, event: SignalIgnored) -> list[Write]:
 
 def _refused(seq: int, event: SignalRefused) -> list[Write]:
     names = {"strategy": event.strategy, "signal_id": event.signal_id, "reason": event.reason}
-    letter = {"seq": seq, "ts": event.ts, "source": "", **names, "text": _text(event.text)}
+    letter = {"seq": seq, "ts": event.ts, "source": "", **names, "text": event.text}
     return [_verdict(event, "refused", event.reason), Write(tables.dead_letters, Op.INSERT, letter)]
 
 
 def _dead(seq: int, event: SignalDead) -> list[Write]:
-    said = {"source": event.source, "reason": _text(event.reason), "text": _text(event.text)}
+    said = {"source": event.source, "reason": event.reason, "text": event.text}
     row = {"seq": seq, "ts": event.ts, "strategy": "", "signal_id": "", **said}
     return [Write(tables.dead_letters, Op.INSERT, row)]
 
@@ -169,7 +178,7 @@ def _parent_accepted(seq: int, event: ParentAccepted) -> list[Write]:
 def _denied(seq: int, event: OrderDenied) -> list[Write]:
     values = _plain(event)
     ids = {"parent_id": event.parent_id, "cl_ord_id": event.cl_ord_id, "verdict": "denied"}
-    numbers = _take(values, _DENIAL) | {"text": _text(event.text), "price": None}
+    numbers = _take(values, _DENIAL) | {"text": event.text, "price": None}
     decision = {"seq": seq, "ts": event.ts, **ids} | _take(values, _ASKED) | numbers
     writes = [Write(tables.risk_decisions, Op.INSERT, decision)]
     if not event.cl_ord_id:
@@ -204,7 +213,7 @@ def _approved(seq: int, event: OrderApproved) -> list[Write]:
 
 
 def _updated(_seq: int, event: OrderUpdated) -> list[Write]:
-    row = _take(_plain(event), (*_ORDER, *_STANDING)) | {"text": _text(event.text), "updated": event.ts}
+    row = _take(_plain(event), (*_ORDER, *_STANDING)) | {"text": event.text, "updated": event.ts}
     return [Write(tables.orders, Op.UPSERT, row)]
 
 
@@ -234,8 +243,8 @@ def _cost(_seq: int, event: CostReport) -> list[Write]:
 
 
 def _halted(seq: int, event: TradingHalted) -> list[Write]:
-    row = {"seq": seq, "ts": event.ts, "cause": event.cause, "state": event.state, "by": ""}
-    return [Write(tables.halts, Op.INSERT, row | {"text": _text(event.text)})]
+    row = {"seq": seq, "ts": event.ts, "cause": event.cause, "state": event.state.value, "by": event.by}
+    return [Write(tables.halts, Op.INSERT, row | {"text": event.text})]
 
 
 def _resumed(seq: int, event: TradingResumed) -> list[Write]:
@@ -243,8 +252,41 @@ def _resumed(seq: int, event: TradingResumed) -> list[Write]:
     return [Write(tables.halts, Op.INSERT, row)]
 
 
+def _drained(seq: int, event: HaltReport) -> list[Write]:
+    said = f"{event.left_count} orders still work" if event.left_count else f"quiet after {event.quiet_us / 1e3:.1f} ms"
+    text = (
+        f"{said}; the last order left {event.last_order_us / 1e3:.1f} ms after the halt was heard, "
+        f"the last cancel {event.last_cancel_us / 1e3:.1f} ms"
+    )
+    state = "WORKING" if event.left_count else "QUIET"
+    row = {"seq": seq, "ts": event.ts, "cause": event.cause, "state": state, "by": "", "text": text}
+    return [Write(tables.halts, Op.INSERT, row)]
+
+
+def _flattened(seq: int, event: FlattenRequested) -> list[Write]:
+    what = event.symbol or "every position"
+    row = {"seq": seq, "ts": event.ts, "cause": "flatten", "state": "FLATTEN", "by": event.by, "text": what}
+    return [Write(tables.halts, Op.INSERT, row)]
+
+
+def _commanded(seq: int, event: CommandGiven) -> list[Write]:
+    who = {"by": event.by, "role": event.role, "command": event.command}
+    return [
+        Write(
+            tables.commands,
+            Op.INSERT,
+            {"seq": seq, "ts": event.ts, **who, "done": event.done, "text": event.text},
+        )
+    ]
+
+
+def _gap(seq: int, event: SignalGap) -> list[Write]:
+    said = f"{event.missing} signals of {event.strategy} before number {event.before} never came by {event.source}"
+    return _alert(seq, event, venue="", symbol="", cl_ord_id="", text=said)
+
+
 def _alert(seq: int, event: Event, *, venue: str, symbol: str, cl_ord_id: str, text: str) -> list[Write]:
-    about = {"venue": venue, "symbol": symbol, "cl_ord_id": cl_ord_id, "text": _text(text)}
+    about = {"venue": venue, "symbol": symbol, "cl_ord_id": cl_ord_id, "text": text}
     return [Write(tables.alerts, Op.INSERT, {"seq": seq, "ts": event.ts, "kind": type(event).__name__, **about})]
 
 
@@ -280,7 +322,11 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     FillBusted: _busted,
     PositionUpdated: _position,
     CostReport: _cost,
+    SignalGap: _gap,
     TradingHalted: _halted,
+    HaltReport: _drained,
+    FlattenRequested: _flattened,
+    CommandGiven: _commanded,
     TradingResumed: _resumed,
     Anomaly: _anomaly,
     BreakFound: _break,

@@ -28,19 +28,34 @@ def parents(
     engine: Engine,
     *,
     parent_id: str | None = None,
+    signal_id: str | None = None,
     strategy: str | None = None,
     symbol: str | None = None,
     state: str | None = None,
     limit: int = MAX_ROWS,
 ) -> Rows:
     """Parents; `cum_qty` and `avg_px` are of the executions that stand, so live ones and late fills are right too."""
-    filters = {"parent_id": parent_id, "strategy": strategy, "symbol": symbol, "state": state}
+    filters = {
+        "parent_id": parent_id,
+        "signal_id": signal_id,
+        "strategy": strategy,
+        "symbol": symbol,
+        "state": state,
+    }
     rows = _rows(engine, tables.parents, "started", limit, **filters)
     done = _executed(engine, [row["parent_id"] for row in rows])
     for row in rows:
         qty, notional = done[row["parent_id"]]
         row["cum_qty"], row["avg_px"] = qty, notional / qty if qty else None
     return rows
+
+
+def signal_of(engine: Engine, parent_id: str) -> tuple[str, str]:
+    """A parent's signal_id and strategy; empty where nothing is known of it."""
+    parent = tables.parents.c
+    with engine.connect() as connection:
+        row = connection.execute(select(parent.signal_id, parent.strategy).where(parent.parent_id == parent_id)).first()
+    return ("", "") if row is None else (row.signal_id or "", row.strategy)
 
 
 def orders(
@@ -100,6 +115,11 @@ def cost_reports(
 def halts(engine: Engine, *, cause: str | None = None, limit: int = MAX_ROWS) -> Rows:
     """Causes that held trading back, and their ends."""
     return _rows(engine, tables.halts, "seq", limit, cause=cause)
+
+
+def commands(engine: Engine, *, limit: int = MAX_ROWS) -> Rows:
+    """What people commanded over the control socket, refused or not."""
+    return _rows(engine, tables.commands, "seq", limit)
 
 
 def alerts(engine: Engine, *, kind: str | None = None, limit: int = MAX_ROWS) -> Rows:

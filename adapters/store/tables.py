@@ -217,8 +217,20 @@ halts = Table(
     _seq(),
     _time("ts"),
     _word("cause"),
-    _word("state"),  # REDUCING, HALTED, RESUMED
+    _word("state"),  # REDUCING, HALTED, RESUMED; WORKING, QUIET: how far a halt has come; FLATTEN
     _word("by"),
+    _word("text"),
+)
+
+commands = Table(
+    "commands",
+    metadata,
+    _seq(),
+    _time("ts"),
+    _word("by"),  # user and number of who gave it
+    _word("role"),
+    _word("command"),
+    Column("done", Boolean, nullable=False),  # False: refused
     _word("text"),
 )
 
@@ -246,3 +258,16 @@ snapshots = Table(
 )
 
 meta = Table("meta", metadata, _key("key"), _word("value"))
+
+CHANGED = frozenset({signals, parents, orders, executions, positions, cost_reports, meta})
+"""Tables whose rows take a newer state. The others only grow; old snapshots are forgotten."""
+
+
+def _rights(table: Table) -> tuple[str, ...]:
+    if table is snapshots:
+        return "SELECT", "INSERT", "DELETE"
+    return ("SELECT", "INSERT", "UPDATE") if table in CHANGED else ("SELECT", "INSERT")
+
+
+RIGHTS = {table.name: _rights(table) for table in metadata.sorted_tables}
+"""What the daemon does to each table, and all that its role is granted (deploy/postgres/roles.sql)."""

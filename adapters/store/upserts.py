@@ -7,19 +7,19 @@ every run, and while the event loop computes, each hand-over makes the writer's 
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 
 from sqlalchemy import Connection, Table, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 
-from adapters.store import tables
+from adapters.store import postgres, tables
 from adapters.store.projections import Op, Write
 
 # An upsert passes over rows for which this is false: a repeat of an accepted signal does not make it an ignored one.
 _CHANGEABLE = {tables.signals: tables.signals.c.state != literal_column("'accepted'")}
 
-# Positional parameters, so that both drivers take the same tuples.
+# Positional parameters, so that both drivers take the same tuples. PostgreSQL's get their numbers by `_numbered`.
 _DIALECTS: dict[str, Any] = {
     "sqlite": sqlite.dialect(paramstyle="qmark"),
     "postgresql": postgresql.dialect(paramstyle="format"),  # type: ignore[no-untyped-call]  # ships half typed
@@ -35,11 +35,12 @@ ROWS = (64, 8, 1)  # of one statement; few sizes, so that the drivers' caches ho
 class Statement:
     """An INSERT that takes any number of rows, as tuples in the order of `columns`."""
 
-    __slots__ = ("_sizes", "columns")
+    __slots__ = ("_execute", "_sizes", "columns")
 
-    def __init__(self, sql: str, columns: tuple[str, ...]) -> None:
+    def __init__(self, dialect: str, sql: str, columns: tuple[str, ...]) -> None:
         head, row, tail = re.fullmatch(r"(.*? VALUES )(\(.*?\))(.*)", sql, re.DOTALL).groups()  # type: ignore[union-attr]
-        self._sizes = {size: head + ", ".join([row] * size) + tail for size in ROWS}
+        self._sizes = {size: _numbered(head + ", ".join([row] * size) + tail) for size in ROWS}
+        self._execute = postgres.execute if dialect == "postgresql" else Connection.exec_driver_sql
         self.columns = columns
 
     def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -47,14 +48,20 @@ class Statement:
         start = 0
         for size, sql in self._sizes.items():
             while len(rows) - start >= size:
-                connection.exec_driver_sql(sql, tuple(chain.from_iterable(rows[start : start + size])))
+                self._execute(connection, sql, tuple(chain.from_iterable(rows[start : start + size])))
                 start += size
+
+
+def _numbered(sql: str) -> str:
+    """The statement with `$1` and on for each `%s`; SQLite has none of those."""
+    numbers = count(1)
+    return re.sub("%s", lambda _: f"${next(numbers)}", sql)
 
 
 def insertion(table: Table, dialect: str) -> Statement:
     """INSERT of whole rows, values in the order of the table's columns."""
     sql = str(_INSERTS[dialect](table).compile(dialect=_DIALECTS[dialect]))
-    return Statement(sql, tuple(table.columns.keys()))
+    return Statement(dialect, sql, tuple(table.columns.keys()))
 
 
 def apply(connection: Connection, writes: Iterable[Write]) -> None:
@@ -118,4 +125,4 @@ def _statement(dialect: str, table: Table, op: Op, columns: tuple[str, ...]) -> 
     else:
         insert = insert.on_conflict_do_update(index_elements=_key(table), set_=changed, where=_CHANGEABLE.get(table))
     compiled = insert.compile(dialect=_DIALECTS[dialect], column_keys=columns)
-    return Statement(str(compiled), tuple(compiled.positiontup))
+    return Statement(dialect, str(compiled), tuple(compiled.positiontup))

@@ -6,16 +6,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, delete, func, insert, select, update
 
-from adapters.store.journal import GENESIS, PAGE, Journal, read, tail, verify
+from adapters.store.journal import GENESIS, PAGE, read, tail, verify
 from adapters.store.projections import project
 from adapters.store.tables import alerts, journal
 from adapters.store.upserts import apply
 from adapters.store.writer import MAX_BATCH, JournalError
 from core.events import Anomaly, DaemonStarted, Event, TimeAdvanced, encode
 from tests.adapters.store import examples
-from tests.adapters.store.support import MARKET_DATA, SEQUENCES, contents, database, journaled
+from tests.adapters.store.support import MARKET_DATA, SEQUENCES, contents, database, isolated, journal_on, journaled
+
+pytestmark = pytest.mark.usefixtures("both")
 
 Entries = list[tuple[int, Event]]
 
@@ -33,6 +35,7 @@ def rebuilt(engine: Engine) -> dict[str, list[dict[str, Any]]]:
 
 @settings(max_examples=60)
 @given(SEQUENCES, st.integers(0, 40))
+@isolated
 def test_what_was_put_is_read_from_any_seq_on(entries: Entries, start: int) -> None:
     engine = journaled(entries)
     assert list(read(engine)) == entries
@@ -41,6 +44,7 @@ def test_what_was_put_is_read_from_any_seq_on(entries: Entries, start: int) -> N
 
 @settings(max_examples=40)
 @given(SEQUENCES)
+@isolated
 def test_the_last_hash_is_the_one_of_the_definition(entries: Entries) -> None:
     digest = GENESIS
     for _, event in entries:
@@ -50,6 +54,7 @@ def test_the_last_hash_is_the_one_of_the_definition(entries: Entries) -> None:
 
 @settings(max_examples=40)
 @given(SEQUENCES)
+@isolated
 def test_the_tables_can_be_drawn_anew_from_the_journal(entries: Entries) -> None:
     engine = journaled(entries)
     assert contents(engine, without="journal") == rebuilt(engine)
@@ -57,6 +62,7 @@ def test_the_tables_can_be_drawn_anew_from_the_journal(entries: Entries) -> None
 
 @settings(max_examples=15)
 @given(SEQUENCES)
+@isolated
 def test_a_thread_writes_the_same_rows(entries: Entries) -> None:
     assert contents(journaled(entries, threaded=True)) == contents(journaled(entries))
 
@@ -75,7 +81,7 @@ def test_reading_crosses_pages_without_losing_or_doubling_an_entry() -> None:
 @pytest.mark.parametrize("threaded", [False, True])
 def test_a_new_run_continues_the_chain(*, threaded: bool) -> None:
     engine = journaled(examples.ENTRIES[:5])
-    second = Journal(engine, threaded=threaded)
+    second = journal_on(engine, threaded=threaded)
     assert second.last_seq == second.durable_seq == 5
     for seq, event in examples.ENTRIES[5:]:
         second.put((seq, event))
@@ -106,6 +112,7 @@ def payload(engine: Engine, seq: int) -> str:
 
 @settings(max_examples=40)
 @given(SEQUENCES, st.data())
+@isolated
 def test_one_changed_byte_of_a_payload_is_found_at_its_entry(entries: Entries, data: st.DataObject) -> None:
     engine = journaled(entries)
     seq, event = data.draw(st.sampled_from(entries))
@@ -117,6 +124,7 @@ def test_one_changed_byte_of_a_payload_is_found_at_its_entry(entries: Entries, d
 
 @settings(max_examples=30)
 @given(SEQUENCES.filter(lambda entries: len(entries) > 1), st.data())
+@isolated
 def test_a_removed_entry_is_found_at_the_next_one(entries: Entries, data: st.DataObject) -> None:
     engine = journaled(entries)
     at = data.draw(st.integers(0, len(entries) - 2))
@@ -169,14 +177,14 @@ def test_an_event_that_this_version_does_not_know_is_named() -> None:
 @pytest.mark.parametrize("put", [0, 1, MAX_BATCH - 1, MAX_BATCH, MAX_BATCH + 1, 2 * MAX_BATCH + 40])
 def test_a_crash_between_batches_leaves_a_prefix_and_tables_that_agree_with_it(put: int) -> None:
     engine = database()
-    abandoned = Journal(engine, threaded=False)
+    abandoned = journal_on(engine)
     entries = [(seq, examples.STORY[seq % len(examples.STORY)]) for seq in range(1, put + 1)]
     for seq, event in entries:
         abandoned.put((seq, event))
     kept = put // MAX_BATCH * MAX_BATCH
     assert list(read(engine)) == entries[:kept]
     assert contents(engine, without="journal") == rebuilt(engine)
-    assert Journal(engine, threaded=False).last_seq == kept
+    assert journal_on(engine).last_seq == kept
 
 
 @pytest.mark.parametrize("threaded", [False, True])
@@ -184,7 +192,7 @@ def test_a_batch_that_fails_half_way_leaves_nothing(*, threaded: bool) -> None:
     engine = journaled(examples.ENTRIES)
     before = contents(engine, without="alerts")
     alerts.drop(engine)  # the projection of an anomaly will fail, behind the journal's row
-    broken = Journal(engine, threaded=threaded)
+    broken = journal_on(engine, threaded=threaded)
     broken.put((16, Anomaly(ts=22, venue="paper", cl_ord_id="P1C1A1", text="?")))
     with pytest.raises(JournalError, match="alerts"):
         broken.flush()
@@ -196,21 +204,21 @@ def test_a_batch_that_fails_half_way_leaves_nothing(*, threaded: bool) -> None:
     assert contents(engine, without="alerts") == before
 
 
-def test_two_journals_on_one_database_do_not_mix() -> None:
+def test_an_entry_that_is_there_already_ends_the_journal() -> None:
     engine = database()
-    one, two = Journal(engine, threaded=False), Journal(engine, threaded=False)
-    one.put((1, TimeAdvanced(ts=1)))
-    two.put((1, TimeAdvanced(ts=2)))
-    one.flush()
-    with pytest.raises(JournalError, match="UNIQUE"):
-        two.flush()
-    assert list(read(engine)) == [(1, TimeAdvanced(ts=1))]
+    writer = journal_on(engine)
+    intruder = {"seq": 1, "ts": 1, "type": "TimeAdvanced", "payload": "{}", "hash": GENESIS}
+    with engine.begin() as connection:
+        connection.execute(insert(journal), intruder)
+    writer.put((1, TimeAdvanced(ts=1)))
+    with pytest.raises(JournalError, match=r"(UNIQUE|unique) constraint .*: repair the database"):
+        writer.flush()
 
 
 @pytest.mark.parametrize("threaded", [False, True])
 async def test_durable_means_committed(*, threaded: bool) -> None:
     engine = database()
-    writer = Journal(engine, threaded=threaded)
+    writer = journal_on(engine, threaded=threaded)
     for seq, event in examples.ENTRIES:
         writer.put((seq, event))
         await writer.durable(seq)
@@ -222,7 +230,7 @@ async def test_durable_means_committed(*, threaded: bool) -> None:
 
 
 def test_a_seq_that_does_not_rise_is_our_own_fault() -> None:
-    writer = Journal(database(), threaded=False)
+    writer = journal_on(database())
     writer.put((2, TimeAdvanced(ts=1)))
     with pytest.raises(AssertionError, match="seq 2 comes after 2"):
         writer.put((2, TimeAdvanced(ts=1)))
@@ -230,13 +238,14 @@ def test_a_seq_that_does_not_rise_is_our_own_fault() -> None:
 
 @settings(max_examples=3)
 @given(MARKET_DATA)
+@isolated
 def test_market_data_is_refused(event: Event) -> None:
     with pytest.raises(AssertionError, match="tape"):
-        Journal(database(), threaded=False).put((1, event))
+        journal_on(database()).put((1, event))
 
 
 def test_text_that_no_database_can_hold_changes_nothing() -> None:
-    writer = Journal(database(), threaded=False)
+    writer = journal_on(database())
     with pytest.raises(UnicodeEncodeError):
         writer.put((1, DaemonStarted(ts=1, version="\ud800", config_hash="", world="", account="")))
     assert (writer.last_seq, writer.tail_hash, writer.depth) == (0, GENESIS, 0)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 
 from adapters.store.projections import PROJECTIONS, UNPROJECTED, project
 from adapters.store.upserts import apply
+from core.causes import TradingState
 from core.events import (
     Anomaly,
     BreakFound,
@@ -20,7 +21,9 @@ from core.events import (
 )
 from core.orders import OrdStatus
 from tests.adapters.store import examples
-from tests.adapters.store.support import SEQUENCES, TYPES, contents, database
+from tests.adapters.store.support import SEQUENCES, TYPES, contents, database, isolated
+
+pytestmark = pytest.mark.usefixtures("both")
 
 
 def tables_after(*events: Event) -> dict[str, list[dict[str, object]]]:
@@ -39,6 +42,7 @@ def test_every_event_has_a_projection_or_is_listed_as_having_none() -> None:
 
 @settings(max_examples=40)
 @given(SEQUENCES)
+@isolated
 def test_to_write_everything_twice_is_to_write_it_once(entries: list[tuple[int, Event]]) -> None:
     engine = database()
     writes = [write for seq, event in entries for write in project(seq, event)]
@@ -158,7 +162,7 @@ def test_dead_letters_keep_malformed_input_and_refused_signals() -> None:
 
 def test_halts_and_alerts_are_listed_in_order() -> None:
     rows = tables_after(
-        TradingHalted(ts=1, cause="kill", state="HALTED", text="key"),
+        TradingHalted(ts=1, cause="kill", state=TradingState.HALTED, text="key"),
         TradingResumed(ts=2, cause="kill", by="ann"),
         Anomaly(ts=3, venue="paper", cl_ord_id="P1C1A1", text="filled twice"),
         BreakFound(ts=4, venue="paper", kind="POSITION", symbol="AAPL", text="100, 101"),

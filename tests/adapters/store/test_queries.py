@@ -7,10 +7,13 @@ import pytest
 
 from adapters.store import queries
 from adapters.store.journal import read
+from core.causes import TradingState
 from core.events import Event, FillBooked, Outcome, SignalDead, SubmitResult, TimeAdvanced, TradingHalted, decode
 from core.orders import OrdStatus
 from tests.adapters.store import examples
 from tests.adapters.store.support import journaled
+
+pytestmark = pytest.mark.usefixtures("both")
 
 
 def entries(*events: Event) -> list[tuple[int, Event]]:
@@ -78,7 +81,7 @@ def test_the_story_of_an_order_is_told_in_order(order: str, seqs: list[int]) -> 
 
 
 def test_every_table_has_its_question() -> None:
-    halt = TradingHalted(ts=40, cause="kill", state="HALTED")
+    halt = TradingHalted(ts=40, cause="kill", state=TradingState.HALTED)
     letter = SignalDead(ts=41, source="redis", reason="not JSON", text="{")
     engine = journaled(entries(*examples.STORY, halt, letter))
     assert [row["exec_id"] for row in queries.fills(engine, parent_id="P1")] == ["e1"]

@@ -14,6 +14,8 @@ from core.positions import Book
 from tests.adapters.store import examples
 from tests.adapters.store.support import database, journaled
 
+pytestmark = pytest.mark.usefixtures("both")
+
 
 def snapshot(engine: Engine, seq: int) -> Snapshot:
     """State after `seq`, as the journal stands there."""
@@ -65,7 +67,7 @@ def test_before_the_first_entry_the_hash_is_the_genesis() -> None:
     [
         ({"payload": b"\x80"}, "it is damaged"),
         ({"sha256": bytes(32)}, "it is damaged"),
-        ({"schema_version": 99}, "it has schema 99, this version reads 1"),
+        ({"schema_version": 99}, "it has schema 99, this version reads 2"),
         ({"chain_hash": bytes(32)}, "the journal has another hash there"),
     ],
 )

@@ -11,6 +11,7 @@ from adapters.store.tables import journal, metadata, positions
 from tests.adapters.store.support import database
 
 
+@pytest.mark.usefixtures("both")
 @pytest.mark.parametrize("text", ["0.1", "1E+3", "-0.00", "123456789012345678901234567890.123456789", "1E-30"])
 def test_a_decimal_keeps_its_digits(text: str) -> None:
     engine = database()
