@@ -64,6 +64,7 @@ class Capabilities(VenueAbility, frozen=True, kw_only=True):
 
     settle_s: float = 2.0  # how long after a loss of contact an order may still appear in queries
     in_flight_max: int = 32  # submits that may wait for their answers at once
+    bulk_cancel: bool = False  # one request takes back everything: `cancel_all`
 
 
 class Gateway(Protocol):
@@ -82,6 +83,10 @@ class Gateway(Protocol):
 
     async def cancel(self, cl_ord_id: str) -> None:
         """Ask for a cancel; the answer arrives as a report (CANCELED, or CANCEL_REJECTED)."""
+        ...
+
+    async def cancel_all(self) -> None:
+        """Ask for a cancel of all that works in the account; called only where `capabilities.bulk_cancel` says so."""
         ...
 
     async def query(self, cl_ord_id: str) -> list[ExecutionReport]:

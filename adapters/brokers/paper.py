@@ -105,7 +105,7 @@ class PaperGateway:
         log: Path | None = None,
     ) -> None:
         self.name = name
-        self.capabilities = Capabilities(settle_s=0.0)
+        self.capabilities = Capabilities(settle_s=0.0, bulk_cancel=True)
         self._clock = clock
         self._report = report
         self._settings = settings or PaperSettings()
@@ -150,6 +150,11 @@ class PaperGateway:
         self._check_open()
         self._later(self._delay_ns(cl_ord_id), lambda: self._cancel(cl_ord_id))
 
+    async def cancel_all(self) -> None:
+        """Ask for a cancel of every order; the request travels behind all orders that left before it."""
+        self._check_open()
+        self._later(self._slowest_ns(), self._cancel_working)
+
     async def query(self, cl_ord_id: str) -> list[ExecutionReport]:
         """The venue's word on an order. It travels behind the order: one that is still under way is found."""
         self._check_open()
@@ -160,8 +165,7 @@ class PaperGateway:
     async def picture(self) -> Picture:
         """Live orders, all executions, positions. What it shows has been reported before it is returned."""
         self._check_open()
-        slowest_ms = self._settings.latency_ms + self._settings.jitter_ms
-        return await self._ask(math.ceil(slowest_ms * NS_PER_MS), partial(_picture, self._exchange))
+        return await self._ask(self._slowest_ns(), partial(_picture, self._exchange))
 
     async def close(self) -> None:
         """Hang up: what is under way either way is lost, orders in the book stay. A closed venue does not reopen."""
@@ -181,6 +185,10 @@ class PaperGateway:
 
     def _cancel(self, cl_ord_id: str) -> None:
         self._happened(self._exchange.cancel(cl_ord_id, self._clock.now()))
+
+    def _cancel_working(self) -> None:
+        for order in list(self._exchange.working()):
+            self._cancel(order.order.cl_ord_id)
 
     def _await_close(self, close: int | None) -> None:
         if close is not None and close > self._clock.now() and close not in self._closings:
@@ -266,6 +274,9 @@ class PaperGateway:
         seed = f"{self._settings.seed}:{cl_ord_id}".encode()
         part = int.from_bytes(hashlib.blake2b(seed, digest_size=6).digest()) / 2**48
         return int((self._settings.latency_ms + part * self._settings.jitter_ms) * NS_PER_MS)
+
+    def _slowest_ns(self) -> int:
+        return math.ceil((self._settings.latency_ms + self._settings.jitter_ms) * NS_PER_MS)
 
     def _later(self, delay_ns: int, action: Callable[[], None]) -> None:
         """Act when a message that leaves now arrives, unless the line is cut by then."""

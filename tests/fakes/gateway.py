@@ -18,14 +18,15 @@ class ScriptedGateway:
     check has passed, and before it is asked. Without a script every order is accepted.
     """
 
-    def __init__(self, name: str = "paper", *, in_flight_max: int = 32) -> None:
+    def __init__(self, name: str = "paper", *, in_flight_max: int = 32, bulk_cancel: bool = False) -> None:
         self.name = name
-        self.capabilities = Capabilities(in_flight_max=in_flight_max)
+        self.capabilities = Capabilities(in_flight_max=in_flight_max, bulk_cancel=bulk_cancel)
         self.log: list[str] = []  # "submit X", "wire X", "cancel X", "query X" in the order of their coming
         self.sent: list[OrderApproved] = []  # whose bytes left
         self.answers: dict[str, Scripted] = {}
         self.before: dict[str, Exception] = {}
         self.reports: dict[str, list[ExecutionReport]] = {}
+        self.stuck: dict[str, Exception] = {}  # what the cancels of these raise
         self.unreachable: Exception | None = None  # what cancel, query and picture raise
         self.pictures: list[Picture] = []  # one for each time that somebody looks; the last one stays
         self._held: dict[str, asyncio.Event] = {}
@@ -61,6 +62,13 @@ class ScriptedGateway:
 
     async def cancel(self, cl_ord_id: str) -> None:
         self.log.append(f"cancel {cl_ord_id}")
+        if cl_ord_id in self.stuck:
+            raise self.stuck[cl_ord_id]
+        if self.unreachable is not None:
+            raise self.unreachable
+
+    async def cancel_all(self) -> None:
+        self.log.append("cancel all")
         if self.unreachable is not None:
             raise self.unreachable
 
