@@ -17,7 +17,7 @@ from threading import Thread
 import msgspec
 
 from adapters.clock import Clock
-from adapters.signals.source import Publish, events_of
+from adapters.signals.source import Intake, events_of
 from core.events import SignalReceived
 from core.signals import MAX_SIGNAL_BYTES
 from core.units import NS_PER_S
@@ -34,8 +34,8 @@ class FileSource:
         self._path = path
         self._clock = clock
 
-    async def run(self, publish: Publish) -> None:
-        """Publish every line at its time."""
+    async def run(self, intake: Intake) -> None:
+        """Hand in every line at its time."""
         async for line in self._lines():
             text = line.strip()
             if not text or text.startswith(b"#"):
@@ -43,7 +43,10 @@ class FileSource:
             for event in events_of(text, source=self.name, now=self._clock.now()):
                 if isinstance(event, SignalReceived) and event.signal.ts - self._clock.now() <= AHEAD_NS_MAX:
                     await self._clock.sleep_until(event.signal.ts)
-                publish(msgspec.structs.replace(event, ts=self._clock.now()))  # others of its line may have waited
+                await intake.admitted()
+                intake.publish(
+                    msgspec.structs.replace(event, ts=self._clock.now())
+                )  # others of its line may have waited
 
     async def _lines(self) -> AsyncIterator[bytes]:
         if self._path != "-":

@@ -14,6 +14,7 @@ from adapters.signals.file import AHEAD_NS_MAX, FileSource
 from core.events import SignalDead, SignalReceived
 from core.signals import MAX_SIGNAL_BYTES, TargetSignal
 from tests.clocks import ManualClock, settle
+from tests.fakes.intake import RecordingIntake
 
 NOW = 1_000
 Published = SignalReceived | SignalDead
@@ -30,9 +31,9 @@ def line(signal_id: str, ts: int = 5) -> bytes:
 async def read(path: Path, content: bytes) -> list[Published]:
     path.write_bytes(content)  # noqa: ASYNC240 - nobody waits for it
     clock = ManualClock(NOW)
-    published: list[Published] = []
-    await clock.run(FileSource(str(path), clock).run(published.append))
-    return published
+    intake = RecordingIntake()
+    await clock.run(FileSource(str(path), clock).run(intake))
+    return intake.published
 
 
 def received(signal_id: str, ts: int = 5, at: int = NOW) -> SignalReceived:
@@ -124,7 +125,7 @@ async def test_a_line_of_the_largest_size_is_read(path: Path) -> None:
 
 async def test_a_file_that_is_not_there_raises_and_names_it(path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"signals\.jsonl"):
-        await FileSource(str(path), ManualClock(NOW)).run(lambda event: None)
+        await FileSource(str(path), ManualClock(NOW)).run(RecordingIntake())
 
 
 @pytest.fixture
@@ -139,16 +140,17 @@ def stdin(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 async def test_standard_input_is_read_like_a_file(stdin: int) -> None:
     os.write(stdin, line("1") + b"\nnonsense\n# a comment\n" + line("2"))
     os.close(stdin)
-    published: list[Published] = []
+    intake = RecordingIntake()
     async with asyncio.timeout(10):
-        await FileSource("-", ManualClock(NOW)).run(published.append)
+        await FileSource("-", ManualClock(NOW)).run(intake)
+    published = intake.published
     assert [type(event) for event in published] == [SignalReceived, SignalDead, SignalReceived]
     assert {event.source for event in published} == {"file:-"}
 
 
 def test_a_source_that_waits_for_standard_input_does_not_hold_up_the_end_of_the_program(stdin: int) -> None:
     async def give_up() -> None:
-        task = asyncio.create_task(FileSource("-", ManualClock(NOW)).run(lambda event: None))
+        task = asyncio.create_task(FileSource("-", ManualClock(NOW)).run(RecordingIntake()))
         await settle()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
