@@ -1,7 +1,7 @@
 """The report for a terminal, and as JSON for programs."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import msgspec
 
@@ -11,6 +11,7 @@ from core.events import OrderDenied
 
 DENIALS_MAX = 20  # lines; the rest is counted
 REASONS_MAX = 20  # lines
+COMMON_MIN = 3  # parents with one kind of flag; fewer have it on their lines
 
 _HEAD = ("Parent", "Filled", "Average", "Arrival", "VWAP", "Shortfall bps", "Shortfall", "End")
 _LEFT = frozenset({"Parent", "End"})  # columns of text; the others are numbers
@@ -28,8 +29,10 @@ def as_json(report: RunReport) -> bytes:
 
 def _lines(report: RunReport) -> Iterable[str]:
     if report.parents:
-        yield from _columns([_HEAD, *(_row(parent) for parent in report.parents)])
+        common = _common_flags(report.parents)
+        yield from _columns([_HEAD, *(_row(parent, common) for parent in report.parents)])
         yield ""
+        yield from (f"{count:,} of {len(report.parents):,} parents: {kind}" for kind, count in common.items())
     else:
         yield "No parent has ended."
     for total in report.totals:
@@ -44,7 +47,19 @@ def _lines(report: RunReport) -> Iterable[str]:
     yield from report.notes
 
 
-def _row(parent: Parent) -> Sequence[str]:
+def _common_flags(parents: Sequence[Parent]) -> dict[str, int]:
+    """Kinds of flags that most parents have, where there are many: said once, not on every line."""
+    counts = Counter(_kind(flag) for parent in parents for flag in parent.flags)
+    few = max(len(parents) // 2, COMMON_MIN)
+    return {text.printable(kind): count for kind, count in counts.items() if count > few}
+
+
+def _kind(flag: str) -> str:
+    """A flag without its numbers, which come behind a comma."""
+    return flag.partition(",")[0]
+
+
+def _row(parent: Parent, common: Container[str]) -> Sequence[str]:
     report = parent.cost
     return (
         text.printable(text.title(report)),
@@ -54,7 +69,7 @@ def _row(parent: Parent) -> Sequence[str]:
         text.price(report.market_vwap),
         text.bps(report.shortfall_bps),
         f"{text.cost(report.shortfall)} {report.currency}",
-        text.end(report) + ("".join(f"; {text.printable(flag)}" for flag in parent.flags)),
+        text.end(report) + "".join(f"; {text.printable(flag)}" for flag in parent.flags if _kind(flag) not in common),
     )
 
 
@@ -80,9 +95,11 @@ def _denials(report: RunReport) -> Iterable[str]:
 
 def _denial(denial: OrderDenied) -> str:
     what = f"{denial.side} {text.qty(denial.order_qty)} {denial.symbol}{' (child)' if denial.cl_ord_id else ''}"
-    most = "none" if denial.max_qty is None else text.qty(denial.max_qty)
-    numbers = f"{text.qty(denial.value)} against {text.qty(denial.limit)} {denial.unit}, {most} would have passed"
-    return text.printable(f"{text.clock(denial.ts)}  {what}  {denial.reason}: {numbers}")
+    why = denial.text
+    if denial.unit:  # it is a matter of numbers
+        most = "none" if denial.max_qty is None else text.qty(denial.max_qty)
+        why = f"{text.qty(denial.value)} against {text.qty(denial.limit)} {denial.unit}, {most} would have passed"
+    return text.printable(f"{text.clock(denial.ts)}  {what}  {denial.reason}: {why}")
 
 
 def _asides(report: RunReport) -> Iterable[str]:

@@ -33,6 +33,8 @@ ENDS: dict[EndReason, str] = {
     EndReason.LIMIT_PRICE: "beyond its limit",
     EndReason.DENIED: "children denied",
     EndReason.INFEASIBLE: "no schedule possible",
+    EndReason.HALTED: "trading halted",
+    EndReason.TAKEN_BACK: "taken back",
     EndReason.UNRESOLVED: "outcome unknown",
 }
 

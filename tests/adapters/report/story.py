@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from adapters.store.tape import TapeWriter
+from core.causes import TradingState
 from core.events import (
     AccountOpened,
     Anomaly,
@@ -193,7 +194,7 @@ _REPLAN = ParentScheduled(ts=at(40), parent_id="P1", times=(at(45),), targets=(D
 _HAPPENED: list[Event] = [
     DaemonStarted(ts=BEGAN, version="0.1.0", config_hash="c0ffee", world="simulation", account="A1"),
     AccountOpened(ts=BEGAN, account="A1", cash=Decimal(1_000_000), currency="USD"),
-    TradingHalted(ts=BEGAN, cause="startup", state="HALTED", text="recovering"),
+    TradingHalted(ts=BEGAN, cause="startup", state=TradingState.HALTED, text="recovering"),
     TradingResumed(ts=BEGAN, cause="startup", by="recovery"),
     market(1, "AAPL", "249.99", "250.01"),
     market(1, "MSFT", "400.00", "400.06"),

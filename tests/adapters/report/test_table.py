@@ -9,6 +9,7 @@ import msgspec
 from adapters.report.data import RunReport, load
 from adapters.report.table import as_json, render
 from adapters.store import queries
+from core.events import Reason
 from tests.adapters.report import story
 from tests.adapters.store.support import database
 
@@ -36,6 +37,12 @@ def test_denials_and_signals_follow_with_their_reasons(report: RunReport) -> Non
     assert f"  13:31:05  BUY 9,000 AAPL  ORDER_NOTIONAL: {numbers}, 3,996 would have passed" in lines
     assert "Signals that led to nothing: 4" in lines
     assert lines[-3:] == ["  2 ignored: weak", "  1 refused: expired", "  1 unreadable: JSON is malformed"]
+
+
+def test_a_denial_that_is_no_matter_of_numbers_says_why(report: RunReport) -> None:
+    state = msgspec.structs.replace(report.denials[0], reason=Reason.STATE, unit="", text="trading is HALTED by kill")
+    lines = render(msgspec.structs.replace(report, denials=(state,), denied=1)).splitlines()
+    assert "  13:30:45  BUY 9,000 AAPL (child)  STATE: trading is HALTED by kill" in lines
 
 
 def test_the_sum_is_stated_once(report: RunReport) -> None:
