@@ -22,10 +22,12 @@ Lineage: LMAX's single sequenced writer; TigerBeetle; aioquic's sans-IO core.
 """
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from textwrap import shorten
-from typing import Any, Literal
+from time import perf_counter_ns
+from typing import Any, Literal, NamedTuple
 
 from core.events import Event
 
@@ -38,29 +40,40 @@ Fold = Callable[[Any], None]
 Decision = Callable[[Any], Iterable[Event]]
 Sink = Callable[[int, Any], None]
 Placement = Literal["inline", "tasks"]
+Timed = Callable[[Event, int], None]
+"""Told of each outside event how long it and all its effects took, ns."""
 
 
 class BusFailed(RuntimeError):  # noqa: N818 - it reads as what happened
     """A listener raised: the bus has stopped, the event that did it is named."""
 
 
+class Handled(NamedTuple):
+    """What an actor has seen."""
+
+    number: int
+    last: int  # ts of the newest event
+
+
 class Route:
     """Who listens to one type of event."""
 
-    __slots__ = ("decisions", "folds", "handled", "hands")
+    __slots__ = ("decisions", "folds", "handled", "hands", "last")
 
     def __init__(self) -> None:
         self.folds: tuple[Fold, ...] = ()
         self.decisions: tuple[Decision, ...] = ()
         self.hands: tuple[Sink, ...] = ()
         self.handled = 0
+        self.last = 0  # ts of the newest one
 
 
 class Bus:
     """The inline placement; `TaskBus` is the other."""
 
-    def __init__(self, on_failure: Callable[[BusFailed], None] | None = None) -> None:
+    def __init__(self, on_failure: Callable[[BusFailed], None] | None = None, timed: Timed | None = None) -> None:
         self.seq = 0
+        self._timed = timed
         self.failure: BusFailed | None = None
         self._on_failure = on_failure
         self._routes: dict[type[Event], Route] = {}
@@ -97,14 +110,24 @@ class Bus:
         """Who listens to what, for the docs and the status page."""
         return self._routes
 
-    def handled(self) -> Counter[str]:
-        """Events seen so far, by actor."""
-        counts: Counter[str] = Counter()
+    def handled(self) -> dict[str, Handled]:
+        """Events seen so far, by actor, and when the newest was."""
+        found: dict[str, Handled] = {}
         for route in self._routes.values():
             listeners: tuple[Callable[..., Any], ...] = (*route.folds, *route.decisions, *route.hands)
             for actor in {actor_of(listener) for listener in listeners}:
-                counts[actor] += route.handled
-        return counts
+                before = found.get(actor, Handled(0, 0))
+                found[actor] = Handled(before.number + route.handled, max(before.last, route.last))
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """Events seen so far, by name."""
+        return {kind.__name__: route.handled for kind, route in self._routes.items()}
+
+    @property
+    def depth(self) -> int:
+        """Outside events that wait."""
+        return len(self._inbox)
 
     # running
 
@@ -113,6 +136,7 @@ class Bus:
         if self._busy or self.failure is not None:
             self._enqueue(event)
             return
+        began = perf_counter_ns() if self._timed is not None else 0
         self._busy = True
         try:
             self._cascade(event)
@@ -122,9 +146,16 @@ class Bus:
             self._busy = False
         if self._after:
             self._rest(event)
+        if self._timed is not None:
+            self._timed(event, perf_counter_ns() - began)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing that was published is under way."""
+        return not (self._busy or self._inbox)
 
     async def settled(self) -> None:
-        """Return once everything published has run its course; inline that is always so."""
+        """Return once everything published so far has run its course; inline that is always so."""
 
     def replay(self, seq: int, event: Event) -> None:
         """Fold an event that was sequenced before: nobody decides, nobody is handed anything."""
@@ -158,6 +189,7 @@ class Bus:
         self.seq = seq = self.seq + 1
         self._emitting = event
         route.handled += 1
+        route.last = event.ts
         for fold in route.folds:
             fold(event)
         for tap in self._taps:
@@ -202,25 +234,34 @@ class Bus:
 class TaskBus(Bus):
     """Every actor in a task of its own, in lockstep: the next step begins when the last one has answered."""
 
-    def __init__(self, on_failure: Callable[[BusFailed], None] | None = None) -> None:
-        super().__init__(on_failure)
+    def __init__(self, on_failure: Callable[[BusFailed], None] | None = None, timed: Timed | None = None) -> None:
+        super().__init__(on_failure, timed)
         self._mailboxes: dict[str, asyncio.Queue[tuple[Callable[[Any], Any], Any, asyncio.Future[Any]]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
-        self._at_rest = asyncio.Event()
+        self._published = self._done = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()  # for so many to be done
 
     def publish(self, event: Event) -> None:
         """Queue `event` for the sequencer's task; its effects come later."""
         self._enqueue(event)
+        self._published += 1
         self._wake.set()
 
     async def settled(self) -> None:
-        """Return once everything published has run its course; raises BusFailed where it never will."""
-        while self.failure is None and (self._inbox or self._busy):
-            self._at_rest.clear()
-            await self._at_rest.wait()
+        """Return once everything published so far has run its course; raises BusFailed where it never will."""
+        if self.failure is None and self._done < self._published:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((self._published, done))
+            await done
         if self.failure is not None:
             raise self.failure
+
+    def _let_go(self, done: float) -> None:
+        while self._waiting and self._waiting[0][0] <= done:
+            _, waiting = self._waiting.popleft()
+            if not waiting.done():  # who waited has gone
+                waiting.set_result(None)
 
     async def run(self) -> None:
         """Sequence what is published, for ever."""
@@ -231,13 +272,18 @@ class TaskBus(Bus):
                 self._busy = True
                 while self._inbox:
                     event = self._inbox.popleft()
+                    began = perf_counter_ns()
                     await self._cascade_in_lockstep(event)
                     if not self._inbox:
                         self._rest(event)
+                    if self._timed is not None:
+                        self._timed(event, perf_counter_ns() - began)
+                    self._done += 1
+                    self._busy = bool(self._inbox)
+                    self._let_go(self._done)
                 self._busy = False
-                self._at_rest.set()
         finally:
-            self._at_rest.set()
+            self._let_go(inf)
             for task in self._tasks:
                 task.cancel()
 
@@ -260,6 +306,7 @@ class TaskBus(Bus):
         self.seq = seq = self.seq + 1
         self._emitting = event
         route.handled += 1
+        route.last = event.ts
         for fold in route.folds:
             await self._ask(fold, event, to=actor_of(fold))
         for tap in self._taps:

@@ -7,11 +7,13 @@ import asyncio
 import errno
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -21,25 +23,27 @@ import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import DatabaseError
 
+from adapters import valkey
 from adapters.market.columns import TapeError
 from adapters.report import data, html, table
 from adapters.store import engine as store
-from adapters.store import journal, queries
+from adapters.store import faults, journal, queries
 from adapters.store import tape as recorded
 from adapters.store.writer import JournalError
 from core.units import NS_PER_S
+from daemon import credentials, desk, place
 from daemon.bus import BusFailed
 from daemon.clock import ClockError, ScaledClock, SystemClock
 from daemon.config import Config, ConfigError, hash_of, load
 from daemon.demo import ACCOUNT as DEMO_ACCOUNT
-from daemon.demo import write_day
+from daemon.demo import Conductor, write_day
 from daemon.markets import open_market
 from daemon.progress import headline, show
 from daemon.run import Run
 from daemon.simulate import simulate as simulate_day
 
 RUNS = Path("runs")
-LATEST = RUNS / "latest"
+LATEST = desk.LATEST
 DEMO = RUNS / "demo"
 
 
@@ -48,20 +52,24 @@ class ExitCode(IntEnum):
 
     OK = 0
     USAGE = 2  # a wrong argument, configuration or input file
-    BUSY = 3  # another daemon works on this account's database
+    BUSY = 3  # another daemon works on this database, or in this data directory
     STORE = 4  # the database cannot be used: newer than this version, or damaged
     NOT_FOUND = 5  # what was asked for does not exist
+    NO_DAEMON = 6  # nobody answers: no daemon runs there, or a server is away
+    REFUSED = 7  # the daemon refused the command, or Redis the user
     FAILED = 70  # a decision failed: trading was stopped, working orders were cancelled
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 config_app = typer.Typer(no_args_is_help=True, help="Look at configurations.")
+signal_app = typer.Typer(no_args_is_help=True, help="Send signals by hand.")
 db_app = typer.Typer(no_args_is_help=True, help="Look after the database's schema.")
 app.add_typer(config_app, name="config")
 app.add_typer(db_app, name="db")
+app.add_typer(signal_app, name="signal")
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (TOML).")]
-Folder = Annotated[Path, typer.Option("--dir", "-d", help="Data directory of a run.", envvar="EXECD_DIR")]
+Folder = desk.Folder
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
 
@@ -96,13 +104,44 @@ def demo(
     folder = (resume or out).absolute()
     if resume is None:
         _clear(folder)
-    config = write_day(folder) if resume is None else folder / "execd.toml"
-    loaded = load(config, os.environ)
-    typer.echo(f"A trading day at {loaded.clock.scale} times its speed, {len(loaded.instruments)} instruments.")
+    typer.echo("A trading day at 900 times its speed: 10 instruments, one venue.")
+    if valkey.binary() is None:
+        typer.echo("There is no Valkey here (the extra `demo` installs one): signals come from a file.")
+        _execute_to_the_end(load(write_day(folder, None), os.environ), folder)
+    else:
+        _conduct(folder)
+
+
+def _execute_to_the_end(loaded: Config, folder: Path) -> None:
     if _execute(loaded):
         _conclude(folder, as_json=False)
     else:
-        typer.echo(f"Stopped in good order. `execd demo --resume {folder}` goes on from here.")
+        _say_how_to_go_on("stopped in good order", folder)
+
+
+def _conduct(folder: Path) -> None:
+    """The day with a server, a publisher and a daemon, each a process of its own."""
+    server = valkey.PrivateValkey(folder / "valkey")
+    server.start()
+    typer.echo(
+        f"Signals go over Valkey (process {server.pid}, {server.settings.url}) to a daemon of its own.\n"
+        f"Meanwhile, elsewhere: `execd status --dir {folder}`, `execd halt --dir {folder}`, or kill what you like."
+    )
+    conductor = Conductor(folder, server)
+    try:
+        code = conductor.trade()
+    finally:
+        server.stop()
+    if code < 0:
+        _say_how_to_go_on(f"the daemon was ended by signal {-code}", folder)
+        raise typer.Exit(ExitCode.FAILED)
+    if conductor.stopped:
+        _say_how_to_go_on("stopped in good order", folder)
+    raise typer.Exit(code)
+
+
+def _say_how_to_go_on(what: str, folder: Path) -> None:
+    typer.echo(f"execd demo: {what}; `execd demo --resume {folder}` goes on from here")
 
 
 @app.command()
@@ -141,10 +180,30 @@ def _watch(running: Run) -> None:
 
 @app.command()
 def status(folder: Folder = LATEST, as_json: AsJson = False) -> None:
-    """What a run has done so far."""
-    with _reading(folder) as engine:
-        facts: dict[str, Any] = {**queries.meta(engine), **queries.counts(engine)}
-    _print_facts(facts, as_json=as_json)
+    """How a running daemon is doing, and what its run has done so far."""
+    live = desk.status_of(folder)
+    try:
+        with _reading(folder) as engine:
+            facts: dict[str, Any] = {**queries.meta(engine), **queries.counts(engine)}
+    except (store.UnreachableError, DatabaseError):  # then the daemon is what somebody wants to know about
+        if live is not None:
+            typer.echo(json.dumps({"daemon": live}, default=str) if as_json else desk.in_words(live))
+        raise
+    if as_json:
+        typer.echo(json.dumps(facts | {"daemon": live}, default=str))
+        return
+    _print_facts(facts)
+    typer.echo(desk.in_words(live))
+
+
+@app.command()
+def top(folder: Folder = LATEST) -> None:
+    """A running daemon as it works, in the terminal: parents, orders, positions, actors."""
+    try:
+        from daemon.top import Top  # the extra `top`
+    except ImportError as error:
+        raise ConfigError(f"execd top needs the package {error.name}: install the extra `top`") from error
+    Top(partial(desk.ask, place.find(folder).control)).run()
 
 
 @app.command()
@@ -205,6 +264,11 @@ def verify(folder: Folder = LATEST) -> None:
     typer.echo(f"intact up to event {seq:,}, chain hash {digest.hex()}")
 
 
+for command in (desk.halt, desk.resume, desk.flatten):
+    app.command()(command)
+signal_app.command("send")(desk.send)
+
+
 @config_app.command("check")
 def config_check(config: Annotated[Path, typer.Argument(help="Configuration file (TOML).")]) -> None:
     """Check a configuration without starting anything."""
@@ -217,7 +281,7 @@ def config_check(config: Annotated[Path, typer.Argument(help="Configuration file
 
 @db_app.command("upgrade")
 def db_upgrade(config: ConfigFile) -> None:
-    """Bring the database's tables to this version."""
+    """Bring the database's tables to this version; on PostgreSQL as their owner (EXECD_STORE__URL names the role)."""
     loaded = load(config, os.environ)
     loaded.data_dir.mkdir(parents=True, exist_ok=True)
     _migrate(loaded, store.upgrade)
@@ -230,13 +294,13 @@ def db_downgrade(config: ConfigFile, revision: Annotated[str, typer.Argument(hel
 
 
 def _migrate(config: Config, step: Callable[[Engine], None]) -> None:
-    engine = store.open_engine(config.store_url)
+    engine = store.open_engine(config.store_url, password=_database_password())
     try:
         with store.WriterLock(engine):
             step(engine)
     finally:
         engine.dispose()
-    typer.echo(f"{config.data_dir / 'execd.db'}: done")
+    typer.echo(f"{config.store_url}: done")
 
 
 def _for_simulation(config: Config, tapes: list[str] | None, signals: Path, out: Path) -> Config:
@@ -267,6 +331,10 @@ def _execute(config: Config) -> bool:
         running = Run(config, opened.market, clock, threaded=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, running.stop)
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGUSR1, partial(running.actors.halts.kill, "SIGUSR1", by="a process signal")
+        )
+        place.remember(config)
         _remember(config.data_dir.absolute())
         who = config.daemon
         typer.echo(f"account {who.account}, {who.world}, sync {config.sync}, {config.data_dir}", err=True)
@@ -305,7 +373,8 @@ def _conclude(folder: Path, *, as_json: bool, out: Path | None = None) -> None:
         return
     typer.echo(table.render(found))
     pages = html.write(found, out or folder / "report")
-    typer.echo(f"\nreport    {pages}\ndatabase  {folder / 'execd.db'}\ntape      {folder / 'tape'}")
+    books = _store_url(folder).removeprefix("sqlite:///")
+    typer.echo(f"report    {pages}\ndatabase  {books}\ntape      {folder / 'tape'}")
     _remember(folder)
 
 
@@ -330,23 +399,31 @@ def _clear(folder: Path) -> None:
     writing = store.open_engine(f"sqlite:///{database}")
     with store.WriterLock(writing):
         writing.dispose()
-        for name in ("execd.db", "execd.db-wal", "execd.db-shm", "venue.jsonl"):
+        for name in ("execd.db", "execd.db-wal", "execd.db-shm", "venue.jsonl", "HALT"):
             (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "valkey", ignore_errors=True)
         for segment in (folder / "tape").glob("tape-*.jsonl"):
             segment.unlink()
 
 
 @contextmanager
 def _reading(folder: Path) -> Iterator[Engine]:
-    database = folder / "execd.db"
-    if not database.is_file():
-        raise ConfigError(f"{folder}: no run is there; name its data directory with --dir")
-    engine = store.open_readonly(f"sqlite:///{database}")
+    """The books of a run: where its daemon keeps them, or the database in the folder."""
+    engine = store.open_readonly(_store_url(folder), password=_database_password())
     try:
         store.check_version(engine)
         yield engine
     finally:
         engine.dispose()
+
+
+def _store_url(folder: Path) -> str:
+    database = folder / "execd.db"
+    return f"sqlite:///{database}" if database.is_file() else place.find(folder).store
+
+
+def _database_password() -> str | None:
+    return credentials.credential(credentials.DATABASE)() or None
 
 
 def _print_rows(folder: Path, query: Callable[..., list[dict[str, Any]]], *, as_json: bool, **filters: Any) -> None:  # noqa: ANN401
@@ -368,10 +445,7 @@ def _cell(value: object) -> str:
     return "-" if value is None or value == "" else str(value)
 
 
-def _print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(facts, default=str))
-        return
+def _print_facts(facts: dict[str, Any]) -> None:
     for name, value in facts.items():
         shown = ", ".join(f"{key} {count}" for key, count in value.items()) if isinstance(value, dict) else value
         typer.echo(f"{name:<20} {shown or '-'}")
@@ -391,27 +465,16 @@ def _plain_errors() -> Iterator[None]:
         _fail(error, ExitCode.USAGE)
     except store.StoreLockedError as error:
         _fail(error, ExitCode.BUSY)
-    except (store.SchemaError, JournalError, recorded.TapeError) as error:
+    except (store.SchemaError, store.UnreachableError, JournalError, recorded.TapeError) as error:
         _fail(error, ExitCode.STORE)
     except DatabaseError as error:
-        _fail(f"the database cannot be used: {error.orig}: {_remedy(str(error.orig))}", ExitCode.STORE)
+        _fail(f"the database cannot be used: {faults.describe(error)}", ExitCode.STORE)
     except BusFailed as error:
         _fail(error, ExitCode.FAILED)
-
-
-_RESTORE = "restore a backup, and keep this one as evidence"
-_REMEDIES = {
-    "is full": "make room on the disk and start again",
-    "I/O error": "see whether the disk is sound and has room",
-    "locked": "another program holds it, try again when that is done",
-    "unable to open": "check the rights to the data directory",
-    "readonly": "check the rights to the data directory",
-}
-
-
-def _remedy(said: str) -> str:
-    """What to do about what a database says."""
-    return next((remedy for words, remedy in _REMEDIES.items() if words in said), _RESTORE)
+    except desk.NoAnswerError as error:
+        _fail(error, ExitCode.NO_DAEMON)
+    except desk.RefusedError as error:
+        _fail(error, ExitCode.REFUSED)
 
 
 def _fail(error: Exception | str, code: ExitCode) -> NoReturn:

@@ -17,18 +17,25 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from adapters.answers import AnswersSettings
 from adapters.brokers.paper import PaperSettings
 from adapters.market.synthetic import SyntheticSettings
+from adapters.redis_link import RedisSettings
+from adapters.signals.mqtt import MqttSettings
+from adapters.store.engine import check_url
 from core.calendar import CALENDARS
 from core.ids import check_tag
 from core.instruments import Instrument
 from core.units import ZERO
+from daemon import credentials
 from daemon.clock import SCALE_MAX
+from daemon.control import ControlSettings
+from daemon.halts import HaltSettings
 from daemon.oms import OmsSettings
 from risk.limits import Limits, version_of
 
 ENVIRONMENT_PREFIX = "EXECD_"
-OPTIONS = frozenset({"EXECD_DIR"})  # variables that stand for options of the command line
+OPTIONS = credentials.VARIABLES | {"EXECD_DIR"}  # variables that are no settings: secrets, and options of commands
 VENUES = ("paper",)  # the gateways of this version
 Setting = TypeVar("Setting")
 
@@ -74,10 +81,13 @@ class ClockConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[store] - where the books are kept, and what survives what."""
 
+    url: str = ""  # postgresql://ROLE@HOST/DATABASE; empty: execd.db in the data directory. No password in it
     sync: Literal["full", "normal"] | None = None  # full survives power loss, normal a killed process
     snapshot_every: int = 100_000  # events, those of the market among them, between two snapshots
 
     def __post_init__(self) -> None:
+        if self.url:
+            check_url(self.url)
         if self.snapshot_every < 1:
             raise ValueError(f"snapshot_every = {self.snapshot_every}: a positive number of events belongs here")
 
@@ -111,9 +121,29 @@ def _is_date(text: str) -> bool:
 
 
 class SignalsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[signals] - where signals come from."""
+    """[signals] - where signals come from. Stream and channel are read where [redis] names a server."""
 
     files: tuple[str, ...] = ()  # JSON lines; "-" is standard input
+    stream: str = "execd:signals"  # loses nothing; empty: not read
+    group: str = "execd"  # of consumers of the stream: one for each daemon
+    channel: str = ""  # of publish and subscribe, lossy by nature, for instance execd:signals:pubsub
+    socket: str = ""  # a Unix socket for HTTP POST, for instance signals.sock in the data directory
+    socket_group: str = ""  # may open it, besides the daemon's own user
+    mqtt: MqttSettings = MqttSettings()
+
+    def __post_init__(self) -> None:
+        if self.stream and not self.group:
+            raise ValueError("group = '': the stream is read by a group of consumers: name it")
+
+
+class HttpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[http] - pages for machines on the loopback interface, read only: /metrics, /healthz, /readyz, /status."""
+
+    port: int = 0  # 0: none
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65_536:  # noqa: PLR2004 - ports
+            raise ValueError(f"port = {self.port}: a port belongs here, or 0")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,6 +158,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     paper: PaperSettings = PaperSettings()
     market: MarketConfig = MarketConfig()
     signals: SignalsConfig = SignalsConfig()
+    redis: RedisSettings = RedisSettings()
+    answers: AnswersSettings = AnswersSettings()
+    halt: HaltSettings = HaltSettings()
+    control: ControlSettings = ControlSettings()
+    http: HttpConfig = HttpConfig()
     instruments: dict[str, Instrument] = {}
 
     @property
@@ -141,9 +176,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return Path(self.daemon.data_dir)
 
     @property
+    def halt_file(self) -> Path:
+        """The file whose existence halts."""
+        return Path(self.halt.file) if self.halt.file else self.data_dir / "HALT"
+
+    @property
+    def control_socket(self) -> Path:
+        """The socket for status and commands."""
+        return Path(self.control.socket) if self.control.socket else self.data_dir / "control.sock"
+
+    @property
     def store_url(self) -> str:
         """The database's SQLAlchemy URL."""
-        return f"sqlite:///{self.data_dir / 'execd.db'}"
+        return self.store.url or f"sqlite:///{self.data_dir / 'execd.db'}"
 
     @property
     def limits_version(self) -> str:
@@ -159,6 +204,11 @@ def hash_of(config: Config) -> str:
         daemon=replace(config.daemon, data_dir=default.data_dir, placement=default.placement),
         store=StoreConfig(),
         signals=SignalsConfig(),
+        redis=RedisSettings(),
+        answers=AnswersSettings(),
+        halt=HaltSettings(),
+        control=ControlSettings(),
+        http=HttpConfig(),
         market=replace(config.market, tapes=()),
     )
     return hashlib.sha256(msgspec.json.encode(deciding, order="deterministic")).hexdigest()[:12]

@@ -1,26 +1,123 @@
-"""The demonstration's day: a configuration and a basket of signals of every kind, written to a folder."""
+"""The demonstration: a day of a synthetic market, traded by a daemon of its own that hears its signals over Redis.
+
+The conductor starts a private Valkey and the daemon, each a process, and publishes the basket as the market's clock
+reaches each signal, as a model's process would. Whatever is killed, `resume` goes on: the daemon from its journal, the
+conductor from what stands on the stream. Without a Valkey the daemon reads the basket from a file.
+"""
 
 import datetime as dt
 import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from importlib.resources import files
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from adapters.processes import ends_with_parent
+from adapters.redis_link import LINK_ERRORS, Link, RedisSettings
+from adapters.valkey import PrivateValkey
 from core.units import NS_PER_S
+from daemon.desk import NoAnswerError, ask
 
 ACCOUNT = "demo"  # as in demo.toml
 NEW_YORK = ZoneInfo("America/New_York")
 DAY = dt.date(2026, 6, 15)
+STREAM = "execd:signals"
+LOOK_S = 0.05  # between two questions to a daemon that does not answer yet
+LOOK_S_MAX = 0.5  # the longest sleep between two looks at the market's clock
 
 
-def write_day(folder: Path) -> Path:
+def write_day(folder: Path, redis: RedisSettings | None) -> Path:
     """Write execd.toml and signals.jsonl into `folder`; the configuration's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "execd.toml"
-    config.write_text(files("daemon").joinpath("demo.toml").read_text().replace("@DIR@", folder.as_posix()))
-    (folder / "signals.jsonl").write_text("".join(f"{line}\n" for line in basket()))
+    signals, config = folder / "signals.jsonl", folder / "execd.toml"
+    text = files("daemon").joinpath("demo.toml").read_text().replace("@DIR@", folder.as_posix())
+    text = text.replace("@REDIS@", redis.url if redis is not None else "")
+    config.write_text(text.replace("@FILES@", "[]" if redis is not None else f'["{signals.as_posix()}"]'))
+    signals.write_text("".join(f"{line}\n" for line in basket()))
     return config
+
+
+class Conductor:
+    """Publishes the basket to a daemon of its own. `trade` is the day; its result is the daemon's exit code."""
+
+    def __init__(self, folder: Path, server: PrivateValkey) -> None:
+        self._folder = folder
+        self._server = server
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self.stopped = False  # by somebody, before the day was over
+
+    def trade(self) -> int:
+        """Run the day to its end, or until somebody stops it."""
+        config = write_day(self._folder, self._server.settings)
+        command = [sys.executable, "-m", "daemon", "run", "--config", str(config)]
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._daemon = subprocess.Popen(  # noqa: S603 - our own program
+            command,
+            preexec_fn=ends_with_parent,  # noqa: PLW1509 - no threads yet
+        )
+        try:
+            for line in self._unpublished():
+                if not self._await_time(json.loads(line)["ts"] if line.endswith("}") else 0):
+                    break
+                self._publish(line)
+            return self._daemon.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, _frame: object) -> None:
+        """Pass it on; the daemon may have heard it from the terminal already."""
+        self.stopped = True
+        if self._daemon is not None:
+            self._daemon.send_signal(number)
+
+    def _unpublished(self) -> Iterator[str]:
+        """The basket without what stands on the stream since before."""
+        with closing(Link(self._server.settings, str)) as link:
+            link.open()
+            there = Counter(
+                dict(_pairs(fields))[b"signal"].decode() for _, fields in link.ask("XRANGE", STREAM, "-", "+")
+            )
+        for line in basket():
+            if there[line]:
+                there[line] -= 1
+            elif not line.startswith("#"):
+                yield line
+
+    def _await_time(self, ts: int) -> bool:
+        """Return once the market's clock is there; False where the daemon has ended before."""
+        while self._is_trading():
+            wait_s = LOOK_S
+            with suppress(NoAnswerError):
+                status = ask(str(self._folder / "control.sock"), "GET", "status")
+                if status["ready"] and status["now"] >= ts:
+                    return True
+                if status["ready"]:
+                    wait_s = (ts - status["now"]) / NS_PER_S / status["scale"]
+            time.sleep(min(wait_s, LOOK_S_MAX))
+        return False
+
+    def _publish(self, line: str) -> None:
+        """Add to the stream, once the server takes it."""
+        while self._is_trading():
+            with closing(Link(self._server.settings, str)) as link, suppress(*LINK_ERRORS):
+                link.open()
+                link.ask("XADD", STREAM, "*", "signal", line)
+                return
+            time.sleep(LOOK_S)
+
+    def _is_trading(self) -> bool:
+        return self._daemon is not None and self._daemon.poll() is None
+
+
+def _pairs(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    return zip(flat[::2], flat[1::2], strict=True)
 
 
 def basket() -> Iterator[str]:

@@ -47,6 +47,9 @@ _ASKED = frozenset(
 )
 
 
+_DOUBTFUL = frozenset({OrdStatus.PENDING_SUBMIT, OrdStatus.SENT, OrdStatus.UNKNOWN})
+
+
 class OmsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long the oms waits for a venue."""
 
@@ -96,6 +99,17 @@ class Oms:
     def live(self) -> dict[str, OrderView]:
         """Orders that may execute, for reconciliation."""
         return {key: _view(order) for key, order in self.orders.items() if order.ord_status not in TERMINAL}
+
+    def view(self, cl_ord_id: str) -> OrderView | None:
+        """One order that may execute, None where it may not."""
+        order = self.orders.get(cl_ord_id)
+        return None if order is None or order.ord_status in TERMINAL else _view(order)
+
+    def in_doubt(self, venue: str) -> list[str]:
+        """Orders of a venue that may be live without its having said so."""
+        return sorted(
+            key for key, order in self.orders.items() if order.venue == venue and order.ord_status in _DOUBTFUL
+        )
 
     def known(self) -> set[str]:
         """Client ids of all orders in memory."""

@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from adapters import notify
 from algos.parent import Parent
 from core.units import NS_PER_S
 from daemon.run import Run
@@ -22,11 +23,16 @@ _ZONE = ZoneInfo("America/New_York")
 
 
 async def show(run: Run) -> None:
-    """Show progress until cancelled: a live table on a terminal, a line now and then elsewhere."""
+    """Show progress until cancelled: a live table on a terminal, a line now and then elsewhere.
+
+    A service manager is told the state as it is (`daemon.notifier`): its log is for what happens.
+    """
     console = Console(file=sys.stderr)
     await run.ready.wait()
     folded = run.recovered
     console.print(f"ready: {folded.events:,} events folded behind {folded.snapshot_seq:,}", highlight=False)
+    if notify.is_heard():
+        return
     if not console.is_terminal:
         while True:
             await asyncio.sleep(LINE_S)

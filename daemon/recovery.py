@@ -12,7 +12,8 @@ happens HALTED; the last event of recovery is the end of that cause.
 Prior art: TigerBeetle's replicas, nautilus_trader's reconciliation.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from heapq import merge
 from pathlib import Path
 from typing import Protocol
@@ -24,16 +25,15 @@ from sqlalchemy import Engine
 from adapters.gateway import Gateway
 from adapters.store import journal, snapshots
 from adapters.store.tape import TapeError, read_tape
-from core.events import BreakFound, Event, ExecutionReport, TradingHalted, TradingResumed
+from core.causes import STARTUP
+from core.events import BreakFound, Event, ExecutionReport, TradingResumed
 from core.reconcile import EXPLAINED, Break, Picture, diff
-from core.trading import TradingState
+from core.trading import halted
 from daemon.bus import Bus
 from daemon.oms import Oms
 from daemon.wiring import Actors
 
 _log = structlog.get_logger()
-
-STARTUP = "startup"  # the cause that holds trading back until recovery is done
 
 
 class Stateful(Protocol):
@@ -66,6 +66,8 @@ def stateful(actors: Actors) -> dict[str, Stateful]:
         "analyst": actors.analyst,
         "ledger": actors.ledger,
         "sender": actors.sender,
+        "sequences": actors.sequences,
+        "halts": actors.halts,
     }
 
 
@@ -101,38 +103,69 @@ def _market(tape_dir: Path, from_seq: int) -> Iterator[tuple[int, Event]]:
         _log.error("tape not read further", reason=str(error))
 
 
-OnRecord = Callable[[str, Iterable[str]], set[str]]
+OnRecord = Callable[[str, Collection[str]], Awaitable[set[str]]]
 """Those of a venue's execution ids that the database has: the oms remembers only what is recent."""
+
+LOOKS_MAX = 5  # at one venue: a break counts once two pictures in a row show the same
+LOOK_S = 0.25  # between two of them, where the venue does not need longer to settle
 
 
 async def reconcile(
-    bus: Bus, oms: Oms, gateways: dict[str, Gateway], *, now: Callable[[], int], on_record: OnRecord
+    bus: Bus,
+    oms: Oms,
+    gateways: dict[str, Gateway],
+    *,
+    keeps: Callable[[str], bool],
+    now: Callable[[], int],
+    on_record: OnRecord,
 ) -> list[BreakFound]:
-    """Ask every venue, book what its reports explain, quarantine what they do not."""
+    """Ask every venue, book what its reports explain, quarantine what they do not.
+
+    Orders that the sender `keeps` in its lanes are not asked about: no venue can know them yet. Raises OSError.
+    """
     found: list[BreakFound] = []
     for name, gateway in gateways.items():
-        for cl_ord_id in _explained(oms, await _theirs(oms, gateway, on_record)):
+        theirs = await _theirs(oms, gateway, on_record)
+        for cl_ord_id in _explained(_ours(oms, keeps), theirs, oms.known()):
             for report in await gateway.query(cl_ord_id):
                 bus.publish(_stamped(report, now()))
         await bus.settled()
-        theirs = await _theirs(oms, gateway, on_record)
-        found += [_found(name, each, now()) for each in diff(_ours(oms), theirs, known=oms.known())]
+        found += [_found(name, each, now()) for each in await _confirmed(oms, gateway, keeps, on_record)]
     for event in found:
         bus.publish(event)
     return found
 
 
+async def _confirmed(oms: Oms, gateway: Gateway, keeps: Callable[[str], bool], on_record: OnRecord) -> list[Break]:
+    """Breaks that two pictures in a row show, a settle time apart.
+
+    A picture takes its time to arrive, and our books go on meanwhile: one alone may show what a report explains that
+    was under way.
+    """
+    before: set[Break] = set()
+    confirmed: list[Break] = []
+    for _ in range(LOOKS_MAX):
+        theirs = await _theirs(oms, gateway, on_record)
+        shown = diff(_ours(oms, keeps), theirs, known=oms.known())
+        confirmed = [each for each in shown if each in before]
+        if len(confirmed) == len(shown):
+            break
+        before = set(shown)
+        await asyncio.sleep(max(gateway.capabilities.settle_s, LOOK_S))
+    return confirmed
+
+
 async def _theirs(oms: Oms, gateway: Gateway, on_record: OnRecord) -> Picture:
     """The venue's picture without executions that were booked so long ago that the oms forgot them."""
     theirs = await gateway.picture()
-    forgotten = on_record(gateway.name, theirs.executions.keys() - oms.executions().keys())
+    forgotten = await on_record(gateway.name, theirs.executions.keys() - oms.executions().keys())
     kept = {exec_id: each for exec_id, each in theirs.executions.items() if exec_id not in forgotten}
     return msgspec.structs.replace(theirs, executions=kept)
 
 
-def _explained(oms: Oms, theirs: Picture) -> list[str]:
+def _explained(ours: Picture, theirs: Picture, known: set[str]) -> list[str]:
     """Client ids that the venue's answer to a query can explain, each once."""
-    breaks = diff(_ours(oms), theirs, known=oms.known())
+    breaks = diff(ours, theirs, known=known)
     return list(dict.fromkeys(found.cl_ord_id for found in breaks if found.kind in EXPLAINED))
 
 
@@ -148,8 +181,9 @@ def _found(venue: str, unexplained: Break, now: int) -> BreakFound:
     )
 
 
-def _ours(oms: Oms) -> Picture:
-    return Picture(orders=oms.live(), executions=oms.executions(), positions=oms.positions())
+def _ours(oms: Oms, keeps: Callable[[str], bool]) -> Picture:
+    orders = {key: order for key, order in oms.live().items() if not keeps(key)}
+    return Picture(orders=orders, executions=oms.executions(), positions=oms.positions())
 
 
 def _stamped(report: ExecutionReport, now: int) -> ExecutionReport:
@@ -158,7 +192,7 @@ def _stamped(report: ExecutionReport, now: int) -> ExecutionReport:
 
 def hold(bus: Bus, now: int) -> None:
     """Nothing is sent until recovery is done; what works at a venue goes on working."""
-    bus.publish(TradingHalted(ts=now, cause=STARTUP, state=TradingState.HALTED, text="recovering"))
+    bus.publish(halted(STARTUP, now, text="recovering"))
 
 
 def release(bus: Bus, now: int) -> None:

@@ -4,36 +4,50 @@ Live, paper and simulation differ in clock, loop and adapters alone, all of them
 """
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapters.brokers.paper import PaperGateway
 from adapters.gateway import Gateway
-from adapters.signals.file import FileSource
-from adapters.store import queries, snapshots
-from adapters.store.engine import WriterLock, open_engine, upgrade
+from adapters.halt import HaltWatch
+from adapters.latch import Latch
+from adapters.store import faults, queries, snapshots
+from adapters.store.engine import WriterLock, open_engine, prepare
 from adapters.store.journal import Journal
 from adapters.store.tape import TapeWriter
 from adapters.store.writer import JournalError
 from algos.slicer import Slicer
+from core.causes import BACKLOG, FEED, JOURNAL, KILL, REDIS
 from core.events import AccountOpened, DaemonStarted
 from core.instruments import Instruments
 from core.market import Update
+from core.trading import halted
 from core.units import NS_PER_S
-from daemon import recovery
-from daemon.bus import Bus, BusFailed, TaskBus
+from daemon import edges, recovery
+from daemon.bus import Bus, TaskBus
 from daemon.clock import Clock
 from daemon.config import Config, hash_of
+from daemon.credentials import DATABASE, credential
+from daemon.drain import Drain, drain
 from daemon.feed import Feed
+from daemon.halts import RETRY_S, Halts, Heard
+from daemon.intake import Intake
+from daemon.metrics import Histogram, Stages, Tally
 from daemon.oms import Oms
 from daemon.recorder import Recorder
+from daemon.rows import Rows
 from daemon.sender import Ledger, Sender
-from daemon.supervise import supervise
+from daemon.sequences import Sequences
+from daemon.standing import Cause, Standing
+from daemon.supervise import end
 from daemon.timers import Timer
 from daemon.version import VERSION
 from daemon.wiring import Actors, wire
@@ -43,8 +57,9 @@ from risk.sizing import Sizer
 from tca.analyst import Analyst
 
 FLUSH_S = 1.0  # how long a market event may wait in the tape's buffer
-DRAIN_NS = NS_PER_S // 4  # between two looks at what still works at a venue, when trading has failed
-DRAIN_TRIES = 40  # looks, then a person has to take over
+FIRST_LOOK_S = 2.0  # how long a start waits for the first look at the halt key, before it pauses for it
+RECORD_S = 5.0  # for one look into the database while trading
+TEXT_MAX = 300  # characters of a failure that the next start repeats
 WIND_UP_NS = 30 * NS_PER_S  # how long after the last parent's end a run whose market has ended waits for reports
 
 _log = structlog.get_logger()
@@ -58,7 +73,10 @@ class Market(msgspec.Struct, frozen=True):
 
 
 class Run:
-    """A daemon over one data directory. `execute` is its life; attributes are for those who watch."""
+    """A daemon over one data directory. `execute` is its life; attributes are for those who watch.
+
+    `threaded`: a live run, with all its edges. Otherwise a simulation: nothing but sources, market and venue.
+    """
 
     def __init__(self, config: Config, market: Market, clock: Clock, *, threaded: bool) -> None:
         self.config = config
@@ -71,31 +89,44 @@ class Run:
         self.ready = asyncio.Event()  # recovered and open; before that a snapshot would be worse than the last one
         data_dir = config.data_dir
         data_dir.mkdir(parents=True, exist_ok=True)
-        self.engine = open_engine(config.store_url, sync=config.sync)
-        self._lock = WriterLock(self.engine)
-        upgrade(self.engine)
+        self.engine, self._lock = _open_store(config)
         self.instruments = Instruments(config.instruments.values())
-        self.bus = TaskBus(self._on_failure) if config.daemon.placement == "tasks" else Bus(self._on_failure)
-        self.journal = Journal(self.engine, threaded=threaded)
+        self.stages, self.tally, self.late = Stages(), Tally(), Histogram()
+        self.began = time.monotonic()
+        timed = self.stages.cascade if threaded else None
+        kind = TaskBus if config.daemon.placement == "tasks" else Bus
+        self.bus = kind(self._on_failure, timed)
+        self.journal = Journal(self._lock, threaded=threaded)
         self._tape_dir = data_dir / "tape"
         self.tape = TapeWriter(self._tape_dir)
-        self.venue = PaperGateway(
-            name="paper",
-            instruments=self.instruments,
-            clock=clock,
-            report=self.bus.publish,
-            settings=config.paper,
-            log=data_dir / "venue.jsonl",
-        )
-        self.gateways: dict[str, Gateway] = {"paper": self.venue}
+        self.gateways = self.make_gateways()
+        self._latch = Latch()
+        self._standing = Standing(data_dir / "halted.json") if threaded else None
         self.actors = self._actors(market)
-        wire(self.bus, self.actors)
-        self.feed = Feed(market.updates, clock=clock, publish=self.bus.publish, listeners=(self.venue.on_update,))
+        self.rows = Rows(oms=self.actors.oms, slicer=self.actors.slicer, exposure=self.actors.exposure)
+        trading_on_it = [gateway.on_update for gateway in self.gateways.values() if isinstance(gateway, PaperGateway)]
+        self.feed = Feed(market.updates, clock=clock, publish=self.bus.publish, listeners=trading_on_it)
+        self.intake = Intake(self.bus, self.actors.recorder, self.actors.halts.admitted)
+        self.watch = self._halt_watch() if threaded else None
+        self.edges, outlets = edges.of(self) if threaded else (edges.of_simulation(self), ())
+        wire(self.bus, self.actors, outlets)
         self._timer = Timer(clock, self.bus.publish, self.actors.slicer.next_due, self.actors.oms.next_due)
         self.recovered = recovery.Recovered(0, 0, 0)
 
+    def make_gateways(self) -> dict[str, Gateway]:
+        """The venues by name; called once."""
+        paper = PaperGateway(
+            name="paper",
+            instruments=self.instruments,
+            clock=self.clock,
+            report=self.bus.publish,
+            settings=self.config.paper,
+            log=self.config.data_dir / "venue.jsonl",
+        )
+        return {"paper": paper}
+
     def _actors(self, market: Market) -> Actors:
-        config = self.config
+        config, publish = self.config, self.bus.publish
         recorder = Recorder(self.journal, self.tape)
         exposure = Exposure(
             self.instruments,
@@ -103,45 +134,89 @@ class Run:
             {name: gateway.capabilities for name, gateway in self.gateways.items()},
         )
         ledger = Ledger()
+        oms = Oms(self.instruments, config.oms)
+        sender = Sender(
+            self.gateways,
+            ledger,
+            self._latch,
+            clock=self.clock,
+            journal=recorder,
+            publish=publish,
+            fail=self._on_failure,
+            stages=self.stages,
+        )
+        halts = Halts(
+            config.halt,
+            clock=self.clock,
+            bus=self.bus,
+            recall=sender.recall,
+            reconcile=self.reconcile,
+            durable=self._committed,
+            standing=self._standing,
+            obstacles=[lambda: self.watch.obstacle() if self.watch is not None else ""],
+        )
+        slicer = Slicer(self.instruments)
         return Actors(
+            sequences=Sequences(),
             sizer=Sizer(exposure, config.limits, tag=config.daemon.tag, account=config.daemon.account),
             exposure=exposure,
             gate=Gate(exposure, config.limits),
-            slicer=Slicer(self.instruments),
-            oms=Oms(self.instruments, config.oms),
+            slicer=slicer,
+            oms=oms,
             analyst=Analyst(self.instruments, market.filters),
             ledger=ledger,
-            sender=Sender(
+            sender=sender,
+            halts=halts,
+            drain=Drain(
                 self.gateways,
-                ledger,
+                halts=halts,
+                sender=sender,
+                oms=oms,
                 clock=self.clock,
-                journal=recorder,
-                publish=self.bus.publish,
-                fail=self._on_failure,
+                publish=publish,
+                within_s=config.halt.drain_s,
+                spares=slicer.is_flattening,
             ),
             recorder=recorder,
+        )
+
+    def _halt_watch(self) -> HaltWatch:
+        return HaltWatch(
+            key=self.config.halt.key,
+            file=self.config.halt_file,
+            connect=edges.halt_link(self.config),
+            latch=self._latch,
+            listener=Heard(self.actors.halts, self.bus),
+            soon=asyncio.get_running_loop().call_soon_threadsafe,
         )
 
     async def execute(self) -> None:
         """Recover, trade, and close in good order. Raises what made the run fail, after cancelling what works."""
         asyncio.get_running_loop().set_exception_handler(self._on_stray)
         sequencer = asyncio.create_task(self.bus.run()) if isinstance(self.bus, TaskBus) else None
+        early = [asyncio.create_task(edge.supervise(), name=edge.name) for edge in self.edges if edge.early]
         try:
-            await self._start()
-            await self._work()
+            if await self._start():
+                await self._work(early)
         except Exception as error:  # noqa: BLE001 - it is raised again once nothing works any more
             self._on_failure(error)
         finally:
             self._timer.close()
+            self.actors.halts.close()
+            self.actors.drain.close()
             await self.actors.sender.close()
-            if self._failure is None:
+            await end(early)
+            while self._failure is None and not self.bus.at_rest:
                 await self.bus.settled()  # a snapshot of half a cascade would lose the other half
-            else:
+            if self._failure is not None:
                 await self._cancel_everything()
             if sequencer is not None:
                 sequencer.cancel()
                 await asyncio.gather(sequencer, return_exceptions=True)  # what it raised is `_failure` already
-            await self._close()
+            try:
+                await self._close()
+            except Exception as error:  # noqa: BLE001 - what came first is raised
+                self._failure = self._failure or error
         if self._failure is not None:
             raise self._failure
 
@@ -154,25 +229,90 @@ class Run:
         """End the run in good order; what works at a venue goes on working there."""
         self._stop.set()
 
-    async def _start(self) -> None:
+    async def reconcile(self) -> None:
+        """Ask the venues how they stand; raises OSError where one cannot be asked."""
+        actors = self.actors
+        found = await recovery.reconcile(
+            self.bus,
+            actors.oms,
+            self.gateways,
+            keeps=actors.sender.keeps,
+            now=self.clock.now,
+            on_record=self._on_record,
+        )
+        for event in found:
+            _log.error("books disagree", venue=event.venue, symbol=event.symbol, text=event.text)
+
+    async def _committed(self) -> None:
+        await self.intake.committed()
+
+    async def _on_record(self, venue: str, exec_ids: Collection[str]) -> set[str]:
+        """Those that are booked; off the loop, which must not wait for a database that hangs. Raises OSError."""
+        if not exec_ids:
+            return set()
+        look = partial(queries.recorded_executions, self.engine, venue, exec_ids)
+        try:
+            if not self._threaded:
+                return look()
+            async with asyncio.timeout(RECORD_S):
+                return await asyncio.to_thread(look)
+        except SQLAlchemyError as error:
+            raise ConnectionError(f"the database is away: {faults.describe(error)}") from error
+
+    async def _start(self) -> bool:
+        """Recover and open; False where the run was stopped meanwhile."""
         self.recovered = recovery.fold(self.bus, self.actors, self.engine, self._tape_dir)
         self._snapshot_seq = self.recovered.snapshot_seq
         self.bus.seq = max(self.bus.seq, self.tape.last_seq)  # the tape may reach behind what could be read of it
         self.clock.not_before(self.recovered.last_ts)
         now = self.clock.now
         for gateway in self.gateways.values():
-            await gateway.connect()
+            await self._keep_at(gateway.connect)
         self._publish_start(now())
         await self.bus.settled()
-        on_record = partial(queries.recorded_executions, self.engine)
-        found = await recovery.reconcile(self.bus, self.actors.oms, self.gateways, now=now, on_record=on_record)
-        for event in found:
-            _log.error("books disagree", venue=event.venue, symbol=event.symbol, text=event.text)
+        await self._first_look()
+        await self._keep_at(self.reconcile)
+        if self._stop.is_set():
+            return False
         recovery.release(self.bus, now())
         self.ready.set()
         await self.bus.settled()
         self.bus.after(self._timer.arm, self._snapshot_when_due)
         self._timer.arm()
+        return True
+
+    async def _keep_at(self, ask: Callable[[], Awaitable[object]]) -> None:
+        """Ask a venue until it answers, or the run is stopped: one that is away must not end the daemon."""
+        while not self._stop.is_set():
+            try:
+                await ask()
+                return
+            except OSError as error:
+                if not self._threaded:
+                    raise
+                _log.error("the start waits for a venue", error=str(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_S):
+                    await self._stop.wait()
+
+    async def _first_look(self) -> None:
+        """Nothing is released before the halt was looked for; a halt of an earlier run is followed to its end."""
+        halts = self.actors.halts
+        watched = {JOURNAL, BACKLOG, FEED} if self._threaded else set()
+        if self.watch is not None:
+            watched.add(REDIS)
+            self.watch.start()
+            if not await asyncio.to_thread(self.watch.looked.wait, FIRST_LOOK_S):
+                halts.away(REDIS, "the halt key was not read yet")  # until it is
+            await asyncio.sleep(0)  # what it saw has its turn
+        stands = self._standing.get() if self._standing is not None else None
+        if stands is not None and KILL not in halts.live:  # the journal did not take it before the last run ended
+            self.bus.publish(halted(KILL, self.clock.now(), text=stands.text, by=stands.by))
+        halts.release_unwatched(watched)
+        await self.bus.settled()
+        if KILL in halts.live:
+            halts.heard_ns = halts.heard_ns or time.monotonic_ns()  # an earlier run heard it on a clock of its own
+            self.actors.drain.follow(KILL)
 
     def _publish_start(self, now: int) -> None:
         config = self.config
@@ -193,25 +333,18 @@ class Run:
         )
         recovery.hold(self.bus, now)
 
-    async def _work(self) -> None:
-        sources = [FileSource(path, self.clock) for path in self.config.signals.files]
-        fatal = (OSError, BusFailed)
-        edges = [
-            asyncio.create_task(supervise(source.name, partial(source.run, self.bus.publish), fatal=fatal))
-            for source in sources
-        ]
+    async def _work(self, early: list[asyncio.Task[None]]) -> None:
+        tasks = [asyncio.create_task(edge.supervise(), name=edge.name) for edge in self.edges if not edge.early]
         if self._threaded:  # a simulation's tape waits for nobody
-            edges.append(asyncio.create_task(self._flush_tape()))
+            tasks.append(asyncio.create_task(self._flush_tape()))
         feed = asyncio.create_task(self.feed.run())
         stopped = asyncio.create_task(self._stop.wait())
         try:
-            await _either(feed, stopped, *edges)
+            await _either(feed, stopped, *early, *tasks)
             if not self._stop.is_set():
                 await self._wind_up()
         finally:
-            for task in (feed, stopped, *edges):
-                task.cancel()
-            await asyncio.gather(feed, stopped, *edges, return_exceptions=True)
+            await end([feed, stopped, *tasks])
 
     async def _wind_up(self) -> None:
         """The market has ended: let its parents end, each at its own end at the latest, and their last reports in."""
@@ -258,6 +391,16 @@ class Run:
             self._failure = error
             self.actors.sender.stop()
             self._stop.set()
+            self._stand_halted(f"the daemon failed: {error}")
+
+    def _stand_halted(self, text: str) -> None:
+        """Who failed while he traded comes back halted, for a person to look first."""
+        if self._standing is None or not self.ready.is_set():
+            return
+        try:
+            self._standing.write(Cause(text[:TEXT_MAX], by="execd"))
+        except OSError as error:
+            _log.error("the next start will not be halted", error=str(error))
 
     def _on_stray(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A callback raised: nobody else will hear of it."""
@@ -265,41 +408,42 @@ class Run:
         self._on_failure(context.get("exception") or RuntimeError(context["message"]))
 
     async def _cancel_everything(self) -> None:
-        """The bus is dead: take back what works, past everybody, until the venue shows nothing twice in a row."""
+        """The bus is dead: take back what works, past everybody."""
         for name, gateway in self.gateways.items():
-            shown: list[str] = []
-            empty = 0
-            for _ in range(DRAIN_TRIES):
-                shown = await self._cancel_shown(gateway)
-                empty = 0 if shown else empty + 1
-                if empty == 2:  # noqa: PLR2004 - the second look is for what was travelling during the first
-                    break
-                await self.clock.sleep_until(self.clock.now() + DRAIN_NS)
-            _log.error("stopped trading", venue=name, still_working=shown)
-
-    async def _cancel_shown(self, gateway: Gateway) -> list[str]:
-        """Cancel what the venue shows; its ids, or why it could not be asked."""
-        try:
-            working = sorted((await gateway.picture()).orders)
-            for cl_ord_id in working:
-                await gateway.cancel(cl_ord_id)
-        except OSError as error:
-            return [f"unknown: {error}"]
-        return working
+            found = await drain(gateway, within_s=self.config.halt.drain_s)
+            _log.error("stopped trading", venue=name, still_working=found.left)
 
     async def _close(self) -> None:
-        for gateway in self.gateways.values():
-            await gateway.close()
-        if self._saving is not None:
-            await self._saving
-        self.tape.close()
-        try:
-            if self._failure is None and self.ready.is_set():
-                self.snapshot()
-            self.journal.close()
-        finally:
-            self._lock.release()
-            self.engine.dispose()
+        """Every step, whatever the others raise; the last one written here is the first one taken."""
+        async with AsyncExitStack() as steps:
+            steps.callback(self.engine.dispose)
+            steps.callback(self._lock.release)
+            steps.callback(self.journal.close)
+            steps.callback(self._last_snapshot)
+            steps.callback(self.tape.close)
+            if self._saving is not None:
+                steps.push_async_callback(end, [self._saving])  # it may wait for a database that is away
+            for gateway in self.gateways.values():
+                steps.push_async_callback(gateway.close)
+            if self.watch is not None:
+                steps.push_async_callback(asyncio.to_thread, self.watch.close)
+
+    def _last_snapshot(self) -> None:
+        if self._failure is None and self.ready.is_set():
+            self.snapshot()
+
+
+def _open_store(config: Config) -> tuple[Engine, WriterLock]:
+    """The database, and the right to write to it; raises what `open_engine`, `WriterLock` and `prepare` raise."""
+    engine = open_engine(config.store_url, sync=config.sync, password=credential(DATABASE)() or None)
+    lock = WriterLock(engine, config.data_dir)
+    try:
+        prepare(engine)
+    except BaseException:
+        lock.release()
+        engine.dispose()
+        raise
+    return engine, lock
 
 
 async def _either(feed: asyncio.Task[None], stopped: asyncio.Task[Any], *edges: asyncio.Task[None]) -> None:

@@ -1,11 +1,14 @@
 """The way out: approved orders to their venues, durable first, checked last, in order per symbol.
 
 An order waits here for two things and is then sent once: its approval must be durable in the journal, and nothing of
-the same symbol may be on its way before it. Right before the first byte the gateway asks `LastCheck`, which reads one
-immutable `SendPermit`: what was true when the gate approved may have ended since. Cancels wait for nothing.
+the same symbol may be on its way before it. Right before the first byte the gateway asks `LastCheck`, which reads the
+latch that any thread may close, and one immutable `SendPermit`: what was true when the gate approved may have ended
+since. Cancels wait for nothing. Where everything is taken back, a venue that can do that with one request is asked at
+once (`recall`), before the halt is even published: the cascade of a thousand cancels takes its time.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
@@ -15,6 +18,8 @@ import msgspec
 
 from adapters.clock import Clock
 from adapters.gateway import Accepted, Gateway, Lapsed, NotSent, Rejected, Result, Unknown
+from adapters.latch import Latch
+from core.causes import TradingState, WorkingOrders
 from core.events import (
     Anomaly,
     Event,
@@ -29,8 +34,9 @@ from core.events import (
     TradingHalted,
     TradingResumed,
 )
-from core.trading import Causes, TradingState
+from core.trading import Causes
 from core.units import ZERO
+from daemon.metrics import DURABLE, SEND, VENUE, Stages
 
 MAX_WAITING = 10_000  # approved orders of one venue that may wait; more are handed back as not sent
 
@@ -113,15 +119,19 @@ class Sender:
         self,
         gateways: dict[str, Gateway],
         ledger: Ledger,
+        latch: Latch,
         *,
         clock: Clock,
         journal: Durable,
         publish: Callable[[Event], None],
         fail: Callable[[BaseException], None],
+        stages: Stages | None = None,
     ) -> None:
         self._gateways = gateways
         self._ledger = ledger
+        self._latch = latch
         self._fail = fail
+        self._stages = stages or Stages()
         self._clock = clock
         self._journal = journal
         self._publish = publish
@@ -132,6 +142,10 @@ class Sender:
         self._waiting = dict.fromkeys(gateways, 0)
         self._unsent: set[str] = set()  # client ids whose write has not begun
         self._withdrawn: set[str] = set()  # of these, the ones that shall not leave
+        self._recalling = False  # until the halt behind it is folded
+        self._recalled_ts = 0  # of the last halt that takes everything back
+        self.last_order_ns = 0  # of the machine's monotonic clock: when the last order left, but for a flatten's
+        self.last_cancel_ns = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -139,10 +153,16 @@ class Sender:
         """Orders that wait."""
         return sum(self._waiting.values())
 
+    def keeps(self, cl_ord_id: str) -> bool:
+        """Whether an order waits here and its write has not begun."""
+        return cl_ord_id in self._unsent
+
     # folds
 
     def halt(self, event: TradingHalted) -> None:
         """The permit ends with the cause's first event."""
+        if event.working is WorkingOrders.CANCEL_ALL and self._recalling:
+            self._recalling, self._recalled_ts = False, event.ts
         self._causes.halt(event)
         self.permit = msgspec.structs.replace(self.permit, state=self._causes.state)
 
@@ -165,6 +185,13 @@ class Sender:
     def stop(self) -> None:
         """Nothing leaves any more, whatever was approved: trading has failed."""
         self.permit = msgspec.structs.replace(self.permit, state=TradingState.HALTED)
+
+    def recall(self) -> None:
+        """A halt is about to be published: nothing leaves any more, and what can be taken back at once is."""
+        self._recalling = True
+        for name, gateway in self._gateways.items():
+            if gateway.capabilities.bulk_cancel:
+                self._spawn(self._recall(name))
 
     # handed over by the bus
 
@@ -190,7 +217,7 @@ class Sender:
         del seq
         if request.cl_ord_id in self._unsent:
             self._withdrawn.add(request.cl_ord_id)
-        else:
+        elif not self._is_recalled(request):
             self._spawn(self._cancel(request))
 
     def query(self, seq: int, request: OrderQueried) -> None:
@@ -221,28 +248,39 @@ class Sender:
 
     async def _submit(self, seq: int, approved: OrderApproved) -> Result:
         """A gateway that fails when the write may have begun leaves the order in doubt, whatever it calls its error."""
-        may_be_out = False
+        handed_ns = durable_ns = time.monotonic_ns()
+        sent_ns = 0  # not yet: nothing of it can be out
 
         def last_check(approved: OrderApproved) -> str | None:
-            nonlocal may_be_out
+            nonlocal sent_ns
             reason = self._last_check(approved)
             if reason is None:
-                may_be_out = True
+                sent_ns = time.monotonic_ns()
+                if not approved.flatten:  # which is sent because trading is halted
+                    self.last_order_ns = sent_ns
+                self._stages.observe(SEND, sent_ns - durable_ns)
                 self._unsent.discard(approved.cl_ord_id)
             return reason
 
         venue = approved.order.venue
         try:
             await self._journal.durable(seq)
+            durable_ns = time.monotonic_ns()
+            self._stages.observe(DURABLE, durable_ns - handed_ns)
             async with self._slots[venue]:
-                return await self._gateways[venue].submit(approved, last_check)
+                result = await self._gateways[venue].submit(approved, last_check)
+            if sent_ns:
+                self._stages.observe(VENUE, time.monotonic_ns() - sent_ns)
+            return result
         except OSError as error:
-            return Unknown(str(error)) if may_be_out else NotSent(f"before it was sent: {error}")
+            return Unknown(str(error)) if sent_ns else NotSent(f"before it was sent: {error}")
 
     def _last_check(self, approved: OrderApproved) -> str | None:
         """Why the order must not leave now, or None."""
         order, permit, now = approved.order, self.permit, self._clock.now()
-        if permit.state is TradingState.HALTED or (permit.state is TradingState.REDUCING and not approved.reducing):
+        if self._latch.is_closed or self._recalling:
+            return "trading was stopped this moment"
+        if not _permits(permit.state, approved):
             return f"trading is {permit.state}"
         if now > approved.not_after:
             return f"approved {(now - approved.ts) / 1e6:.1f} ms ago, which is too long"
@@ -254,7 +292,22 @@ class Sender:
             return "it was cancelled before it left"
         return None
 
+    def _is_recalled(self, request: OrderCancelRequest) -> bool:
+        """Whether a halt asks for it, and one request for everything has left before."""
+        gateway = self._gateways.get(request.venue)
+        return gateway is not None and gateway.capabilities.bulk_cancel and request.ts == self._recalled_ts
+
+    async def _recall(self, venue: str) -> None:
+        self.last_cancel_ns = time.monotonic_ns()
+        try:
+            await self._gateways[venue].cancel_all()
+        except OSError as error:  # the drain behind a halt looks what still works, and cancels that
+            self._publish(
+                Anomaly(ts=self._clock.now(), venue=venue, cl_ord_id="", text=f"bulk cancel not sent: {error}")
+            )
+
     async def _cancel(self, request: OrderCancelRequest) -> None:
+        self.last_cancel_ns = time.monotonic_ns()
         try:
             await self._gateway(request.venue).cancel(request.cl_ord_id)
         except OSError as error:  # the oms asks how the order stands, and the slicer cancels again
@@ -299,6 +352,12 @@ class Sender:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
+
+
+def _permits(state: TradingState, approved: OrderApproved) -> bool:
+    if state is TradingState.HALTED:
+        return approved.flatten and approved.reducing
+    return state is TradingState.ACTIVE or approved.reducing
 
 
 _OUTCOMES: dict[type, Outcome] = {

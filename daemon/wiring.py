@@ -4,10 +4,13 @@ import msgspec
 
 from algos.slicer import Slicer
 from core import events as e
-from daemon.bus import Bus
+from daemon.bus import Bus, Sink
+from daemon.drain import Drain
+from daemon.halts import Halts
 from daemon.oms import Oms
 from daemon.recorder import Recorder
 from daemon.sender import Ledger, Sender
+from daemon.sequences import Sequences
 from risk.exposure import Exposure
 from risk.gate import Gate
 from risk.sizing import Sizer
@@ -17,6 +20,7 @@ from tca.analyst import Analyst
 class Actors(msgspec.Struct, frozen=True, kw_only=True):
     """Everyone who listens to the bus."""
 
+    sequences: Sequences
     sizer: Sizer
     exposure: Exposure
     gate: Gate
@@ -25,21 +29,24 @@ class Actors(msgspec.Struct, frozen=True, kw_only=True):
     analyst: Analyst
     ledger: Ledger
     sender: Sender
+    halts: Halts
+    drain: Drain
     recorder: Recorder
 
 
-def wire(bus: Bus, a: Actors) -> None:
-    """Connect the actors."""
+def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:
+    """Connect the actors; `outlets` tell the world outside what happened, where somebody is to be told."""
     # folds: what happened changes state. Run first for each event, live and in recovery.
     bus.fold(e.AccountOpened, a.exposure.account, a.oms.account)
     bus.fold(e.MarketData, a.exposure.quote, a.slicer.quote, a.analyst.quote)
     bus.fold(e.TimeAdvanced, a.slicer.advance, a.oms.advance)
+    bus.fold(e.SignalReceived, a.sequences.count)
     bus.fold(e.SignalAccepted, a.sizer.take)
     bus.fold(e.ParentAccepted, a.exposure.accept, a.ledger.open, a.analyst.open, a.slicer.open)
     bus.fold(e.ParentScheduled, a.slicer.schedule)
     bus.fold(e.NewOrderSingle, a.slicer.send)
     bus.fold(e.OrderDenied, a.slicer.deny)
-    bus.fold(e.OrderApproved, a.exposure.approve, a.ledger.count, a.oms.open)
+    bus.fold(e.OrderApproved, a.exposure.approve, a.ledger.count, a.oms.open, a.slicer.approve)
     bus.fold(e.OrderCancelRequest, a.slicer.cancel)
     bus.fold(e.OrderQueried, a.oms.ask)
     bus.fold(e.FillBooked, a.oms.fill, a.exposure.fill, a.slicer.fill, a.analyst.fill)
@@ -48,12 +55,13 @@ def wire(bus: Bus, a: Actors) -> None:
     bus.fold(e.OrderUnresolved, a.oms.give_up, a.slicer.give_up)
     bus.fold(e.ParentEnded, a.exposure.end, a.ledger.close, a.slicer.end)
     bus.fold(e.CostReport, a.analyst.close)
-    bus.fold(e.TradingHalted, a.exposure.halt, a.slicer.halt, a.sender.halt)
-    bus.fold(e.TradingResumed, a.exposure.resume, a.slicer.resume, a.sender.resume)
+    bus.fold(e.TradingHalted, a.exposure.halt, a.slicer.halt, a.sender.halt, a.halts.halt)
+    bus.fold(e.TradingResumed, a.exposure.resume, a.slicer.resume, a.sender.resume, a.halts.resume)
+    bus.fold(e.FlattenRequested, a.slicer.flatten)
     bus.fold(e.BreakFound, a.exposure.quarantine)
 
     # decisions: what follows from it. Never run in recovery.
-    bus.on(e.SignalReceived, a.sizer.on_signal)
+    bus.on(e.SignalReceived, a.sequences.on_signal, a.sizer.on_signal)
     bus.on(e.ParentOrder, a.gate.on_parent_order)
     bus.on(e.ParentAccepted, a.slicer.on_accepted)
     bus.on(e.ParentScheduled, a.slicer.on_scheduled)
@@ -65,12 +73,14 @@ def wire(bus: Bus, a: Actors) -> None:
     bus.on(e.OrderUpdated, a.slicer.on_updated)
     bus.on(e.OrderUnresolved, a.slicer.on_unresolved)
     bus.on(e.TradingHalted, a.slicer.on_halted)
-    bus.on(e.TradingResumed, a.slicer.on_resumed)
+    bus.on(e.FlattenRequested, a.slicer.on_flatten, a.sizer.on_flatten)  # what works ends before anything is sized
     bus.on(e.ParentEnded, a.analyst.on_ended)
 
     # edges: hand over to a task.
     bus.hand(e.OrderApproved, a.sender.send)
     bus.hand(e.OrderCancelRequest, a.sender.cancel)
     bus.hand(e.OrderQueried, a.sender.query)
-    bus.tap(a.recorder.record)
+    bus.hand(e.TradingHalted, a.drain.begin)
+    bus.hand(e.TradingResumed, a.drain.end)
+    bus.tap(a.recorder.record, *outlets)
     bus.after(a.recorder.seal)  # what followed from one outside event becomes durable together

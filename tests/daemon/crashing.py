@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from adapters.brokers.matching import Exchange
+from adapters.brokers.paper import PaperGateway
 from adapters.store.journal import Journal
 from core.events import MarketData
 from core.units import NS_PER_S
@@ -66,6 +67,13 @@ def write_signals(folder: Path) -> None:
         for i, signal in enumerate(SIGNALS)
     )
     (folder / "signals.jsonl").write_text("\n".join(lines))
+
+
+def paper(run: Run) -> PaperGateway:
+    """The run's only venue."""
+    venue = run.gateways["paper"]
+    assert isinstance(venue, PaperGateway)
+    return venue
 
 
 class Fuse:

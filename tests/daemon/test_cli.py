@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ from sqlalchemy.exc import OperationalError
 
 from adapters.store.engine import WriterLock, open_engine
 from daemon import cli
-from daemon.cli import ExitCode, main
+from daemon.cli import ExitCode
 from risk.gate import Gate
 from tests.daemon.crashing import write_signals
+from tests.daemon.service import Execd
 
 CONFIG = """
 [daemon]
@@ -37,22 +37,6 @@ adv = 1_000_000
 adv = 1_000_000
 shortable = true
 """
-
-Execd = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def execd(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Execd:
-    """Run a command in this process: exit code, output, errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["execd", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capfd.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
 
 
 @pytest.fixture

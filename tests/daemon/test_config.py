@@ -22,6 +22,7 @@ def read(text: str, environment: dict[str, str] | None = None) -> Config:
     return build(tomllib.loads(text), environment or {}, where=WHERE, text=text)
 
 
+BARE_URL = "url: leave out what stands behind ? or #: write redis://HOST:PORT/DB or unix:///PATH"
 MISTAKES = {
     "an unknown key": (
         "[limits]\nposition_max = 0.05\nposition_min = 1\n",
@@ -63,6 +64,14 @@ MISTAKES = {
     "a tag that cannot begin a client id": (
         "[daemon]\ntag = '9to5'\n",
         "execd.toml:1: daemon: daemon tag '9to5': use 1 to 4 letters and digits, a letter first",
+    ),
+    "a Redis URL that sets deadlines of its own": (
+        "[redis]\nurl = 'redis://localhost:6379/0?socket_timeout=20'\n",
+        f"execd.toml:1: redis: {BARE_URL}",
+    ),
+    "a Redis URL with what redis-py does not know": (
+        "[redis]\nurl = 'unix:///run/valkey.sock#db'\n",
+        f"execd.toml:1: redis: {BARE_URL}",
     ),
     "two currencies": (
         SHARE + "currency = 'EUR'\n",
@@ -292,14 +301,18 @@ def another(kind: Any, default: Any) -> Any:  # noqa: ANN401 - any setting
 
 
 SETTINGS = {".".join(path): (path, kind, default) for path, kind, default in leaves(Config)}
-DATES: dict[str, Any] = {"market.date": "2026-06-15"}
+SPECIAL: dict[str, Any] = {  # that take not just any text
+    "market.date": "2026-06-15",
+    "store.url": "postgresql://execd@localhost/execd",
+    "redis.url": "redis://localhost:6379/1",
+}
 PLAIN = {name: setting for name, setting in SETTINGS.items() if name not in {"instruments", "limits.symbols"}}
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_every_setting_can_be_set_and_changes_itself_alone(name: str) -> None:
     path, kind, default = PLAIN[name]
-    value = DATES.get(name) or another(kind, default)
+    value = SPECIAL.get(name) or another(kind, default)
     raw = value
     for key in reversed(path):
         raw = {key: raw}
@@ -317,7 +330,7 @@ def test_every_setting_can_be_set_and_changes_itself_alone(name: str) -> None:
 )
 def test_every_plain_setting_can_be_set_by_the_environment(name: str) -> None:
     path, kind, default = PLAIN[name]
-    value = DATES.get(name) or another(kind, default)
+    value = SPECIAL.get(name) or another(kind, default)
     variable = "EXECD_" + "__".join(path).upper()
     raw = value
     for key in reversed(path):

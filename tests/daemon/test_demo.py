@@ -1,6 +1,15 @@
 """The demonstration's day: what it is made of, and that it replaces nothing but an earlier demonstration."""
 
+import json
+import os
+import signal
+import sqlite3
+import subprocess
 import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,9 +19,12 @@ from core.signals import BadSignal, OrderSignal, RebalanceSignal, StrengthSignal
 from daemon.cli import ExitCode, main
 from daemon.config import load
 from daemon.demo import ACCOUNT, basket, write_day
+from daemon.desk import NoAnswerError, ask
 from daemon.markets import open_market
 from daemon.simulate import simulate
 from tests.daemon.crashing import config, write_signals
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def demo(monkeypatch: pytest.MonkeyPatch, folder: Path) -> int:
@@ -30,7 +42,7 @@ def books(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_day_is_sound_and_its_basket_has_every_kind_and_one_line_that_is_none(tmp_path: Path) -> None:
-    settings = load(write_day(tmp_path), {})
+    settings = load(write_day(tmp_path, None), {})
     assert settings.daemon.account == ACCOUNT
     assert len(settings.instruments) == 10
     signals = [signal for line in basket() if not line.startswith("#") for signal in parse(line.encode())]
@@ -70,3 +82,88 @@ def test_the_books_of_a_running_demonstration_are_not_replaced(
     engine.dispose()
     capfd.readouterr()
     assert books(folder) == before
+
+
+# A day with processes of its own --------------------------------------------------------------------------------------
+
+
+def start(folder: Path) -> "subprocess.Popen[str]":
+    """The demonstration as a person starts it; it goes on with what is in the folder, if anything is."""
+    what = "--resume" if (folder / "execd.db").exists() else "--out"
+    return subprocess.Popen(
+        [sys.executable, "-m", "daemon", "demo", what, str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def until(holds: Callable[[], object], conductor: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert conductor.poll() is None, conductor.stdout.read() if conductor.stdout else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def daemon_of(folder: Path) -> int:
+    """The process of the daemon, once it trades; 0 before."""
+    try:
+        facts = ask(str(folder / "control.sock"), "GET", "status")
+    except NoAnswerError:
+        return 0
+    pid: int = json.loads((folder / "run.json").read_text())["pid"]
+    return pid if facts["ready"] and facts["orders"] else 0
+
+
+def test_a_daemon_that_is_killed_in_the_middle_is_resumed_and_the_day_ends_as_if_nothing_had_been(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "day"
+    conductor = start(folder)
+    until(lambda: daemon_of(folder), conductor)
+    os.kill(daemon_of(folder), signal.SIGKILL)
+    said, _ = conductor.communicate(timeout=60)
+    assert conductor.returncode == ExitCode.FAILED
+    assert f"the daemon was ended by signal 9; `execd demo --resume {folder}` goes on from here" in said
+    again = start(folder)
+    said, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, said
+    assert "17 parents, traded" in said
+    assert "1 unreadable" in said
+    venue = [json.loads(line) for line in (folder / "venue.jsonl").read_text().splitlines()]
+    sent = Counter(fact["order"]["cl_ord_id"] for fact in venue if fact["type"] == "Entered")
+    assert max(sent.values()) == 1
+    with closing(sqlite3.connect(folder / "execd.db")) as database:
+        booked = dict(database.execute("select exec_id, last_qty from executions").fetchall())
+        sources = database.execute("select distinct payload ->> 'source' from journal where type = 'SignalReceived'")
+        assert sources.fetchall() == [("stream:execd:signals",)]
+    executed = {fact["exec_id"]: fact["last_qty"] for fact in venue if fact["type"] == "Executed"}
+    assert booked == executed
+
+
+def test_a_demonstration_that_is_stopped_says_how_to_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "day"
+    conductor = start(folder)
+    until(lambda: daemon_of(folder), conductor)
+    conductor.send_signal(signal.SIGINT)
+    said, _ = conductor.communicate(timeout=60)
+    assert conductor.returncode == 0, said
+    assert f"stopped in good order; `execd demo --resume {folder}` goes on from here" in said
+
+
+def test_without_a_server_signals_come_from_the_file_and_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("adapters.valkey.binary", lambda: None)
+    monkeypatch.setattr("daemon.cli._execute", lambda config: bool(config.signals.files) and not config.redis.url)
+    monkeypatch.setattr("daemon.cli._conclude", lambda folder, *, as_json: None)
+    monkeypatch.setattr(sys, "argv", ["execd", "demo", "--out", str(tmp_path / "day")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    said = capfd.readouterr().out
+    assert "There is no Valkey here" in said
+    assert "goes on from here" not in said

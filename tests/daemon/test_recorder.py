@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from adapters.store.engine import open_engine, upgrade
+from adapters.store.engine import WriterLock, open_engine, upgrade
 from adapters.store.journal import Journal
 from adapters.store.tape import TapeWriter, read_tape
 from core.events import Anomaly, Event, TimeAdvanced
@@ -41,7 +41,7 @@ class Chatty:
 
 
 def test_nothing_of_a_cascade_reaches_the_journal_before_its_end(engine: Engine, tmp_path: Path) -> None:
-    journal = Journal(engine, threaded=False)
+    journal = Journal(WriterLock(engine), threaded=False)
     recorder, chatty, bus = Recorder(journal, TapeWriter(tmp_path)), Chatty(journal), Bus()
     bus.on(TimeAdvanced, chatty.on_due)
     bus.tap(recorder.record)
@@ -54,7 +54,7 @@ def test_nothing_of_a_cascade_reaches_the_journal_before_its_end(engine: Engine,
 
 
 async def test_durability_waits_for_the_end_of_the_cascade(engine: Engine, tmp_path: Path) -> None:
-    journal = Journal(engine, threaded=False)
+    journal = Journal(WriterLock(engine), threaded=False)
     recorder = Recorder(journal, TapeWriter(tmp_path))
     recorder.record(1, TimeAdvanced(ts=1))
     waiting = asyncio.create_task(recorder.durable(1))
@@ -69,7 +69,7 @@ async def test_durability_waits_for_the_end_of_the_cascade(engine: Engine, tmp_p
 
 def test_market_data_goes_to_the_tape_at_once(engine: Engine, tmp_path: Path) -> None:
     tape = TapeWriter(tmp_path)
-    recorder = Recorder(Journal(engine, threaded=False), tape)
+    recorder = Recorder(Journal(WriterLock(engine), threaded=False), tape)
     recorder.record(1, quote(ts=1))
     tape.flush()
     assert list(read_tape(tmp_path)) == [(1, quote(ts=1))]

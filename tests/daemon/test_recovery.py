@@ -1,7 +1,7 @@
 """Start is recovery: what was folded comes back exactly, and what a venue says otherwise is booked or quarantined."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +15,7 @@ from adapters.gateway import Gateway
 from adapters.store.tables import journal as journal_table
 from adapters.store.tables import snapshots as snapshot_table
 from adapters.store.writer import JournalError
+from core.causes import TradingState
 from core.events import (
     Anomaly,
     BreakFound,
@@ -28,7 +29,7 @@ from core.events import (
     TradingResumed,
 )
 from core.orders import ExecType, OrdStatus, Side
-from core.reconcile import ExecutionView, OrderView
+from core.reconcile import ExecutionView, OrderView, Picture
 from core.units import NS_PER_S
 from daemon import recovery
 from daemon.bus import Bus
@@ -39,6 +40,7 @@ from daemon.oms import Oms, OmsSettings
 from daemon.run import Run
 from daemon.simulate import Simulated, simulate
 from tests.builders import DAY, INSTRUMENTS, NOW, approved, child, opened, session
+from tests.daemon.crashing import paper
 from tests.fakes.gateway import ScriptedGateway, picture
 
 D = Decimal
@@ -185,7 +187,7 @@ def test_a_halt_before_the_snapshot_still_holds_the_way_out(stopped: tuple[Confi
     settings = copied(stopped[0], tmp_path / "copy")
     with reopened(settings) as run:
         folded(run)
-        run.bus.publish(TradingHalted(ts=MIDDAY, cause="kill", state="HALTED"))
+        run.bus.publish(TradingHalted(ts=MIDDAY, cause="kill", state=TradingState.HALTED))
         run.snapshot()
         halted = run.actors.sender.permit
     with reopened(settings) as run:
@@ -229,7 +231,7 @@ def test_a_stopped_day_that_goes_on_ends_with_every_parent_ended_and_no_break(
     assert run.actors.slicer.parents == {}
     assert run.actors.oms.live() == {}
     assert run.actors.exposure.quarantined == {}
-    assert run.actors.oms.positions() == {s: q for s, q in run.venue._exchange.positions.items() if q}
+    assert run.actors.oms.positions() == {s: q for s, q in paper(run)._exchange.positions.items() if q}
 
 
 # Both placements, and the same day twice -----------------------------------------------------------------------------
@@ -264,6 +266,7 @@ class Bench:
         self.oms.open(approved(child(qty="10", cl_ord_id="A")))
         for fact in facts:
             self.bus.publish(fact)
+        self.kept: set[str] = set()  # client ids that wait in the sender's lanes
         self.on_record: set[str] = set()  # execution ids in the database
         self.trace: list[Event] = []
         self.bus.tap(lambda seq, event: self.trace.append(event))
@@ -271,8 +274,17 @@ class Bench:
     async def reconcile(self) -> list[BreakFound]:
         gateways: dict[str, Gateway] = {"paper": self.gateway}
         return await recovery.reconcile(
-            self.bus, self.oms, gateways, now=lambda: NOW + 9, on_record=lambda _venue, ids: self.on_record & set(ids)
+            self.bus,
+            self.oms,
+            gateways,
+            keeps=self.kept.__contains__,
+            now=lambda: NOW + 9,
+            on_record=self.recorded,
         )
+
+    async def recorded(self, venue: str, exec_ids: Collection[str]) -> set[str]:
+        del venue
+        return self.on_record & set(exec_ids)
 
     @property
     def facts(self) -> list[Event]:
@@ -357,6 +369,31 @@ async def test_an_intent_without_a_word_that_the_venue_never_saw_is_dead_by_proo
     assert bench.oms.orders["A"].ord_status is OrdStatus.NOT_SENT
 
 
+async def test_an_order_that_waits_in_our_own_lanes_is_not_asked_about_and_no_break() -> None:
+    bench = Bench()
+    bench.kept = {"A"}
+    bench.gateway.pictures = [picture()]
+    bench.gateway.reports["A"] = [report(ExecType.NOT_FOUND)]
+    assert await bench.reconcile() == []
+    assert bench.gateway.log == ["picture", "picture"]
+    assert bench.trace == []
+    assert bench.oms.orders["A"].leaves_qty == 10
+    bench.kept.clear()  # its write has begun
+    assert await bench.reconcile() == []
+    assert bench.gateway.log[2:] == ["picture", "query A", "picture"]
+    assert bench.oms.orders["A"].ord_status is OrdStatus.NOT_SENT
+
+
+async def test_what_waits_in_our_lanes_hides_no_break_of_others() -> None:
+    bench = Bench()
+    bench.kept = {"A"}
+    bench.gateway.pictures = [picture(orders=standing(OrdStatus.NEW, cl_ord_id="Z"), positions={"AAPL": D(1)})]
+    assert await bench.reconcile() == [
+        found("FOREIGN_ORDER", " Z: ours -, theirs NEW"),
+        found("POSITION", ": ours 0, theirs 1"),
+    ]
+
+
 async def test_an_intent_that_the_venue_cannot_account_for_stays_in_doubt_and_is_a_break() -> None:
     bench = Bench()
     bench.gateway.pictures = [picture()]
@@ -431,6 +468,25 @@ async def test_one_order_is_asked_about_once_however_much_of_it_was_missed() -> 
     assert not [fact for fact in bench.trace if isinstance(fact, Anomaly)]
 
 
+def holding(qty: int) -> Picture:
+    """The venue's picture with order A working and so many shares held."""
+    return picture(orders=standing(OrdStatus.NEW), positions={"AAPL": D(qty)} if qty else {})
+
+
+async def test_what_only_one_picture_shows_was_on_its_way() -> None:
+    bench = Bench(report(ExecType.NEW))
+    bench.gateway.pictures = [holding(0), holding(2), holding(0)]
+    assert await bench.reconcile() == []
+    bench.gateway.pictures = [holding(0), holding(2), holding(3), holding(3)]
+    assert await bench.reconcile() == [found("POSITION", ": ours 0, theirs 3")]
+
+
+async def test_what_changes_with_each_picture_is_no_break() -> None:
+    bench = Bench(report(ExecType.NEW))
+    bench.gateway.pictures = [holding(qty) for qty in range(1, 20)]
+    assert await bench.reconcile() == []
+
+
 async def test_a_venue_that_cannot_be_reached_keeps_the_daemon_from_starting() -> None:
     bench = Bench()
     bench.gateway.unreachable = ConnectionRefusedError("refused")
@@ -445,6 +501,6 @@ def test_start_holds_trading_and_its_end_releases_that_cause_alone() -> None:
     recovery.hold(bus, NOW)
     recovery.release(bus, NOW + 1)
     assert trace == [
-        TradingHalted(ts=NOW, cause="startup", state="HALTED", text="recovering"),
+        TradingHalted(ts=NOW, cause="startup", state=TradingState.HALTED, text="recovering"),
         TradingResumed(ts=NOW + 1, cause="startup", by="recovery"),
     ]

@@ -2,33 +2,37 @@
 
 import asyncio
 import json
+import math
 import sqlite3
-from collections.abc import Callable, Iterable
-from contextlib import closing
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from adapters.brokers.paper import PaperGateway
+from core.causes import KILL, REDIS, STARTUP
 from core.events import (
     DaemonStarted,
     Event,
     NewOrderSingle,
     OrderUpdated,
     SignalAccepted,
+    SignalGap,
     TradingHalted,
     TradingResumed,
 )
 from core.orders import OrdStatus
 from core.reconcile import Picture
 from daemon.bus import BusFailed
-from daemon.clock import SimulatedClock, simulated_loop
-from daemon.config import Config
+from daemon.clock import ScaledClock, SimulatedClock, simulated_loop
+from daemon.config import Config, build
 from daemon.markets import open_market
-from daemon.recovery import STARTUP
 from daemon.run import Run
-from tests.daemon.crashing import config, write_signals
+from tests.daemon.crashing import config, paper, write_signals
+from tests.daemon.service import BASE, merged
 
 
 def live(settings: Config, watch: Callable[[Run], object] = lambda _: None) -> Run:
@@ -84,7 +88,7 @@ def test_when_a_decision_fails_nothing_is_left_working_at_the_venue(tmp_path: Pa
 
     with pytest.raises(BusFailed, match="ZeroDivisionError: a bug"):
         live(config(tmp_path / "day"), watch)
-    assert list(seen[0].venue._exchange.working()) == []
+    assert list(paper(seen[0])._exchange.working()) == []
     ends = [json.loads(line) for line in (tmp_path / "day" / "venue.jsonl").read_text().splitlines()]
     assert [fact["type"] for fact in ends] == ["Entered", "Ended"]
 
@@ -119,6 +123,111 @@ def test_a_stop_in_the_middle_of_a_cascade_loses_nothing(placement: str, moment:
     verdicts = {each["cl_ord_id"] for each in facts(tmp_path / "day", "OrderDenied")}
     verdicts |= {each["order"]["cl_ord_id"] for each in facts(tmp_path / "day", "OrderApproved")}  # type: ignore[index]
     assert {each["cl_ord_id"] for each in facts(tmp_path / "day", "NewOrderSingle")} <= verdicts
+
+
+# A live run -----------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def trading(folder: Path, *, watch: Callable[[Run], object] = lambda _: None) -> AsyncIterator[Run]:
+    """A live run that has recovered; it ends, or has failed, with the block."""
+    tables = merged(BASE, {"daemon": {"data_dir": str(folder)}})
+    settings = build(tables, {}, where="test")
+    opened = open_market(settings)
+    run = Run(settings, opened.market, ScaledClock(opened.start, 1), threaded=True)
+    watch(run)
+    life = asyncio.create_task(run.execute())
+    try:
+        await run.ready.wait()
+        yield run
+    finally:
+        run.stop()
+        await life
+
+
+class NeverLooked:
+    """A watch over the halt key that does not get to its first look."""
+
+    def __init__(self) -> None:
+        self.looked = threading.Event()
+        self.beat = math.inf
+
+    def start(self) -> None:
+        """It would."""
+
+    def close(self) -> None:
+        """It has."""
+
+    def obstacle(self) -> str:
+        return ""
+
+
+async def test_nothing_leaves_before_the_halt_key_was_read_however_long_that_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.run.FIRST_LOOK_S", 0.01)
+    async with trading(tmp_path, watch=lambda run: setattr(run, "watch", NeverLooked())) as run:
+        assert run.actors.exposure.causes.names() == [REDIS]
+        assert run.actors.halts.live[REDIS].text == "the halt key was not read yet"
+
+
+async def test_who_failed_while_he_traded_comes_back_halted(tmp_path: Path) -> None:
+    def spoil(run: Run) -> None:
+        run.bus.on(SignalGap, lambda event: [1 / 0])  # type: ignore[list-item]
+
+    async def fail() -> None:
+        async with trading(tmp_path, watch=spoil) as run:
+            run.bus.publish(SignalGap(ts=run.clock.now(), source="s", strategy="a", missing=1, before=2))
+
+    with pytest.raises(BusFailed, match="ZeroDivisionError"):
+        await fail()
+    async with trading(tmp_path) as run:
+        halt = run.actors.halts.live[KILL]
+        assert (halt.by, "ZeroDivisionError" in halt.text) == ("execd", True)
+        await run.actors.halts.resume_trading("ann")
+        await run.actors.halts.resumed()
+        assert not (tmp_path / "halted.json").exists()
+    async with trading(tmp_path) as run:
+        assert KILL not in run.actors.halts.live
+
+
+async def test_a_venue_that_is_away_at_the_start_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.run.RETRY_S", 0.01)
+    failures = [OSError("no route"), OSError("no route")]
+    connect = PaperGateway.connect
+
+    async def fail_first(gateway: PaperGateway) -> None:
+        if failures:
+            raise failures.pop()
+        await connect(gateway)
+
+    monkeypatch.setattr(PaperGateway, "connect", fail_first)
+    async with trading(tmp_path) as run:
+        assert not failures
+        assert KILL not in run.actors.halts.live
+
+
+async def test_a_start_that_waits_for_a_venue_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = build(merged(BASE, {"daemon": {"data_dir": str(tmp_path)}}), {}, where="test")
+    opened = open_market(settings)
+    run = Run(settings, opened.market, ScaledClock(opened.start, 1), threaded=True)
+    tried = asyncio.Event()
+
+    async def fail(gateway: PaperGateway) -> None:
+        del gateway
+        tried.set()
+        raise OSError("no route")
+
+    monkeypatch.setattr(PaperGateway, "connect", fail)
+    life = asyncio.create_task(run.execute())
+    await tried.wait()
+    run.stop()
+    async with asyncio.timeout(10):
+        await life
+    assert not run.ready.is_set()
+
+
+# Recovery -------------------------------------------------------------------------------------------------------------
 
 
 def test_every_start_is_halted_until_the_venue_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The way out: durable first, checked last, in order per symbol; and the ledger that counts children on the wire."""
 
 import asyncio
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.gateway import Accepted, NotSent, Rejected, Result, Unknown
+from adapters.latch import Latch
+from core.causes import TradingState, WorkingOrders
 from core.events import (
     Anomaly,
     Event,
@@ -25,7 +28,6 @@ from core.events import (
     TradingResumed,
 )
 from core.orders import TERMINAL, ExecType, OrdStatus, OrdType
-from core.trading import TradingState
 from core.units import NS_PER_S
 from daemon import sender as sender_module
 from daemon.sender import Ledger, Sender, SendPermit
@@ -56,16 +58,18 @@ class Journal:
 class Bench:
     """A sender before one scripted venue; parents P1 to P3 may put 1,000 shares each on the wire."""
 
-    def __init__(self, *, in_flight_max: int = 32) -> None:
+    def __init__(self, *, in_flight_max: int = 32, bulk_cancel: bool = False) -> None:
         self.clock = ManualClock(NOW)
         self.journal = Journal()
-        self.gateway = ScriptedGateway(in_flight_max=in_flight_max)
+        self.gateway = ScriptedGateway(in_flight_max=in_flight_max, bulk_cancel=bulk_cancel)
         self.published: list[Event] = []
         self.failures: list[BaseException] = []
         self.ledger = Ledger()
+        self.latch = Latch()
         self.sender = Sender(
             {"paper": self.gateway},
             self.ledger,
+            self.latch,
             clock=self.clock,
             journal=self.journal,
             publish=self.published.append,
@@ -268,7 +272,7 @@ async def test_an_order_for_a_venue_without_gateway_is_not_sent() -> None:
 
 
 def halted(state: str, cause: str = "kill") -> TradingHalted:
-    return TradingHalted(ts=NOW, cause=cause, state=state)
+    return TradingHalted(ts=NOW, cause=cause, state=TradingState(state))
 
 
 async def test_nothing_leaves_once_trading_is_halted_although_it_was_approved() -> None:
@@ -289,6 +293,98 @@ async def test_while_reducing_only_what_reduces_leaves(*, reducing: bool) -> Non
     bench.sender.halt(halted("REDUCING"))
     event = await bench.answer(msgspec.structs.replace(order(), reducing=reducing))
     assert event == (result(Outcome.ACCEPTED) if reducing else result(Outcome.LAPSED, "trading is REDUCING"))
+
+
+@pytest.mark.parametrize(
+    "flatten,reducing,leaves", [(True, True, True), (True, False, False), (False, True, False), (False, False, False)]
+)
+async def test_while_halted_only_a_flatten_that_reduces_leaves(*, flatten: bool, reducing: bool, leaves: bool) -> None:
+    bench = Bench()
+    bench.sender.halt(halted("HALTED"))
+    event = await bench.answer(msgspec.structs.replace(order(), reducing=reducing, flatten=flatten))
+    assert event == (result(Outcome.ACCEPTED) if leaves else result(Outcome.LAPSED, "trading is HALTED"))
+
+
+async def test_nothing_leaves_while_the_latch_is_closed_not_even_a_flatten() -> None:
+    bench = Bench()
+    number = bench.latch.trip()
+    event = await bench.answer(msgspec.structs.replace(order(), reducing=True, flatten=True))
+    assert event == result(Outcome.LAPSED, "trading was stopped this moment")
+    bench.published.clear()
+    bench.latch.hear(number)
+    assert await bench.answer(order("B")) == result(Outcome.ACCEPTED, cl_ord_id="B")
+
+
+async def test_an_order_that_waits_here_is_kept_until_its_write_begins() -> None:
+    bench = Bench()
+    bench.journal.seq = 0
+    bench.gateway.hold("A")
+    bench.send(order())
+    await settle()
+    assert bench.sender.keeps("A")
+    bench.journal.commit(1)
+    await settle()
+    assert not bench.sender.keeps("A")
+    bench.gateway.release("A")
+    await settle()
+
+
+# Everything back ------------------------------------------------------------------------------------------------------
+
+
+def killed(working: WorkingOrders = WorkingOrders.CANCEL_ALL) -> TradingHalted:
+    return TradingHalted(ts=NOW, cause="kill", state=TradingState.HALTED, working=working)
+
+
+async def test_a_venue_that_can_is_asked_once_for_everything_and_before_all_else() -> None:
+    bench = Bench(bulk_cancel=True)
+    bench.sender.recall()
+    bench.sender.halt(killed())
+    for cl_ord_id in ("A", "B", "C"):  # what the halt asks back, one by one
+        bench.sender.cancel(2, cancel(cl_ord_id))
+    await settle()
+    assert bench.gateway.log == ["cancel all"]
+    bench.sender.cancel(3, msgspec.structs.replace(cancel("D"), ts=NOW + 1))  # of a later moment
+    await settle()
+    assert bench.gateway.log == ["cancel all", "cancel D"]
+
+
+async def test_nothing_leaves_between_the_recall_and_its_halt() -> None:
+    bench = Bench(bulk_cancel=True)
+    bench.sender.recall()
+    assert await bench.answer(order()) == result(Outcome.LAPSED, "trading was stopped this moment")
+    bench.sender.halt(killed())
+    bench.sender.resume(TradingResumed(ts=NOW, cause="kill"))
+    bench.published.clear()
+    assert await bench.answer(order("B")) == result(Outcome.ACCEPTED, cl_ord_id="B")
+
+
+@pytest.mark.parametrize("bulk,working", [(True, WorkingOrders.CANCEL_OPENING), (False, WorkingOrders.CANCEL_ALL)])
+async def test_otherwise_each_order_is_asked_back_by_itself(*, bulk: bool, working: WorkingOrders) -> None:
+    bench = Bench(bulk_cancel=bulk)
+    if working is WorkingOrders.CANCEL_ALL:
+        bench.sender.recall()
+    bench.sender.halt(killed(working))
+    bench.sender.cancel(2, cancel("A"))
+    await settle()
+    assert bench.gateway.log == ["cancel A"]
+
+
+async def test_a_bulk_cancel_that_was_not_sent_is_alerted() -> None:
+    bench = Bench(bulk_cancel=True)
+    bench.gateway.unreachable = ConnectionError("no route")
+    bench.sender.recall()
+    await settle()
+    assert bench.published == [Anomaly(ts=NOW, venue="paper", cl_ord_id="", text="bulk cancel not sent: no route")]
+
+
+async def test_when_the_last_order_and_the_last_cancel_left_is_known() -> None:
+    bench = Bench()
+    before = time.monotonic_ns()
+    await bench.answer(order())
+    bench.sender.cancel(2, cancel())
+    await settle()
+    assert before <= bench.sender.last_order_ns <= bench.sender.last_cancel_ns <= time.monotonic_ns()
 
 
 async def test_an_order_that_is_cancelled_before_it_left_does_not_leave() -> None:

@@ -8,14 +8,18 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from adapters.latch import Latch
 from algos.slicer import Slicer
 from core import events as e
 from core.events import Event
 from daemon.bus import Bus, Decision, Fold, Sink
+from daemon.drain import Drain
+from daemon.halts import Halts
 from daemon.oms import Oms, OmsSettings
 from daemon.recorder import Recorder
 from daemon.recovery import stateful
 from daemon.sender import Ledger, Sender
+from daemon.sequences import Sequences
 from daemon.wiring import Actors, wire
 from risk.gate import Gate
 from risk.sizing import Sizer
@@ -24,7 +28,17 @@ from tests.builders import INSTRUMENTS, OPEN_LIMITS, book
 from tests.clocks import ManualClock
 
 # Facts for the books and for people: the journal and its tables are their only readers.
-NOBODY_LISTENS = {e.DaemonStarted, e.SignalDead, e.SignalIgnored, e.SignalRefused, e.PositionUpdated, e.Anomaly}
+NOBODY_LISTENS = {
+    e.DaemonStarted,
+    e.SignalDead,
+    e.SignalIgnored,
+    e.SignalRefused,
+    e.PositionUpdated,
+    e.Anomaly,
+    e.SignalGap,
+    e.HaltReport,
+    e.CommandGiven,
+}
 
 
 class Page(Bus):
@@ -60,6 +74,7 @@ def actors() -> Actors:
     exposure = book()
     ledger = Ledger()
     return Actors(
+        sequences=Sequences(),
         sizer=Sizer(exposure, OPEN_LIMITS, tag="T", account="main"),
         exposure=exposure,
         gate=Gate(exposure, OPEN_LIMITS),
@@ -70,11 +85,14 @@ def actors() -> Actors:
         sender=Sender(
             {},
             ledger,
+            Latch(),
             clock=ManualClock(),
             journal=NoJournal(),
             publish=lambda event: None,
             fail=lambda error: None,
         ),
+        halts=Halts.__new__(Halts),  # whom they act on does not matter here
+        drain=Drain.__new__(Drain),
         recorder=Recorder.__new__(Recorder),  # what it writes to does not matter here
     )
 
@@ -147,7 +165,7 @@ def test_only_approved_orders_are_sent(page: Page) -> None:
 def test_everything_that_holds_trading_back_reaches_the_gate_the_slicer_and_the_way_out(page: Page) -> None:
     for kind in (e.TradingHalted, e.TradingResumed):
         folds = {name_of(each).partition(".")[0] for way, k, each in page.lines if way == "fold" and k is kind}
-        assert folds == {"Exposure", "Slicer", "Sender"}
+        assert folds == {"Exposure", "Slicer", "Sender", "Halts"}
 
 
 def test_every_actor_that_folds_is_part_of_snapshots() -> None:

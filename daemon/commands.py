@@ -1,0 +1,78 @@
+"""What people command over the control socket: halt, resume, flatten."""
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from adapters.store import queries
+from core.causes import TradingState
+from core.events import FlattenRequested
+from daemon.control import Order
+from daemon.halts import Refused
+
+if TYPE_CHECKING:
+    from daemon.run import Run
+
+Answer = dict[str, Any]
+
+COMMIT_S = 2.0  # how long an answer waits for the database before it says that it is away
+
+
+class Commands:
+    """Acts on one run. Each takes what was asked and who asked, and answers for people."""
+
+    def __init__(self, run: "Run") -> None:
+        self._run = run
+
+    async def halt(self, order: Order, by: str) -> Answer:
+        """Stop everything, take everything back."""
+        self._check_ready()
+        halts = self._run.actors.halts
+        await halts.kill(order.text or "execd halt", by=by)
+        return {"state": self._run.actors.exposure.causes.state, "causes": sorted(halts.live)}
+
+    async def resume(self, order: Order, by: str) -> Answer:
+        """End a halt; what else holds trading back goes on doing so."""
+        del order
+        self._check_ready()
+        halts = self._run.actors.halts
+        await halts.resume_trading(by)
+        with suppress(TimeoutError):  # a database that is away pauses trading by itself
+            async with asyncio.timeout(COMMIT_S):
+                await halts.resumed()
+        state = self._run.actors.exposure.causes.state
+        return {"state": state, "causes": sorted(halts.live)}
+
+    async def flatten(self, order: Order, by: str) -> Answer:
+        """Close one position or all, while trading is halted or reducing: live parents would trade against it."""
+        self._check_ready()
+        run, exposure = self._run, self._run.actors.exposure
+        if exposure.causes.state is TradingState.ACTIVE:
+            raise Refused("trading is ACTIVE, and live parents would trade against it: `execd halt` first")
+        if order.symbol and order.symbol not in run.instruments:
+            raise Refused(f"{order.symbol} is not among the instruments: close it at the broker")
+        now = run.clock.now()
+        request_id = f"flatten-{now}"
+        run.bus.publish(FlattenRequested(ts=now, request_id=request_id, by=by, symbol=order.symbol))
+        try:
+            async with asyncio.timeout(COMMIT_S):
+                await run.intake.committed()
+        except TimeoutError:
+            raise Refused("asked for, but the database is away: nothing leaves before it is back") from None
+        held = {symbol: qty for symbol, qty in exposure.book.symbols() if qty}
+        return {"request": request_id, "orders": await asyncio.to_thread(self._flattened, request_id), "held": held}
+
+    async def record(self, order: Order, by: str) -> Answer:
+        """Put what somebody did on record, as after a drill; the record itself is made by the control socket."""
+        del order, by
+        return {}
+
+    def _flattened(self, request_id: str) -> list[Answer]:
+        """What became of the request, from the records."""
+        rows = queries.parents(self._run.engine, signal_id=request_id)
+        shown = ("parent_id", "strategy", "symbol", "side", "order_qty", "state", "reason")
+        return [{name: row[name] for name in shown} for row in rows]
+
+    def _check_ready(self) -> None:
+        if not self._run.ready.is_set():
+            raise Refused("the daemon is starting; set the halt key or file, it looks there before it trades")

@@ -1,0 +1,58 @@
+"""A halt on disk, besides the journal: it stands over a restart also where the database did not take it.
+
+The journal is where a halt is on record. But a halt is often called because something is wrong, and what is wrong may
+be the database. So a kill is written to a small file as well, at once, and a start that finds the file is halted. Only
+an operator's resume removes it, once it is durable itself; a crash in between leaves the file, and one more resume is
+needed: that is the safe side.
+"""
+
+import asyncio
+import os
+from pathlib import Path
+
+import msgspec
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """Who halted, and why."""
+
+    text: str
+    by: str = ""
+
+
+class Standing:
+    """The file of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def put(self, cause: Cause) -> None:
+        """Write it in a thread: nobody waits for a disk while orders are taken back. Raises OSError."""
+        await asyncio.to_thread(self.write, cause)
+
+    def write(self, cause: Cause) -> None:
+        """Write it, through to the disk; raises OSError."""
+        new = self._path.with_name(f"{self._path.name}.new")
+        with new.open("wb") as file:
+            file.write(msgspec.json.encode(cause) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def get(self) -> Cause | None:
+        """What stands; None where nothing does. A file that cannot be read stands, too."""
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=Cause)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as error:
+            return Cause(f"{self._path} cannot be read: {error}")
+
+    def clear(self) -> None:
+        """Nothing stands any more; harmless when repeated."""
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,372 @@
+"""The commands of a desk before a daemon that trades, that is halted, that is not there, and that hangs."""
+
+import io
+import json
+import os
+import pwd
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from adapters.valkey import PrivateValkey
+from daemon import desk
+from daemon.cli import ExitCode
+from daemon.place import Place
+from tests.daemon.service import HALT, WAIT_S, Execd, Make, Service, order, publish, resting, working
+from tests.servers.valkey import running
+
+CHANNEL = "execd:signals:pubsub"
+
+
+@pytest.fixture
+def service(make: Make, valkey: PrivateValkey, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """One that reads every way; commands find it without a name."""
+    made = make("service", valkey.settings, signals={"channel": CHANNEL, "socket": "signals.sock"}).start()
+    monkeypatch.setenv("EXECD_DIR", str(made.folder))
+    return made
+
+
+def done(execd: Execd, *words: str) -> str:
+    """What a command says that does what it is asked."""
+    code, out, errors = execd(*words)
+    assert (code, errors) == (ExitCode.OK, ""), out
+    return out
+
+
+def resumed(execd: Execd, service: Service) -> None:
+    """Resume, once the watch has seen that key and file are gone."""
+    service.until(lambda: execd("resume")[0] == ExitCode.OK, "the resume")
+    service.until_state("ACTIVE")
+
+
+# Halt and resume ------------------------------------------------------------------------------------------------------
+
+
+def test_halt_and_resume_say_how_trading_stands(service: Service, execd: Execd) -> None:
+    refusal = "execd: nobody has halted trading; what holds it back: nothing\n"
+    service.until(lambda: execd("resume") == (ExitCode.REFUSED, "", refusal), "a refusal")
+    for _ in range(2):
+        assert re.fullmatch(r"halted: trading is HALTED by (\w+, )*kill\n", done(execd, "halt", "--text", "enough"))
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert f"held back by         kill: enough, by {user} ({os.getuid()})\n" in done(execd, "status")
+    assert done(execd, "resume").startswith("resumed: trading is ")
+    service.until_state("ACTIVE")
+    expected = [("resume", 0), ("halt", 1), ("halt", 1), ("resume", 1)]
+    service.until(
+        lambda: service.rows("select command, done from commands order by seq")[-4:] == expected, "the record"
+    )
+
+
+def test_resume_is_refused_while_key_or_file_is_there(service: Service, execd: Execd, hand: redis.Redis) -> None:
+    hand.set(HALT, "")
+    service.until_state("HALTED")
+    assert execd("resume") == (ExitCode.REFUSED, "", f"execd: the key {HALT} is still set: delete it first\n")
+    file = service.folder / "HALT"
+    file.touch()
+    hand.delete(HALT)
+    said = f"execd: the file {file} is still there: remove it first\n"
+    service.until(lambda: execd("resume") == (ExitCode.REFUSED, "", said), "the file")
+    assert service.status()["state"] == "HALTED"
+    file.unlink()
+    resumed(execd, service)
+
+
+def test_the_key_can_be_set_from_here_and_stands_until_it_is_deleted(
+    service: Service, execd: Execd, hand: redis.Redis
+) -> None:
+    said = f"halted: the key {HALT} is set; delete it before `execd resume`\n"
+    assert done(execd, "halt", "--key", "--text", "enough") == said
+    assert hand.get(HALT) == b"enough"
+    service.until_state("HALTED")
+    assert execd("resume")[0] == ExitCode.REFUSED
+    hand.delete(HALT)
+    resumed(execd, service)
+
+
+# Flatten --------------------------------------------------------------------------------------------------------------
+
+
+def test_flatten_closes_one_position_or_all_and_only_while_trading_stands(
+    service: Service, execd: Execd, hand: redis.Redis
+) -> None:
+    publish(hand, order("long", qty=5), order("short", symbol="BRAV", side="SELL", qty=2))
+    service.until(lambda: len(service.events("ParentEnded")) == 2, "two positions")
+    code, out, errors = execd("flatten", "all")
+    assert (code, out) == (ExitCode.REFUSED, "")
+    assert errors.startswith("execd: trading is ACTIVE, and live parents would trade against it: `execd halt` first")
+    done(execd, "halt")
+    refusal = "execd: NONE is not among the instruments: close it at the broker\n"
+    assert execd("flatten", "NONE") == (ExitCode.REFUSED, "", refusal)
+    said = done(execd, "flatten", "ALFA").splitlines()
+    assert said[0] == "SELL 5 ALFA of desk: live"
+    assert re.fullmatch(r"`execd positions` and `execd parents` follow flatten-\d+", said[1])
+    service.until(lambda: len(service.events("ParentEnded")) == 3, "the first one closed")
+    assert done(execd, "flatten", "all").startswith("BUY 2 BRAV of desk: live\n")
+    service.until(lambda: len(service.events("ParentEnded")) == 4, "both closed")
+    assert done(execd, "flatten", "all").startswith("nothing to close\n")
+    held = {row["symbol"]: row["qty"] for row in json.loads(done(execd, "positions", "--json"))}
+    assert held == {"ALFA": "0", "BRAV": "0"}
+
+
+# Signals by hand ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["", "stream", "channel", "socket"])
+def test_a_signal_by_hand_is_followed_to_its_end(service: Service, execd: Execd, way: str) -> None:
+    typed = {"kind": "order", "symbol": "ALFA", "side": "BUY", "qty": 3, "how": {"algo": "MARKET"}}
+    via = ("--via", way) if way else ()
+    service.until(lambda: all(not actor["error"] for actor in service.status()["actors"]), "every edge")
+    first, *lines = done(execd, "signal", "send", json.dumps(typed), *via, "--wait", "20").splitlines()
+    assert re.fullmatch(rf"sent hand-[0-9a-f]{{12}} by {way or 'stream'}", first)
+    kinds = [line.split()[0] for line in lines]
+    assert kinds[:2] == ["SignalAccepted", "ParentAccepted"]
+    (end,) = [line for line in lines if line.startswith("ParentEnded")]
+    assert re.search(r" reason FILLED .*cum_qty 3\b", end), end
+    (taken,) = service.events("SignalAccepted")
+    assert (taken["strategy"], taken["signal_id"]) == ("hand", first.split()[1])
+
+
+def test_a_signal_may_come_from_standard_input(service: Service, execd: Execd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(order("piped", qty=1).decode()))
+    assert done(execd, "signal", "send", "-") == "sent piped by stream\n"
+    service.until(lambda: service.events("ParentEnded"), "the end")
+
+
+@pytest.mark.parametrize(
+    "words,code,said",
+    [
+        (("nonsense",), ExitCode.USAGE, "not JSON: "),
+        (("[]",), ExitCode.USAGE, "one signal, a JSON object, belongs here"),
+        (('{"kind": "order"}',), ExitCode.USAGE, "missing required field"),
+        ((order("x").decode(), "--via", "pigeon"), ExitCode.REFUSED, "this run reads stream, channel, socket"),
+    ],
+    ids=["no JSON", "no object", "no signal", "no way"],
+)
+def test_what_is_no_signal_is_not_sent(
+    service: Service, execd: Execd, words: tuple[str, ...], code: ExitCode, said: str
+) -> None:
+    found, out, errors = execd("signal", "send", *words)
+    assert (found, out, len(errors.splitlines())) == (code, "", 1)
+    assert said in errors
+    assert service.events("SignalReceived") == service.events("SignalDead") == []
+
+
+# A drill --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("redis", [True, False], ids=["with Redis", "without Redis"])
+def test_a_drill_takes_everything_back_measures_it_and_leaves_trading_halted(
+    make: Make, valkey: PrivateValkey, hand: redis.Redis, execd: Execd, monkeypatch: pytest.MonkeyPatch, *, redis: bool
+) -> None:
+    service = make("service", valkey.settings if redis else None, signals={"socket": "signals.sock"}).start()
+    monkeypatch.setenv("EXECD_DIR", str(service.folder))
+    for signal_ in resting(5):
+        done(execd, "signal", "send", signal_.decode(), "--via", "socket")
+    working(service, 5)
+    said = done(execd, "halt", "--drill").splitlines()
+    ms = r"\d+\.\d ms"
+    assert re.fullmatch(
+        rf"drill: heard {ms}, last order {ms}, last cancel {ms}, quiet {ms} after the halt; 0 orders left", said[0]
+    )
+    assert said[1:] == ["trading stays halted: `execd resume` lets it go on"]
+    working(service, 0)
+    assert not hand.exists(HALT)
+    service.until(lambda: service.rows("select 1 from commands where text like 'drill: heard%'"), "the record")
+    refusal = "execd: trading is HALTED already: a drill would measure nothing\n"
+    assert execd("halt", "--drill") == (ExitCode.REFUSED, "", refusal)
+    resumed(execd, service)
+
+
+@pytest.fixture
+def drilling(make: Make, valkey: PrivateValkey, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """A service with Redis whose halt key a drill may set."""
+    service = make("service", valkey.settings).start()
+    monkeypatch.setenv("EXECD_DIR", str(service.folder))
+    return service
+
+
+def during_a_drill(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Let something happen once the key is set, before the drill has an end."""
+    await_quiet = desk._await_quiet
+
+    def meanwhile(place: Place, began_ns: int) -> dict[str, Any]:
+        act()
+        return await_quiet(place, began_ns)
+
+    monkeypatch.setattr(desk, "_await_quiet", meanwhile)
+
+
+@pytest.mark.usefixtures("drilling")
+def test_a_drill_is_refused_where_somebody_halts_by_the_key(
+    execd: Execd, hand: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = desk.ask
+    monkeypatch.setattr(desk, "ask", lambda *words: ask(*words) | {"state": "ACTIVE"})  # the daemon has not heard yet
+    hand.set(HALT, "enough")
+    refusal = f"execd: the key {HALT} is there: somebody halts by it, and not for a drill\n"
+    assert execd("halt", "--drill") == (ExitCode.REFUSED, "", refusal)
+    assert hand.get(HALT) == b"enough"
+
+
+def test_a_halt_during_a_drill_outlasts_it(
+    drilling: Service, execd: Execd, hand: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    during_a_drill(monkeypatch, lambda: hand.set(HALT, "enough"))
+    code, out, errors = execd("halt", "--drill")
+    assert (code, out.splitlines()[0][:13]) == (ExitCode.OK, "drill: heard ")
+    assert errors == f"the key {HALT} is not the drill's, or not any more: it stays as it is\n"
+    assert hand.get(HALT) == b"enough"
+    refusal = f"execd: the key {HALT} is still set: delete it first\n"
+    assert execd("resume") == (ExitCode.REFUSED, "", refusal)
+    assert drilling.status()["state"] == "HALTED"
+
+
+def fail() -> None:
+    raise desk.RefusedError("orders still work")
+
+
+ENDINGS: dict[str, tuple[Callable[[], object], int, str]] = {
+    "it fails": (fail, ExitCode.REFUSED, "execd: orders still work"),
+    "SIGINT": (lambda: signal.raise_signal(signal.SIGINT), 130, ""),
+    "SIGTERM": (lambda: signal.raise_signal(signal.SIGTERM), 143, ""),
+    "SIGHUP": (lambda: signal.raise_signal(signal.SIGHUP), 129, ""),
+}
+
+
+@pytest.mark.usefixtures("drilling")
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_drill_that_fails_or_is_interrupted_takes_its_key_back_and_says_so(
+    execd: Execd, hand: redis.Redis, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, ending: str
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+    act, expected, said = ENDINGS[ending]
+    seen: list[Any] = []
+
+    def end() -> None:
+        seen.append(hand.get(HALT))
+        act()
+
+    during_a_drill(monkeypatch, end)
+    code, _, errors = execd("halt", "--drill", "--text", "rehearsal")
+    assert (code, seen[0][:11]) == (expected, b"rehearsal (")
+    assert errors.splitlines()[0] == f"the drill's key {HALT} is deleted"
+    assert said in errors
+    assert not hand.exists(HALT)
+
+
+def test_a_key_that_cannot_be_taken_back_is_named(
+    execd: Execd, tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path / "valkey") as server:
+        service = make("service", server.settings).start()
+        monkeypatch.setenv("EXECD_DIR", str(service.folder))
+        during_a_drill(monkeypatch, server.kill)
+        code, _, errors = execd("halt", "--drill")
+    assert code == ExitCode.OK
+    assert errors.startswith(f"the drill's key {HALT} may still be set, look and delete it before `execd resume`: ")
+
+
+# Nobody there ---------------------------------------------------------------------------------------------------------
+
+ASKED = [
+    ("resume",),
+    ("flatten", "all"),
+    ("halt", "--drill"),
+    ("signal", "send", order("x").decode(), "--via", "socket"),
+]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_where_no_daemon_runs_a_halt_is_left_for_the_next_start_and_all_else_says_so(
+    service: Service, execd: Execd, ending: signal.Signals
+) -> None:
+    service.end(ending)
+    assert done(execd, "status").endswith("daemon               does not run\n")
+    for words in ASKED:
+        code, out, errors = execd(*words)
+        assert (code, out, len(errors.splitlines())) == (ExitCode.NO_DAEMON, "", 1), words
+        assert errors.startswith("execd: no daemon answers at "), words
+    lost = execd("signal", "send", order("lost").decode(), "--via", "channel")
+    assert lost == (ExitCode.NO_DAEMON, "", f"execd: nobody listens to {CHANNEL}: the signal is lost\n")
+    code, out, errors = execd("halt")
+    file = service.folder / "HALT"
+    assert (code, out) == (ExitCode.OK, f"halted by the file {file}: remove it before `execd resume`\n")
+    assert errors.startswith("no daemon answers at ")
+    service.start()
+    service.until(lambda: service.causes() == {"kill"}, "the halt")
+    assert execd("resume")[0] == ExitCode.REFUSED
+    file.unlink()
+    resumed(execd, service)
+
+
+@pytest.mark.parametrize("words", [("halt",), ("halt", "--key"), *ASKED, ("orders",), ("status",)], ids=" ".join)
+def test_a_folder_without_a_run_is_named(execd: Execd, tmp_path: Path, words: tuple[str, ...]) -> None:
+    code, out, errors = execd(*words, "--dir", str(tmp_path))
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert errors == f"execd: {tmp_path}: no run is there; name its data directory with --dir\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+# A daemon that hangs --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def frozen(service: Service) -> Iterator[None]:
+    """It stands where it stood: its sockets are there, and nobody answers. Commands do not wait for long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(desk, "ANSWER_S", 0.2)
+        patch.setattr(desk, "HALT_S", 0.2)
+        service.send_signal(signal.SIGSTOP)
+        yield
+        service.send_signal(signal.SIGCONT)
+
+
+def silent(service: Service, socket: str = "control.sock") -> str:
+    return f"the daemon at {service.folder / socket} does not answer within 0 s: it hangs, or is stopped"
+
+
+def test_a_daemon_that_hangs_is_told_from_one_that_does_not_run(service: Service, execd: Execd) -> None:
+    with frozen(service):
+        for words in ASKED:
+            socket = "signals.sock" if "socket" in words else "control.sock"
+            assert execd(*words) == (ExitCode.NO_DAEMON, "", f"execd: {silent(service, socket)}\n"), words
+        assert done(execd, "status").splitlines()[-1] == f"daemon               {silent(service)}"
+        assert json.loads(done(execd, "status", "--json"))["daemon"] == {"error": silent(service)}
+    service.until_state("ACTIVE")
+
+
+def test_a_halt_of_a_daemon_that_hangs_is_left_as_a_file_and_heard_once_it_goes_on(
+    service: Service, execd: Execd
+) -> None:
+    file = service.folder / "HALT"
+    with frozen(service), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(desk, "ANSWER_S", WAIT_S)  # a halt waits for less than anything else
+        code, out, errors = execd("halt")
+        assert (code, out) == (ExitCode.OK, f"halted by the file {file}: remove it before `execd resume`\n")
+        assert errors == f"{silent(service)}\n"
+    service.until_state("HALTED")
+    service.until(lambda: service.rows("select 1 from commands where command = 'halt' and done"), "the command itself")
+    file.unlink()
+    resumed(execd, service)
+
+
+def test_what_was_given_up_is_not_done_when_the_daemon_goes_on(
+    service: Service, execd: Execd, hand: redis.Redis
+) -> None:
+    publish(hand, order("long", qty=5))
+    service.until(lambda: service.events("ParentEnded"), "a position")
+    done(execd, "halt")
+    with frozen(service):
+        for words in (("resume",), ("flatten", "all")):
+            assert execd(*words)[0] == ExitCode.NO_DAEMON
+    given_up = "select command from commands where not done and text like 'whoever asked has given up%'"
+    service.until(lambda: len(service.rows(given_up)) == 2, "two refusals")
+    assert service.status()["state"] == "HALTED"
+    assert service.events("FlattenRequested") == []
