@@ -47,7 +47,7 @@ fmt: $(VENV)/.dev ## Format, and fix what lint can fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev ## Measure (ARGS='...' to tests.bench)
+bench: $(VENV)/.dev ## Measure (ARGS='stream', ARGS='halt' and the like: one thing)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 docs: $(VENV)/.dev ## Regenerate the generated parts of docs/

@@ -1,4 +1,4 @@
-"""What things cost here: `make bench`.
+"""What things cost here: `make bench`, or one of `BENCHES` with `make bench ARGS=stream`.
 
 Ratios come from interleaved runs (A, B, A, B), medians of several; absolute figures drift by a factor of two on a
 shared machine and are for orientation. Nothing here is asserted.
@@ -11,18 +11,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from statistics import median
 
 import numpy as np
+import redis
 
-from adapters.store.engine import open_engine, upgrade
+from adapters.redis_link import client
+from adapters.signals.redis_stream import BLOCK_MS, RedisStreamSource
+from adapters.store.engine import WriterLock, open_engine, upgrade
 from adapters.store.journal import Journal
-from core.events import FillBooked, MarketData, SignalReceived, TimeAdvanced, decode, encode
+from adapters.store.writer import MAX_BATCH
+from adapters.valkey import PrivateValkey
+from core.events import FillBooked, MarketData, SignalDead, SignalReceived, TimeAdvanced, decode, encode
 from core.market import Quote
-from core.orders import Side
+from core.orders import OrdStatus, Side
 from core.positions import Position
 from core.signals import Algo, Instruction, OrderSignal, parse
 from core.units import NS_PER_S
@@ -31,10 +37,14 @@ from daemon.clock import SystemClock
 from daemon.config import build
 from daemon.run import Market, Run
 from risk.checks import Ask, judge
+from tests import bench_halt
+from tests.adapters.store import examples
+from tests.servers.postgres import Server
 
 ROUNDS = 7
 SUSTAINED_S = 5
 SYMBOLS = 50
+BURST = '{"kind":"order","signal_id":"b-%d","ts":1,"strategy":"s","symbol":"S0","side":"BUY","qty":"10"}'
 
 
 def timed(work: Callable[[], object], times: int) -> float:
@@ -144,6 +154,7 @@ async def sustained(folder: Path, *, parents: int, children: int, title: str) ->
     cpu, start, sent, deepest = time.process_time(), time.perf_counter(), 0, 0
     while time.perf_counter() - start < SUSTAINED_S:
         while len(run.actors.slicer.parents) < parents:
+            await run.intake.admitted()
             run.bus.publish(order(sent, run.clock.now(), 10 * children))
             sent += 1
         deepest = max(deepest, run.journal.depth)
@@ -200,18 +211,13 @@ def bench_journal(folder: Path) -> None:
     """Journal rows of an event without projections, against the same rows by a bare executemany."""
     engine = open_engine(f"sqlite:///{folder / 'journal.db'}", sync="normal")
     upgrade(engine)
-    journal, seqs, times = Journal(engine, threaded=False), count(1), 4_096
+    times = 4_096
     event = TimeAdvanced(ts=1_781_530_200_000_000_000)
     raw = sqlite3.connect(folder / "raw.db", isolation_level=None)
     raw.execute("pragma journal_mode = wal")
     raw.execute("pragma synchronous = normal")
     raw.execute("create table j (seq integer primary key, ts, type, parent_id, cl_ord_id, payload, hash)")
     keys, payload = count(1), encode(event).decode()
-
-    def ours() -> None:
-        for _ in range(times):
-            journal.put((next(seqs), event))
-        journal.flush()
 
     def floor() -> None:
         for _ in range(times // 128):
@@ -220,10 +226,70 @@ def bench_journal(folder: Path) -> None:
             raw.executemany("insert into j values (?, ?, ?, ?, ?, ?, ?)", rows)
             raw.execute("commit")
 
-    compare("journal: encode, hash, row, commit | bare executemany", ours, floor, times)
-    journal.close()
+    with WriterLock(engine) as lock:
+        journal = Journal(lock, threaded=False)
+        compare("journal: encode, hash, row, commit | bare executemany", ticks(journal, times), floor, times)
+        single("journal: the same with projections, events of orders", orders(journal, times), times)
     engine.dispose()
     raw.close()
+
+
+def bench_journal_on_postgresql() -> None:
+    """Journal rows by COPY, against a bare COPY of the same rows; on a server that syncs every commit to its disk."""
+    server, times = Server(fsync="on", full_page_writes="on", shared_buffers="128MB", max_wal_size="1GB"), 4_096
+    server.start()
+    try:
+        name = server.migrated()
+        engine = open_engine(server.url(name), sync="full")
+        event = TimeAdvanced(ts=1_781_530_200_000_000_000)
+        payload = encode(event).decode()
+        with WriterLock(engine) as lock, server.connect(name) as raw:
+            raw.execute("CREATE TABLE j (LIKE journal INCLUDING ALL)")
+            keys = count(1)
+
+            def floor() -> None:
+                for _ in range(times // MAX_BATCH):
+                    with raw.cursor().copy("COPY j FROM STDIN (FORMAT BINARY)") as copy:
+                        copy.set_types(["int8", "int8", "text", "text", "text", "text", "bytea"])
+                        for _ in range(MAX_BATCH):
+                            copy.write_row((next(keys), event.ts, "TimeAdvanced", None, None, payload, b"0" * 32))
+
+            journal = Journal(lock, threaded=False)
+            compare("journal on PostgreSQL: ... COPY, commit | bare COPY", ticks(journal, times), floor, times)
+            single("journal on PostgreSQL: the same with projections", orders(journal, times), times)
+        engine.dispose()
+    finally:
+        server.remove()
+
+
+def ticks(journal: Journal, times: int) -> Callable[[], None]:
+    """Writes so many events that are in the journal alone."""
+    event = TimeAdvanced(ts=1_781_530_200_000_000_000)
+
+    def write() -> None:
+        for _ in range(times):
+            journal.put((journal.last_seq + 1, event))
+        journal.flush()
+
+    return write
+
+
+def orders(journal: Journal, times: int) -> Callable[[], None]:
+    """Writes so many events of orders that are approved, acknowledged and filled: six rows of tables for four."""
+
+    def write() -> None:
+        for _ in range(times // 4):
+            seq = journal.last_seq
+            events = (
+                examples.approved(seq, f"C{seq}"),
+                examples.updated(seq, f"C{seq}", OrdStatus.FILLED, examples.QTY),
+                examples.filled(seq, f"C{seq}", f"e{seq}"),
+                examples.position(seq),
+            )
+            journal.put(*enumerate(events, start=seq + 1))
+        journal.flush()
+
+    return write
 
 
 def bench_expected_shortfall() -> None:
@@ -292,19 +358,80 @@ def bench_numbers() -> None:
     single("numbers: mid of a quote", lambda: [quote.mid for _ in range(times)], times)
 
 
-def main() -> None:
-    """All of it."""
+class Counted:
+    """An intake that counts what it is handed."""
+
+    def __init__(self, enough: int) -> None:
+        self._left = enough
+        self.full = asyncio.Event()
+
+    async def admitted(self) -> None:
+        """At once."""
+
+    def publish(self, event: SignalReceived | SignalDead) -> None:
+        """Count it."""
+        self._left -= isinstance(event, SignalReceived)
+        if not self._left:
+            self.full.set()
+
+    async def committed(self) -> None:
+        """At once."""
+
+
+async def bench_stream(folder: Path, signals: int = 100_000) -> None:
+    """A burst on the stream, read, decoded, checked and acknowledged; what the daemon makes of it is not in it."""
+    server = PrivateValkey(folder / "valkey")
+    server.start()
+    try:
+        hand = redis.Redis.from_url(server.settings.url)
+        with closing(hand), hand.pipeline(transaction=False) as pipe:
+            for number in range(signals):
+                pipe.xadd("signals", {"signal": BURST % number})
+            pipe.execute()
+        intake, clock = Counted(signals), SystemClock()
+        source = RedisStreamSource(
+            client(server.settings, str, wait_s=BLOCK_MS / 1_000), stream="signals", group="bench", clock=clock
+        )
+        start = time.perf_counter()
+        life = asyncio.create_task(source.run(intake))
+        await intake.full.wait()
+        print(f"stream: {signals / (time.perf_counter() - start):,.0f} signals/s read, decoded, checked", flush=True)
+        life.cancel()
+        await asyncio.gather(life, return_exceptions=True)
+    finally:
+        server.stop()
+
+
+def bench_sustained(folder: Path) -> None:
+    """Orders through the whole daemon, the journal's thread among it."""
+    asyncio.run(sustained(folder / "many", parents=100, children=50, title="sustained, 50 children a parent"))
+    asyncio.run(sustained(folder / "one", parents=100, children=1, title="sustained, a signal and a parent each"))
+
+
+BENCHES: dict[str, Callable[[Path], object]] = {
+    "bus": lambda _: bench_bus(),
+    "gate": lambda folder: asyncio.run(bench_gate(folder)),
+    "journal": bench_journal,
+    "postgresql": lambda _: bench_journal_on_postgresql(),
+    "shortfall": lambda _: bench_expected_shortfall(),
+    "numbers": lambda _: bench_numbers(),
+    "stream": lambda folder: asyncio.run(bench_stream(folder)),
+    "sustained": bench_sustained,
+    "halt": lambda _: bench_halt.main(),  # some ten minutes
+}
+
+
+def main(names: list[str]) -> int:
+    """Those that are named, else all but the halt's."""
+    if unknown := set(names) - set(BENCHES):
+        print(f"there is no {', '.join(sorted(unknown))} here: {', '.join(BENCHES)}", file=sys.stderr)
+        return 2
     print(f"Python {sys.version.split()[0]}, numpy {np.__version__}; medians of {ROUNDS}", flush=True)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        bench_bus()
-        asyncio.run(bench_gate(folder / "gate"))
-        bench_journal(folder)
-        bench_expected_shortfall()
-        bench_numbers()
-        asyncio.run(sustained(folder / "many", parents=100, children=50, title="sustained, 50 children a parent"))
-        asyncio.run(sustained(folder / "one", parents=100, children=1, title="sustained, a signal and a parent each"))
+    for name in names or [name for name in BENCHES if name != "halt"]:
+        with tempfile.TemporaryDirectory() as folder:
+            BENCHES[name](Path(folder))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """The benchmarks run: they time nothing here."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -16,3 +17,23 @@ def test_orders_go_round_in_the_closed_loop(
     said = capsys.readouterr().out
     assert said.startswith("a loop: ")
     assert not said.startswith("a loop: 0 orders/s")
+
+
+def test_a_burst_is_read_off_the_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(bench.bench_stream(tmp_path, 1_000))
+    assert re.fullmatch(r"stream: [1-9][\d,]* signals/s read, decoded, checked\n", capsys.readouterr().out)
+
+
+def test_one_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main(["strem"]) == 2
+    assert "there is no strem here: bus, " in capsys.readouterr().err
+
+
+def test_journals_are_written_on_both_databases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "ROUNDS", 1)
+    bench.bench_journal(tmp_path)
+    bench.bench_journal_on_postgresql()
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in said] == ["journal"] * 2 + ["journal on PostgreSQL"] * 2
