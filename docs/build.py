@@ -25,6 +25,7 @@ import typer
 
 from algos.planning import ALGOS
 from core import events, signals
+from core.causes import CAUSES, Release
 from core.events import AnyEvent, Event, Reason
 from core.orders import TERMINAL, TRANSITIONS, OrdStatus, Trigger
 from daemon import cli
@@ -43,6 +44,7 @@ EDGES = {
     "adapters.signals.file": "source",
     "adapters.signals.source": "source",
     "core.market": "feed",
+    "core.trading": "halts",
     "daemon.timers": "timer",
 }
 
@@ -263,7 +265,7 @@ def _meanings(kind: type) -> dict[str, str]:
 
 
 def _fields(kind: type[msgspec.Struct]) -> list[Row]:
-    said = {name: re.sub(r"^(\d+)\b", r"FIX \1", text) for name, text in _meanings(kind).items()}
+    said = {name: re.sub(r"^(\d+)(?=,|$)", r"FIX \1", text) for name, text in _meanings(kind).items()}
     return [
         (_code(field.encode_name), _words(field.type), _default(field), said.get(field.name, ""))
         for field in msgspec.structs.fields(kind)
@@ -384,6 +386,21 @@ def checks() -> str:
     return _table(("", "check", "passes where", "denies with"), rows)
 
 
+def causes() -> str:
+    """The table of what may hold trading back."""
+    rows = [
+        (_code(name), cause.meaning, _code(cause.state), _code(cause.working), _code(cause.release), cause.owner)
+        for name, cause in CAUSES.items()
+    ]
+    return _table(("cause", "means", "state", "working orders", "ends by", "owner"), rows)
+
+
+def releases() -> str:
+    """What ends a cause."""
+    said = comments(inspect.getsource(Release))
+    return _table(("ends by", "which is"), [(_code(each), said[each.name]) for each in Release])
+
+
 def algorithms() -> str:
     """The table of algorithms."""
     rows = [
@@ -434,6 +451,7 @@ def _option(option: Any) -> str:  # noqa: ANN401 - the command line's own types
 
 PARTS: dict[str, Callable[[], str]] = {
     "algorithms": algorithms,
+    "causes": causes,
     "checks": checks,
     "commands": command_list,
     "configuration": configuration,
@@ -441,6 +459,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "lifecycle": lifecycle,
     "listeners": listeners,
+    "releases": releases,
     "signal-bounds": signal_bounds,
     "signal-fields": signal_fields,
     "wiring": wiring,
