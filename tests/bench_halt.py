@@ -188,7 +188,8 @@ def desk(*, deaf: bool = False) -> Iterator[Desk]:
         server.start()
         made = Desk(folder, server)
         command = [sys.executable, "-m", "tests.bench_halt", "daemon", name, server.settings.url, str(int(deaf))]
-        daemon = subprocess.Popen(command)
+        with (folder / "daemon.log").open("wb") as log:
+            daemon = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             made.until(lambda: _ready(made))
             yield made
