@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from core.returns import Returns
 from risk.shortfall import Matrix, ScenarioError, Vector
 
 LAMBDA = 0.97
@@ -31,14 +32,6 @@ STILL_MAX = 20  # days in a row without any move: a halted or a dead series, who
 PROXIED_MAX = 0.5  # of a symbol's days; its own volatility must be seen on the others
 
 Jump = tuple[str, dt.date]
-
-
-class Returns(msgspec.Struct, frozen=True):
-    """Simple daily returns, (T, n): `values[t, i]` of symbol i on day t, 0.01 for one per cent. NaN: not known."""
-
-    dates: tuple[dt.date, ...]
-    symbols: tuple[str, ...]
-    values: Matrix
 
 
 class Proxy(msgspec.Struct, frozen=True):

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.returns import Returns
 from risk.scenarios import (
     FALL_MAX,
     LAMBDA,
     SEED_DAYS,
     STILL_MAX,
     Proxy,
-    Returns,
     build,
     ewma_volatility,
     shrunk_correlation,
