@@ -31,7 +31,7 @@ from adapters.store import faults, journal, queries
 from adapters.store import tape as recorded
 from adapters.store.writer import JournalError
 from core.units import NS_PER_S
-from daemon import credentials, desk, place
+from daemon import backtest, credentials, desk, place
 from daemon.bus import BusFailed
 from daemon.clock import ClockError, ScaledClock, SystemClock
 from daemon.config import Config, ConfigError, hash_of, load
@@ -63,10 +63,12 @@ class ExitCode(IntEnum):
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 config_app = typer.Typer(no_args_is_help=True, help="Look at configurations.")
 signal_app = typer.Typer(no_args_is_help=True, help="Send signals by hand.")
+risk_app = typer.Typer(no_args_is_help=True, help="Look at the risk model.")
 db_app = typer.Typer(no_args_is_help=True, help="Look after the database's schema.")
 app.add_typer(config_app, name="config")
 app.add_typer(db_app, name="db")
 app.add_typer(signal_app, name="signal")
+app.add_typer(risk_app, name="risk")
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (TOML).")]
 Folder = desk.Folder
@@ -267,6 +269,7 @@ def verify(folder: Folder = LATEST) -> None:
 for command in (desk.halt, desk.resume, desk.flatten):
     app.command()(command)
 signal_app.command("send")(desk.send)
+risk_app.command("backtest")(backtest.backtest)
 
 
 @config_app.command("check")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.returns import Returns
-from risk.regime import Reading, Regime, RegimeState, read
+from risk.regime import HISTORY_MIN, Regime, RegimeState, read
 from risk.scenarios import LAMBDA, WINDOW, WINDOW_MIN, ewma_volatility, standardised
 from risk.shortfall import ALPHA, ScenarioError, Vector, expected_shortfall, value_at_risk
 
@@ -103,7 +103,8 @@ def run(
     """Forecast every day after the first `window` ones from the `window` days before it, plain and filtered.
 
     `returns` are `risk.scenarios.sound`; `weights` (n,) are held constant, which means rebalanced daily. Filtered
-    scenarios are the gate's: each symbol by its own volatility. Raises ScenarioError where the history is too short.
+    scenarios are the gate's: each symbol by its own volatility. `watch` is told days done and days in all. Raises
+    ScenarioError where the history is too short.
     """
     days = len(returns.dates)
     if window < WINDOW_MIN:
@@ -114,28 +115,26 @@ def run(
     values, volatility = returns.values, ewma_volatility(returns.values, decay)
     units, portfolio = standardised(values, volatility), values @ weights
     plain, filtered = np.empty((2, days - window)), np.empty((2, days - window))
-    for number, day in enumerate(range(window, days)):
-        plain[:, number] = _forecast(portfolio[day - window : day])
-        filtered[:, number] = _forecast(units[day - window : day] @ (weights * volatility[day]))
+    state, regimes = RegimeState(), []
+    for day, reading in enumerate(read(returns), HISTORY_MIN - 1):
+        if day >= window:
+            past, number = slice(day - window, day), day - window
+            plain[:, number] = _forecast(portfolio[past])
+            filtered[:, number] = _forecast(units[past] @ (weights * volatility[day]))
+            regimes.append(state.on(returns.dates[day - 1]))  # known the evening before
+        state = state.after(reading)
+        if watch is not None:
+            watch(day + 1, days)
     return Trial(
         dates=returns.dates[window:],
         returns=portfolio[window:],
         forecasts=(Forecast("plain", *plain), Forecast("filtered", *filtered)),
-        regimes=_known_before(list(read(returns, watch)), returns.dates[window:]),
+        regimes=tuple(regimes),
     )
 
 
 def _forecast(scenarios: Vector) -> tuple[float, float]:
     return value_at_risk(scenarios), expected_shortfall(scenarios)
-
-
-def _known_before(readings: list[Reading], dates: tuple[dt.date, ...]) -> tuple[Regime, ...]:
-    """The regime of each day by the readings of earlier ones; the day before is never too old here."""
-    state, regimes, last = RegimeState(), {}, readings[0].date
-    for reading in readings:
-        regimes[reading.date] = state.on(last)
-        state, last = state.after(reading), reading.date
-    return tuple(regimes[date] for date in dates)
 
 
 # Scores ---------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ that stops escalates, too. A person may set the regime by hand, and takes it bac
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
 import msgspec
@@ -104,10 +104,10 @@ def fold(readings: Iterable[Reading]) -> RegimeState:
     return state
 
 
-def read(returns: Returns, watch: Callable[[int, int], None] | None = None) -> Iterator[Reading]:
+def read(returns: Returns) -> Iterator[Reading]:
     """A reading of each day from the `HISTORY_MIN`th on, by it and the days before; `returns` have no gaps.
 
-    `watch` is told days done and days in all. Raises ScenarioError where the history is too short.
+    Raises ScenarioError where the history is too short.
     """
     days = len(returns.dates)
     if days < HISTORY_MIN:
@@ -124,8 +124,6 @@ def read(returns: Returns, watch: Callable[[int, int], None] | None = None) -> I
             percentile=float((past <= volatility[day]).mean()),
             turbulence=turbulence,
         )
-        if watch is not None:
-            watch(day + 1, days)
 
 
 def _turbulence(reference: Matrix, today: Vector) -> float:

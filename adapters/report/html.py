@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
-from adapters.report import index_page, parent_page, text
+from adapters.report import backtest_page, index_page, parent_page, text
 from adapters.report.data import RunReport
 from adapters.report.markup import page
 
@@ -26,6 +26,16 @@ def write(report: RunReport, out_dir: Path) -> Path:
         charts = parent_page.figures(parent) if has_charts else {}
         _write(out_dir / _file(parent.cost.parent_id), page(text.title(parent.cost), style, body, charts))
     return index
+
+
+def write_backtest(report: backtest_page.Backtest, out: Path) -> Path:
+    """Write the page of a risk backtest, and the scripts beside it; returns the page."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    has_charts = _write_scripts(out.parent)
+    body = backtest_page.body(report, has_charts=has_charts)
+    charts = backtest_page.figures(report) if has_charts else {}
+    _write(out, page("Risk backtest", _asset("report.css"), body, charts))
+    return out
 
 
 def _write_scripts(out_dir: Path) -> bool:

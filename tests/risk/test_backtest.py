@@ -23,7 +23,7 @@ from risk.backtest import (
     verdict,
 )
 from risk.parametric import gaussian, student_t
-from risk.regime import Regime
+from risk.regime import HISTORY_MIN, Regime
 from risk.shortfall import ALPHA, ScenarioError, Vector, expected_shortfall
 
 FIRST = dt.date(2020, 1, 1)
@@ -136,7 +136,9 @@ def test_verdicts_are_a_traffic_light(z: float, found: str) -> None:
 
 def test_each_day_is_forecast_from_the_days_before_it() -> None:
     returns, weights = history(), np.array([0.5, 0.7, -0.2])
-    trial = run(returns, weights, window=300)
+    told: list[tuple[int, int]] = []
+    trial = run(returns, weights, window=300, watch=lambda done, of: told.append((done, of)))
+    assert (told[0], told[-1]) == ((HISTORY_MIN, 600), (600, 600))
     plain, filtered = trial.forecasts
     assert (plain.name, filtered.name) == ("plain", "filtered")
     assert trial.dates == returns.dates[300:]
