@@ -158,7 +158,7 @@ def _csv_rows(path: Path) -> Iterator[list[str]]:
 
 def _is_parquet(path: Path) -> bool:
     if path.suffix not in {".csv", ".parquet"}:
-        raise TapeError(f"{path.name}: a recording is a .csv or a .parquet file")
+        raise TapeError(f"{path.name}: only .csv and .parquet files are read")
     return path.suffix == ".parquet"
 
 

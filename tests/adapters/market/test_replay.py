@@ -363,7 +363,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
         ("ragged.csv", b"ts,bid,bid_size,ask,ask_size\n1,1,1,1,1\n2,1\n", "row 2: 2 values, .* names 5 columns"),
         ("latin.csv", b"ts,bid,bid_size,ask,ask_size,\xe9\n", "latin.csv is not a CSV file in UTF-8"),
         ("broken.parquet", b"PAR1 and then nothing", "broken.parquet is not a Parquet file"),
-        ("day.xlsx", b"", "day.xlsx: a recording is a .csv or a .parquet file"),
+        ("day.xlsx", b"", "day.xlsx: only .csv and .parquet files are read"),
     ],
 )
 def test_a_broken_file_says_what_is_wrong_with_it(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
