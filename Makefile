@@ -48,7 +48,7 @@ fmt: $(VENV)/.dev ## Format, and fix what lint can fix
 	@$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev ## Measure (ARGS='stream', ARGS='halt' and the like: one thing)
-	@$(BIN)/python -m tests.bench $(ARGS)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench $(ARGS)
 
 docs: $(VENV)/.dev ## Regenerate the generated parts of docs/
 	@$(BIN)/python -m docs.build $(ARGS)

@@ -108,10 +108,11 @@ def _progress() -> Callable[[int, int], None]:
 
 def _about(returns: Returns, weights: Vector, window: int, trial: Trial, *, equal: bool) -> str:
     held = "equal weights" if equal else f"weights of {np.abs(weights).sum():.2f} gross, {weights.sum():.2f} net"
+    count, days = len(returns.symbols), trial.dates
     return (
-        f"{len(returns.symbols):,} symbols, {held}, rebalanced daily; VaR and ES at {1 - ALPHA:.1%} from the {window} "
-        f"days before each, filtered with lambda {LAMBDA}; {len(trial.dates):,} days tested, {trial.dates[0]} to "
-        f"{trial.dates[-1]}"
+        f"{count:,} symbol{'' if count == 1 else 's'}, {held}, rebalanced daily; VaR and ES at {1 - ALPHA:.1%} from "
+        f"the {window} days before each, filtered with lambda {LAMBDA}; {len(days):,} days tested, "
+        f"{days[0]} to {days[-1]}"
     )
 
 

@@ -215,6 +215,8 @@ class PortfolioShortfall:
 
     def evaluate(self, symbol: int, size: float) -> float:
         """ES after the order, exactly. Less `expected_shortfall` it is the incremental ES."""
+        if self._stale:
+            self._renew()
         after = self._buffer
         np.multiply(self._rows[symbol], size, out=after)
         np.add(after, self._portfolio, out=after)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
+from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -37,6 +38,7 @@ from daemon.clock import SystemClock
 from daemon.config import build
 from daemon.run import Market, Run
 from risk.checks import Ask, judge
+from risk.shortfall import ALPHA, Matrix, PortfolioShortfall, Vector
 from tests import bench_halt
 from tests.adapters.store import examples
 from tests.servers.postgres import Server
@@ -44,6 +46,7 @@ from tests.servers.postgres import Server
 ROUNDS = 7
 SUSTAINED_S = 5
 SYMBOLS = 50
+Orders = list[tuple[int, float]]  # symbol and weight
 BURST = '{"kind":"order","signal_id":"b-%d","ts":1,"strategy":"s","symbol":"S0","side":"BUY","qty":"10"}'
 
 
@@ -293,22 +296,63 @@ def orders(journal: Journal, times: int) -> Callable[[], None]:
 
 
 def bench_expected_shortfall() -> None:
-    """The floor that the portfolio check will be held against: one axpy and one partition."""
-    rng, times = np.random.Generator(np.random.PCG64(1)), 500
-    for scenarios in (500, 1_000):
-        returns, held, buffer = rng.normal(size=scenarios), rng.normal(size=scenarios), np.empty(scenarios)
-        tail = int(scenarios * 0.025)
+    """One more order in a book of thirty positions: against the least that plain numpy needs, and against all anew."""
+    for scenarios, times in ((250, 500), (500, 500), (1_000, 500), (5_000, 100)):
+        book, returns, held = portfolio(1_000, scenarios)
+        orders = [(number * 37 % 1_000, (-1) ** number * (0.002 + 0.001 * (number % 40))) for number in range(times)]
+        running, buffer, weights = held @ returns, np.empty(scenarios), held.copy()
+        tail = int(scenarios * ALPHA)
+        size = f"1,000 x {scenarios:,}"
 
-        def evaluate(
-            held: np.ndarray = held, returns: np.ndarray = returns, out: np.ndarray = buffer, m: int = tail
+        def floor(
+            running: Vector = running,
+            returns: Matrix = returns,
+            out: Vector = buffer,
+            m: int = tail,
+            asked: Orders = orders,
         ) -> None:
-            for _ in range(times):
-                np.multiply(returns, 0.1, out=out)
-                np.add(out, held, out=out)
+            for symbol, weight in asked:
+                np.multiply(returns[symbol], weight, out=out)
+                np.add(out, running, out=out)
                 out.partition(m)
                 out[:m].sum()
 
-        single(f"numpy: incremental ES, {scenarios} scenarios", evaluate, times)
+        def anew(returns: Matrix = returns, weights: Vector = weights, m: int = tail, asked: Orders = orders) -> None:
+            for symbol, weight in asked[:50]:
+                weights[symbol] += weight
+                after = weights @ returns
+                weights[symbol] -= weight
+                after.partition(m)
+                after[:m].sum()
+
+        def evaluated(book: PortfolioShortfall = book, asked: Orders = orders) -> None:
+            for symbol, weight in asked:
+                book.evaluate(symbol, weight)
+
+        def bracketed(book: PortfolioShortfall = book, asked: Orders = orders) -> None:
+            for symbol, weight in asked:
+                book.bracket(symbol, weight)
+
+        def traded(book: PortfolioShortfall = book, asked: Orders = orders) -> None:
+            for symbol, weight in asked:
+                book.hold(symbol, weight)
+                book.bracket(symbol, weight)
+                book.hold(symbol, -weight)
+
+        compare(f"ES {size}: exact, of one order | axpy, partition", evaluated, floor, times)
+        compare(f"ES {size}: everything anew | of one order", anew, partial(evaluated, asked=orders[:50]), 50)
+        single(f"ES {size}: bracket", bracketed, times)
+        single(f"ES {size}: two changes of the book and a bracket", traded, times)
+
+
+def portfolio(symbols: int, scenarios: int) -> tuple[PortfolioShortfall, Matrix, Vector]:
+    """A book of thirty positions among so many symbols, which move with a market."""
+    rng = np.random.Generator(np.random.PCG64(1))
+    market = rng.standard_t(4, size=scenarios) * 0.008
+    returns = market + rng.standard_t(4, size=(symbols, scenarios)) * 0.012
+    held = np.zeros(symbols)
+    held[rng.choice(symbols, 30, replace=False)] = 1 / 30
+    return PortfolioShortfall(returns, held), returns, held
 
 
 SCALE = 100_000_000

@@ -24,6 +24,16 @@ def test_a_burst_is_read_off_the_stream(tmp_path: Path, capsys: pytest.CaptureFi
     assert re.fullmatch(r"stream: [1-9][\d,]* signals/s read, decoded, checked\n", capsys.readouterr().out)
 
 
+def test_one_more_order_is_held_against_two_floors(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "ROUNDS", 1)
+    bench.bench_expected_shortfall()
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 16
+    assert {line.partition(":")[0] for line in said} == {f"ES 1,000 x {n:,}" for n in (250, 500, 1_000, 5_000)}
+
+
 def test_one_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["strem"]) == 2
     assert "there is no strem here: bus, " in capsys.readouterr().err
