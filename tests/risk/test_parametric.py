@@ -77,6 +77,10 @@ def test_cornish_fisher_stands_where_its_quantile_rises(skewness: float, kurtosi
     assert (found is not None) == bool((np.diff(quantile) > 0).all())
 
 
+def test_cornish_fisher_is_none_where_it_falls_everywhere() -> None:
+    assert cornish_fisher(0, 1, skewness=20, kurtosis=500) is None
+
+
 def test_cornish_fisher_is_the_integral_of_its_quantile() -> None:
     skewness, kurtosis, n = -0.6, 2.0, 200_000
     z = np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])

@@ -131,6 +131,16 @@ def test_every_day_from_the_first_that_has_a_past_is_read() -> None:
         list(read(history(249)))
 
 
+def test_a_day_is_compared_with_the_days_before_it() -> None:
+    returns = history()
+    first, second, *_ = read(returns)
+    smooth = 0.9 + 0.1 * _turbulence(returns.values[:249], returns.values[249])
+    assert first.turbulence == pytest.approx(smooth)
+    assert second.turbulence == pytest.approx(
+        0.9 * smooth + 0.1 * _turbulence(returns.values[:250], returns.values[250])
+    )
+
+
 def test_a_usual_day_has_a_turbulence_of_one() -> None:
     assert np.mean([each.turbulence for each in read(history(3_000))]) == pytest.approx(1.0, abs=0.05)
 
