@@ -18,9 +18,10 @@ from core.returns import Returns
 from daemon.config import ConfigError
 from risk import backtest as trials
 from risk.backtest import Forecast, Score, Trial, Verdict
+from risk.parametric import compare
 from risk.regime import Regime
 from risk.scenarios import LAMBDA, WINDOW, Jump, Proxy, sound
-from risk.shortfall import ALPHA, Vector
+from risk.shortfall import ALPHA, CONFIDENCE, Vector, estimate
 
 YEAR_MIN = 200  # days: fewer say nothing, and get no verdict
 REFRESH_S = 0.25  # of the progress on a terminal
@@ -51,12 +52,12 @@ def backtest(
     about = _about(filled, held, window, trial, equal=weights is None)
     notes = [_said(proxy, len(filled.dates)) for proxy in proxies]
     scores = {forecast.name: trials.score(trial.returns, forecast) for forecast in trial.forecasts}
-    summary, years = _summary(scores), _years(trial)
+    listings = (_summary(scores), _years(trial), _tomorrow(trial))
     typer.echo("\n".join([about, *notes, ""]))
-    for listing in (summary, years):
+    for listing in listings:
         typer.echo("\n".join([*_aligned([listing.head, *listing.rows]), *listing.notes, ""]))
     if page is not None:
-        typer.echo(f"page      {html.write_backtest(_page(about, notes, trial, scores, (summary, years)), page)}")
+        typer.echo(f"page      {html.write_backtest(_page(about, notes, trial, scores, listings), page)}")
 
 
 # Input ----------------------------------------------------------------------------------------------------------------
@@ -161,6 +162,29 @@ def _years(trial: Trial) -> Listing:
         rows=rows,
         notes=(
             "Days beyond VaR and ES, Z2 of each year, and days in each regime, by what was known the evening before.",
+        ),
+    )
+
+
+def _tomorrow(trial: Trial) -> Listing:
+    found = [(estimate(scenarios), compare(scenarios)) for scenarios in trial.tomorrow]
+    fat = [compared.cornish_fisher for _, compared in found]
+    rows = [
+        ["VaR", *(f"{ours.value_at_risk:.2%}" for ours, _ in found)],
+        ["ES", *(f"{ours.expected_shortfall:.2%}" for ours, _ in found)],
+        [f"ES, {CONFIDENCE:.0%} interval", *(f"{ours.low:.2%} to {ours.high:.2%}" for ours, _ in found)],
+        ["ES of a Gaussian", *(f"{other.gaussian.expected_shortfall:.2%}" for _, other in found)],
+        ["ES of Student's t", *(f"{other.student_t.expected_shortfall:.2%}" for _, other in found)],
+        ["ES of Cornish-Fisher", *("outside its domain" if value is None else f"{value:.2%}" for value in fat)],
+    ]
+    regime = trial.regime
+    return Listing(
+        title="Tomorrow",
+        head=("Loss", *(f"#{forecast.name}" for forecast in trial.forecasts)),
+        rows=rows,
+        notes=(
+            f"On the day after {trial.dates[-1]}; the regime is {regime.name}: {regime.multiplier} of the limit on plain ES.",
+            "Gaussian, Student's t and Cornish-Fisher have the same moments, and are for comparison only.",
         ),
     )
 

@@ -57,12 +57,17 @@ class Forecast(msgspec.Struct, frozen=True):
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """The tested days: what the portfolio returned (D,), what was forecast the evening before, and the regime then."""
+    """The tested days: what the portfolio returned (D,), what was forecast the evening before, and the regime then.
+
+    `tomorrow` holds each estimator's scenarios (window,) for the day after the last, and `regime` is the one on it.
+    """
 
     dates: tuple[dt.date, ...]
     returns: Vector
     forecasts: tuple[Forecast, ...]
     regimes: tuple[Regime, ...]
+    tomorrow: tuple[Vector, ...]
+    regime: Regime
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +135,8 @@ def run(
         returns=portfolio[window:],
         forecasts=(Forecast("plain", *plain), Forecast("filtered", *filtered)),
         regimes=tuple(regimes),
+        tomorrow=(portfolio[-window:], units[-window:] @ (weights * volatility[-1])),
+        regime=state.on(returns.dates[-1]),
     )
 
 

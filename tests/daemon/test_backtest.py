@@ -16,6 +16,7 @@ from risk import backtest
 from risk.backtest import Verdict
 from risk.regime import Regime
 from risk.scenarios import sound
+from risk.shortfall import estimate
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 RECORDED = SHARED / "daily_ret_sp431_2007_2016_a.parquet"
@@ -62,6 +63,17 @@ def test_it_prints_tests_and_years(execd: Execd, tmp_path: Path) -> None:
     assert re.search(r"^Z2 \(frequency and depth\) +> -0\.55 +-?\d\.\d\d (pass|doubt) ", out, re.MULTILINE)
     assert re.search(r"^2020 +66 .* -?\d\.\d\d +\d+ +\d+ +\d+$", out, re.MULTILINE)  # too few days for a verdict
     assert re.search(r"^2021 +334 .* -?\d\.\d\d (pass|doubt) ", out, re.MULTILINE)
+
+
+def test_it_says_what_tomorrow_may_cost_and_how_well_it_knows(execd: Execd, tmp_path: Path) -> None:
+    returns = write(tmp_path / "r.csv", symbols="A")
+    _, out, _ = execd("--returns", returns, "--window", 300)
+    ours = estimate(read_returns(returns).values[-300:, 0])
+    es, low, high = (f"{value:.2%}" for value in (ours.expected_shortfall, ours.low, ours.high))
+    assert re.search(rf"^ES +{es} +\d\.\d\d%$", out, re.MULTILINE)
+    assert re.search(rf"^ES, 95% interval +{low} to {high} ", out, re.MULTILINE)
+    assert re.search(r"^ES of a Gaussian +2\.\d\d% ", out, re.MULTILINE)
+    assert "On the day after 2021-11-30; the regime is " in out
 
 
 def test_weights_choose_and_weigh_the_symbols(execd: Execd, tmp_path: Path) -> None:

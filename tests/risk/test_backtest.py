@@ -23,7 +23,8 @@ from risk.backtest import (
     verdict,
 )
 from risk.parametric import gaussian, student_t
-from risk.regime import HISTORY_MIN, Regime
+from risk.regime import HISTORY_MIN, Regime, fold, read
+from risk.scenarios import build
 from risk.shortfall import ALPHA, ScenarioError, Vector, expected_shortfall
 
 FIRST = dt.date(2020, 1, 1)
@@ -154,6 +155,15 @@ def test_each_day_is_forecast_from_the_days_before_it() -> None:
         assert np.array_equal(one.expected_shortfall[:151], two.expected_shortfall[:151])
         assert not np.array_equal(one.expected_shortfall, two.expected_shortfall)
     assert trial.regimes[:151] == other.regimes[:151]
+
+
+def test_tomorrow_is_forecast_like_the_model_that_the_gate_gets() -> None:
+    returns, weights = history(), np.array([0.5, 0.7, -0.2])
+    trial, model = run(returns, weights, window=300), build(returns, window=300)
+    plain, filtered = trial.tomorrow
+    assert plain == pytest.approx(weights @ model.plain)
+    assert filtered == pytest.approx(weights @ model.filtered)
+    assert trial.regime is fold(read(returns)).on(returns.dates[-1])
 
 
 def test_of_one_symbol_filtered_scenarios_are_its_own_by_hull_and_white() -> None:
