@@ -177,13 +177,13 @@ def _tomorrow(trial: Trial) -> Listing:
         ["ES of Student's t", *(f"{other.student_t.expected_shortfall:.2%}" for _, other in found)],
         ["ES of Cornish-Fisher", *("outside its domain" if value is None else f"{value:.2%}" for value in fat)],
     ]
-    regime = trial.regime
+    regime = f"{trial.regime.name}, {trial.regime.multiplier} of the limit on plain ES"
     return Listing(
         title="Tomorrow",
         head=("Loss", *(f"#{forecast.name}" for forecast in trial.forecasts)),
         rows=rows,
         notes=(
-            f"On the day after {trial.dates[-1]}; the regime is {regime.name}: {regime.multiplier} of the limit on plain ES.",
+            f"On the day after {trial.dates[-1]}; the regime is {regime}.",
             "Gaussian, Student's t and Cornish-Fisher have the same moments, and are for comparison only.",
         ),
     )
