@@ -9,6 +9,7 @@ needed: that is the safe side.
 import asyncio
 import os
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 
@@ -25,6 +26,7 @@ class Standing:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._writing = Lock()  # two may halt at once
 
     async def put(self, cause: Cause) -> None:
         """Write it in a thread: nobody waits for a disk while orders are taken back. Raises OSError."""
@@ -32,17 +34,18 @@ class Standing:
 
     def write(self, cause: Cause) -> None:
         """Write it, through to the disk; raises OSError."""
-        new = self._path.with_name(f"{self._path.name}.new")
-        with new.open("wb") as file:
-            file.write(msgspec.json.encode(cause) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with self._writing:
+            new = self._path.with_name(f"{self._path.name}.new")
+            with new.open("wb") as file:
+                file.write(msgspec.json.encode(cause) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
+            folder = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
     def get(self) -> Cause | None:
         """What stands; None where nothing does. A file that cannot be read stands, too."""

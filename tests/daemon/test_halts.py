@@ -250,6 +250,12 @@ def test_a_kill_that_comes_before_the_end_of_the_last_one_is_on_record_stays_on_
     run(scene)
 
 
+async def test_several_may_halt_at_once(tmp_path: Path) -> None:
+    standing = Standing(tmp_path / "halted.json")
+    await asyncio.gather(*(standing.put(Cause(str(number))) for number in range(50)))
+    assert standing.get() in [Cause(str(number)) for number in range(50)]
+
+
 async def test_what_stands_is_read_back_also_where_it_cannot_be_read(tmp_path: Path) -> None:
     standing = Standing(tmp_path / "halted.json")
     assert standing.get() is None

@@ -52,7 +52,8 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         users, passwords = folder / "users.acl", folder / "passwords"
-        subprocess.run(["sh", DEPLOYED / "passwords.sh", DEPLOYED / "users.acl", users, passwords], check=True)
+        make = ["sh", *map(str, (DEPLOYED / "passwords.sh", DEPLOYED / "users.acl", users, passwords))]
+        subprocess.run(make, check=True, env={"PATH": "/usr/bin:/bin"})
         self.passwords = {file.name: file.read_text() for file in passwords.iterdir()}
         text = (DEPLOYED / "valkey.conf").read_text()  # as it is, but for the two folders that only a desk has
         (folder / "valkey.conf").write_text(
