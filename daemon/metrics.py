@@ -318,9 +318,16 @@ class Collector:
         if equity:
             yield _gauge("execd_gross_exposure_ratio", "Sum of positions' values, of equity.", gross / equity)
         use = GaugeMetricFamily("execd_limit_use_ratio", "The nearest use of each limit: 1 is full.", labels=["limit"])
-        worst = max((abs(value) for value in exposure.worst_values().values()), default=ZERO)
-        room = limits.position_max * equity
-        use.add_metric(["position"], float(worst / room) if room else float(bool(worst)))  # without equity: all is full
+        reach = exposure.reach(of_parents=True)
+        for name, value, most in (
+            ("position", max((span.worst for span in reach.spans.values()), default=ZERO), limits.position_max),
+            ("sector", max(reach.sectors.values(), default=ZERO), limits.sector_max),
+            ("gross", reach.gross, limits.gross_max),
+            ("net", max(reach.longest, -reach.shortest), limits.net_max),
+        ):
+            room = most * equity
+            use.add_metric([name], float(value / room) if room else float(bool(value)))  # without equity: all is full
+        use.add_metric(["positions"], len(reach.spans) / limits.positions_max)
         now = run.clock.now()
         use.add_metric(["parents_per_day"], exposure.parents_on(now) / limits.parents_per_day)
         use.add_metric(["orders_per_s"], exposure.rate_use(now))

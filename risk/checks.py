@@ -264,6 +264,83 @@ def position_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial 
     )
 
 
+def sector_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R3: the gross of its sector if every symbol executes on its worse side; without a sector is a sector, too."""
+    sector = exposure.instruments[ask.symbol].sector
+    total = exposure.reach(of_parents=ask.is_parent).sectors.get(sector, ZERO)
+    what = f"sector {sector}" if sector else "what has no sector"
+    return _gross_is_allowed(ask, exposure, Reason.SECTOR, total=total, fraction=limits.sector_max, what=what)
+
+
+def gross_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R9: the gross of all positions if every symbol executes on its worse side, of equity."""
+    total = exposure.reach(of_parents=ask.is_parent).gross
+    what = "gross exposure"
+    return _gross_is_allowed(ask, exposure, Reason.GROSS, total=total, fraction=limits.gross_max, what=what)
+
+
+def net_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R9: long less short if all of this order's side executes and nothing of the other, of equity.
+
+    What shrinks its own position passes, although the end of a hedge moves the net: who could not end it were trapped.
+    """
+    if ask.qty <= reducible(ask, exposure):
+        return None
+    instrument, reach = exposure.instruments[ask.symbol], exposure.reach(of_parents=ask.is_parent)
+    sides = {Side.BUY: reach.longest, Side.SELL: -reach.shortest}
+    unit_value = instrument.notional(Decimal(1), _reference(ask, exposure))
+    before, equity = sides[ask.side], max(exposure.equity, ZERO)
+    allowed = max(limits.net_max * equity, *sides.values())  # the worse of both as it is now: not further over
+    after = before + ask.qty * unit_value
+    if after <= allowed:
+        return None
+    return Denial(
+        reason=Reason.NET,
+        value=after / equity if equity else after,
+        limit=limits.net_max if equity else ZERO,
+        unit="of equity" if equity else instrument.currency,
+        max_qty=floor_to(max((allowed - before) / unit_value, reducible(ask, exposure)), instrument.lot) or None,
+        text=f"net exposure could reach {after * ask.side.sign:,.0f}, {limits.net_max:.1%} of equity are allowed",
+    )
+
+
+def positions_are_few(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R9: how many symbols are held or on their way; one more of the same is no new one."""
+    spans = exposure.reach(of_parents=ask.is_parent).spans
+    if ask.symbol in spans or len(spans) < limits.positions_max:
+        return None
+    return Denial(
+        reason=Reason.POSITIONS,
+        value=Decimal(len(spans) + 1),
+        limit=Decimal(limits.positions_max),
+        unit="positions",
+        text=f"{len(spans)} symbols are held or on their way",
+    )
+
+
+def participation_is_small(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+    """R15: a parent is a small part of an average day's volume."""
+    if not ask.is_parent or limits.participation_max >= 1:
+        return None
+    instrument, shrinks = exposure.instruments[ask.symbol], reducible(ask, exposure)
+    if ask.qty <= shrinks:
+        return None  # what is held may be sold, however long that takes
+    if instrument.adv is None:
+        room = floor_to(shrinks, instrument.lot)
+        return _refuse(Reason.NO_LIMIT, f"{ask.symbol} has no average daily volume: set its adv", room or None)
+    allowed = max(limits.participation_max * instrument.adv, shrinks)
+    if ask.qty <= allowed:
+        return None
+    return Denial(
+        reason=Reason.PARTICIPATION,
+        value=ask.qty / instrument.adv,
+        limit=limits.participation_max,
+        unit="of a day's volume",
+        max_qty=floor_to(allowed, instrument.lot) or None,
+        text=f"{ask.qty} shares are {ask.qty / instrument.adv:.1%} of {ask.symbol}'s average day",
+    )
+
+
 def parent_is_open(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
     """R16: executed, live and unknown children together never exceed their parent."""
     del limits
@@ -333,7 +410,12 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     price_is_near,
     size_is_allowed,
     sale_is_covered,
+    participation_is_small,
     position_is_allowed,
+    positions_are_few,
+    sector_is_allowed,
+    gross_is_allowed,
+    net_is_allowed,
     parent_is_open,
     parent_is_valid,
     rate_is_kept,
@@ -353,6 +435,32 @@ def reducible(ask: Ask, exposure: Exposure) -> Decimal:
     """How much of this side shrinks the position in any order of fills: held less what is reserved to shrink it."""
     opposite = -ask.side.sign * exposure.held(ask.symbol)
     return max(ZERO, opposite - _reserved(ask, exposure, ask.side))  # in this order: no negative zero
+
+
+def _gross_is_allowed(
+    ask: Ask, exposure: Exposure, reason: Reason, *, total: Decimal, fraction: Decimal, what: str
+) -> Denial | None:
+    """Whether a gross sum that holds this symbol at its worse side, `total`, stays within a fraction of equity."""
+    instrument, held = exposure.instruments[ask.symbol], exposure.held(ask.symbol)
+    before = ask.side.sign * held + _reserved(ask, exposure, ask.side)
+    after = before + ask.qty
+    other_side = _reserved(ask, exposure, Side.SELL if ask.side is Side.BUY else Side.BUY) - ask.side.sign * held
+    worst = max(before, other_side)
+    equity = max(exposure.equity, ZERO)
+    unit_value = instrument.notional(Decimal(1), _reference(ask, exposure))
+    others = total - exposure.reach(of_parents=ask.is_parent).of(ask.symbol).worst
+    allowed = max((fraction * equity - others) / unit_value, worst)  # in shares; what is no worse than now passes
+    if after <= allowed:
+        return None
+    value = others + after * unit_value
+    return Denial(
+        reason=reason,
+        value=value / equity if equity else value,
+        limit=fraction if equity else ZERO,
+        unit="of equity" if equity else instrument.currency,
+        max_qty=floor_to(max(allowed - before, ZERO), instrument.lot) or None,
+        text=f"{what} could reach {value:,.0f} {instrument.currency}, {fraction:.1%} of equity are allowed",
+    )
 
 
 def _reserved(ask: Ask, exposure: Exposure, side: Side) -> Decimal:

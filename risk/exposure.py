@@ -6,6 +6,9 @@ working children, and children that outlive their parent because nobody knows th
 against held plus working, parents against held plus committed: both are reserved at the moment of the verdict, so two
 orders racing for the last of a limit can never both pass.
 
+How far each position may get with what is reserved, and the sums over all of them, are kept besides (`risk.reach`): one
+picture with what is committed, for parents, and one with what is working, for children.
+
 Marks are mids. Equity moves with each mark and each fill by its difference; decimals make the sum exact, so it needs no
 re-summing.
 """
@@ -35,6 +38,7 @@ from core.orders import Side
 from core.positions import Book
 from core.trading import Causes
 from core.units import NS_PER_S, ZERO
+from risk.reach import Reach, Span
 
 
 class ChildExposure(msgspec.Struct):
@@ -111,6 +115,9 @@ class Exposure:
         "_coming",
         "_committed",
         "_marks",
+        "_moved",
+        "_of_children",
+        "_of_parents",
         "_value",
         "_working",
         "abilities",
@@ -143,6 +150,9 @@ class Exposure:
         self._coming: dict[tuple[str, str], Decimal] = {}
         self._marks: dict[str, Decimal] = {}
         self._value = ZERO  # of all positions at their marks
+        self._of_children = Reach()  # with what is working
+        self._of_parents = Reach()  # with what is committed
+        self._moved: set[str] = set()  # symbols whose reach is not measured yet
 
     # what checks ask
 
@@ -186,18 +196,12 @@ class Exposure:
         """Signed value at its mark of every position that is not flat."""
         return {symbol: self._worth(symbol, qty, self._marks[symbol]) for symbol, qty in self.book.symbols() if qty}
 
-    def worst_values(self) -> dict[str, Decimal]:
-        """The larger value, long or short, that each symbol's position may reach with all that is committed."""
-        names = {symbol for symbol, qty in self.book.symbols() if qty} | {
-            key[0] for key, qty in self._committed.items() if qty
-        }
-        return {symbol: self._worst(symbol) for symbol in sorted(names & self._marks.keys())}
-
-    def _worst(self, symbol: str) -> Decimal:
-        held = self.held(symbol)
-        longest = max(held + self.committed(symbol, Side.BUY), ZERO)
-        shortest = max(self.committed(symbol, Side.SELL) - held, ZERO)
-        return self._worth(symbol, max(longest, shortest), self._marks[symbol])
+    def reach(self, *, of_parents: bool) -> Reach:
+        """How far positions may get: with all that is committed, as parents are judged, or all that works."""
+        for symbol in self._moved:
+            self._measure(symbol)
+        self._moved.clear()
+        return self._of_parents if of_parents else self._of_children
 
     def rate_use(self, now: int) -> float:
         """The fullest venue's part of its children per second, 1 where no more may pass."""
@@ -230,6 +234,7 @@ class Exposure:
         if held:
             self._value += self._worth(symbol, held, mid) - self._worth(symbol, held, self._marks.get(symbol, mid))
         self._marks[symbol] = mid
+        self._moved.add(symbol)
 
     def accept(self, event: ParentAccepted) -> None:
         """Commit a parent's quantity."""
@@ -305,6 +310,7 @@ class Exposure:
         if mark is None:
             mark = self._marks[event.symbol] = event.last_px
         self._value += self._worth(event.symbol, signed, mark)
+        self._moved.add(event.symbol)
 
     def _fill_parent(self, parent_id: str, qty: Decimal) -> None:
         parent = self.parents.get(parent_id)
@@ -333,6 +339,7 @@ class Exposure:
         total = self._working.get((symbol, side), ZERO) + change
         assert total >= 0, f"working {side} {symbol} fell to {total}"
         self._working[symbol, side] = total
+        self._moved.add(symbol)
 
     def _commit(self, order: ParentExposure | ChildExposure, change: Decimal) -> None:
         key, own = (order.symbol, order.side), (order.strategy, order.symbol)
@@ -340,6 +347,19 @@ class Exposure:
         assert total >= 0, f"committed {order.side} {order.symbol} fell to {total}"
         self._committed[key] = total
         self._coming[own] = self._coming.get(own, ZERO) + order.side.sign * change
+        self._moved.add(order.symbol)
+
+    def _measure(self, symbol: str) -> None:
+        """What the symbol may reach is told to both pictures."""
+        mark = self._marks.get(symbol)
+        if mark is None:
+            return  # before its first one nothing is accepted
+        instrument, held = self.instruments.get(symbol), self.book.qty(symbol)
+        sector = instrument.sector if instrument is not None else ""
+        for reach, reserved in ((self._of_children, self._working), (self._of_parents, self._committed)):
+            longest = held + reserved.get((symbol, Side.BUY), ZERO)
+            shortest = held - reserved.get((symbol, Side.SELL), ZERO)
+            reach.put(symbol, sector, Span(self._worth(symbol, longest, mark), self._worth(symbol, shortest, mark)))
 
     def _worth(self, symbol: str, qty: Decimal, price: Decimal) -> Decimal:
         instrument = self.instruments.get(symbol)
@@ -384,6 +404,7 @@ class Exposure:
                 self._commit(child, child.leaves_qty)
         for parent in self.parents.values():
             self._commit(parent, parent.open_qty)
+        self._moved.update(self._marks)
 
 
 class _Dump(msgspec.Struct):

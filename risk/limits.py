@@ -10,11 +10,15 @@ from core.units import NS_PER_MS, NS_PER_S
 
 _MOST = {  # above them a limit limits nothing; all must be positive
     "quote_age_s_max": 86_400,  # s, one day
+    "positions_max": 100_000,
     "orders_per_s": 100_000,
     "parents_per_day": 10_000_000,
     "approval_ttl_ms": 3_600_000,  # ms, one hour
     "signal_horizon_s": 366 * 86_400,  # s, one year
 }
+
+
+_LEVERAGE_MOST = 4  # of equity, what brokers lend within a day
 
 
 class SymbolLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,6 +38,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The limits of one account. Fractions are of its equity."""
 
     position_max: Decimal = Decimal("0.08")  # R2, of equity, worst case with working orders
+    sector_max: Decimal = Decimal("0.25")  # R3, gross of one sector, of equity, worst case with working orders
+    gross_max: Decimal = Decimal(1)  # R9, gross of all positions, of equity, worst case with working orders
+    net_max: Decimal = Decimal(1)  # R9, long less short or short less long, likewise
+    positions_max: int = 10  # R9, symbols that are held or on their way
+    participation_max: Decimal = Decimal("0.1")  # R15, of the average daily volume in one parent; 1: not looked at
     collar: Decimal = Decimal("0.05")  # R7, of the reference price
     quote_age_s_max: float = 10.0  # R7
     orders_per_s: int = 50  # R12, children per venue
@@ -54,6 +63,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             value = getattr(self, name)
             if not (isfinite(value) and 0 < value <= 1):  # a Decimal NaN does not compare, it raises
                 raise ValueError(f"{name} = {value}: a fraction between 0 and 1 belongs here (percent?)")
+        for name in ("sector_max", "gross_max", "net_max", "participation_max"):
+            value = getattr(self, name)
+            if not (value.is_finite() and 0 < value <= _LEVERAGE_MOST):
+                raise ValueError(f"{name} = {value}: a fraction, {_LEVERAGE_MOST} at most, belongs here (percent?)")
         for name, most in _MOST.items():
             if not 0 < getattr(self, name) <= most:
                 raise ValueError(f"{name} = {getattr(self, name)}: a positive number, {most:,} at most, belongs here")

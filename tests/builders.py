@@ -60,8 +60,8 @@ NOW = clock(10, 30)
 # What the account may trade: a plain share, one that may be sold short, one in large lots, one in fractions.
 INSTRUMENTS = Instruments(
     [
-        Instrument(symbol="AAPL"),
-        Instrument(symbol="SHRT", shortable=True),
+        Instrument(symbol="AAPL", sector="Tech", adv=Decimal(10_000)),
+        Instrument(symbol="SHRT", sector="Tech", shortable=True),
         Instrument(symbol="LOTS", lot=Decimal(100), shortable=True),
         Instrument(symbol="FRAC", lot=Decimal("0.001"), tick=Decimal("0.05"), shortable=True, calendar="24x7"),
         Instrument(symbol="FUTR", multiplier=Decimal(50), shortable=True, venue="other"),
@@ -76,6 +76,11 @@ def abilities(instruments: Instruments = INSTRUMENTS) -> dict[str, VenueAbility]
 
 OPEN_LIMITS = Limits(
     position_max=Decimal(1),
+    sector_max=Decimal(4),
+    gross_max=Decimal(4),
+    net_max=Decimal(4),
+    positions_max=1_000,
+    participation_max=Decimal(1),
     parents_per_day=1_000,
     orders_per_s=1_000,
     symbols_default=SymbolLimits(order_qty_max=Decimal(1_000_000), order_notional_max=Decimal(1_000_000_000)),

@@ -98,7 +98,8 @@ def _denial(denial: OrderDenied) -> str:
     why = denial.text
     if denial.unit:  # it is a matter of numbers
         most = "none" if denial.max_qty is None else text.qty(denial.max_qty)
-        why = f"{text.qty(denial.value)} against {text.qty(denial.limit)} {denial.unit}, {most} would have passed"
+        value, limit = text.measure(denial.value, denial.unit), text.measure(denial.limit, denial.unit)
+        why = f"{value} against {limit} {denial.unit}, {most} would have passed"
     return text.printable(f"{text.clock(denial.ts)}  {what}  {denial.reason}: {why}")
 
 

@@ -39,6 +39,11 @@ ENDS: dict[EndReason, str] = {
 }
 
 
+def measure(value: Decimal, unit: str) -> str:
+    """What a check measured: exact, but a fraction of something as a percentage."""
+    return f"{value:.2%}" if unit.startswith("of ") else qty(value)
+
+
 def qty(value: Decimal) -> str:
     """A quantity, all its digits."""
     return f"{value.normalize():z,f}"

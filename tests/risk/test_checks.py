@@ -97,6 +97,8 @@ QUARANTINE = BreakFound(ts=NOW, venue="paper", kind="POSITION", symbol="AAPL", t
 P1 = accepted(parent(qty="100"))
 P1_SHORT = accepted(parent(qty="100", valid_until=NOW + MINUTE))
 TENTH = limits(position_max=Decimal("0.1"))  # of 100,000: 100 shares at 100
+TENTH_OF_A_SECTOR = limits(sector_max=Decimal("0.1"))
+HUNDREDTH_OF_A_DAY = limits(participation_max=Decimal("0.01"))  # of 10,000 shares of AAPL: 100
 EMPTY_BOOK = quote(bid=None, ask=None)
 
 Case = tuple[str, Check, Ask, tuple[Event, ...], Limits, Denial | None]
@@ -439,6 +441,152 @@ CASES: list[Case] = [
         limits(),
         no(Reason.SHORT, "100", "60", "shares", "60"),
     ),
+    # R15
+    ("a hundredth of a day", checks.participation_is_small, ask_parent(), (), HUNDREDTH_OF_A_DAY, None),
+    (
+        "more of a day",
+        checks.participation_is_small,
+        ask_parent(qty="150"),
+        (),
+        HUNDREDTH_OF_A_DAY,
+        no(Reason.PARTICIPATION, "0.015", "0.01", "of a day's volume", "100"),
+    ),
+    ("children are its parent's", checks.participation_is_small, ask(qty="150"), (), HUNDREDTH_OF_A_DAY, None),
+    (
+        "what shrinks may be more",
+        checks.participation_is_small,
+        ask_parent(side=SELL, qty="300"),
+        (held("AAPL", 300),),
+        HUNDREDTH_OF_A_DAY,
+        None,
+    ),
+    (
+        "no more than it shrinks",
+        checks.participation_is_small,
+        ask_parent(side=SELL, qty="301"),
+        (held("AAPL", 300),),
+        HUNDREDTH_OF_A_DAY,
+        no(Reason.PARTICIPATION, "0.0301", "0.01", "of a day's volume", "300"),
+    ),
+    (
+        "a day's volume that nobody stated",
+        checks.participation_is_small,
+        ask_parent("SHRT"),
+        (),
+        HUNDREDTH_OF_A_DAY,
+        no(Reason.NO_LIMIT),
+    ),
+    # R9, positions
+    ("a second one", checks.positions_are_few, ask(), (held("LOTS", 100),), limits(positions_max=2), None),
+    (
+        "a third one",
+        checks.positions_are_few,
+        ask(),
+        (held("LOTS", 100), *working("SHRT", SELL, 1)),
+        limits(positions_max=2),
+        no(Reason.POSITIONS, "3", "2", "positions"),
+    ),
+    (
+        "more of one that is on its way",
+        checks.positions_are_few,
+        ask("SHRT"),
+        (held("LOTS", 100), *working("SHRT", SELL, 1)),
+        limits(positions_max=2),
+        None,
+    ),
+    # R3: AAPL and SHRT are of one sector, the others have none
+    ("a tenth of it", checks.sector_is_allowed, ask(qty="60"), (held("SHRT", -40),), TENTH_OF_A_SECTOR, None),
+    (
+        "more of it, and short counts",
+        checks.sector_is_allowed,
+        ask(qty="70"),
+        (held("SHRT", -40),),
+        TENTH_OF_A_SECTOR,
+        no(Reason.SECTOR, "0.11", "0.1", "of equity", "60"),
+    ),
+    (
+        "orders that work count on their worse side",
+        checks.sector_is_allowed,
+        ask(qty="70"),
+        (*working("SHRT", SELL, 40), *working("SHRT", BUY, 10)),
+        TENTH_OF_A_SECTOR,
+        no(Reason.SECTOR, "0.11", "0.1", "of equity", "60"),
+    ),
+    ("another sector", checks.sector_is_allowed, ask(), (held("LOTS", 100),), TENTH_OF_A_SECTOR, None),
+    (
+        "no sector is a sector",
+        checks.sector_is_allowed,
+        ask("FUTR", qty="2"),
+        (held("LOTS", 100),),
+        TENTH_OF_A_SECTOR,
+        no(Reason.SECTOR, "0.2", "0.1", "of equity"),
+    ),
+    (
+        "from one side to less of the other, over the limit",
+        checks.sector_is_allowed,
+        ask("SHRT", SELL, "390"),
+        (held("SHRT", 200), held("AAPL", 100)),
+        TENTH_OF_A_SECTOR,
+        None,
+    ),
+    (
+        "from one side to more of the other, over the limit",
+        checks.sector_is_allowed,
+        ask("SHRT", SELL, "401"),
+        (held("SHRT", 200), held("AAPL", 100)),
+        TENTH_OF_A_SECTOR,
+        no(Reason.SECTOR, "0.301", "0.1", "of equity", "400"),
+    ),
+    # R9, gross and net
+    (
+        "gross adds what is short",
+        checks.gross_is_allowed,
+        ask(),
+        (held("LOTS", -100),),
+        limits(gross_max=Decimal("0.15")),
+        no(Reason.GROSS, "0.2", "0.15", "of equity", "50"),
+    ),
+    ("net takes it off", checks.net_is_allowed, ask(), (held("LOTS", -100),), limits(net_max=Decimal("0.1")), None),
+    (
+        "a hedge that is not executed is none",
+        checks.net_is_allowed,
+        ask(qty="150"),
+        working("LOTS", SELL, 100),
+        limits(net_max=Decimal("0.1")),
+        no(Reason.NET, "0.15", "0.1", "of equity", "100"),
+    ),
+    (
+        "a hedge in a book that is over",
+        checks.net_is_allowed,
+        ask("SHRT", SELL, "300"),
+        (held("LOTS", 200),),
+        limits(net_max=Decimal("0.1")),
+        None,
+    ),
+    (
+        "more of a hedge than there is to hedge",
+        checks.net_is_allowed,
+        ask("SHRT", SELL, "401"),
+        (held("LOTS", 200),),
+        limits(net_max=Decimal("0.1")),
+        no(Reason.NET, "0.201", "0.1", "of equity", "400"),
+    ),
+    (
+        "parents are judged with what parents may still do",
+        checks.gross_is_allowed,
+        ask_parent(qty="50"),
+        (accepted(parent("LOTS", qty="100")),),
+        limits(gross_max=Decimal("0.1")),
+        no(Reason.GROSS, "0.15", "0.1", "of equity"),
+    ),
+    (
+        "children with what children may still do",
+        checks.gross_is_allowed,
+        ask(qty="50"),
+        (accepted(parent("LOTS", qty="100")),),
+        limits(gross_max=Decimal("0.1")),
+        None,
+    ),
     ("up to the limit", checks.position_is_allowed, ask(), (), TENTH, None),
     (
         "a share over it",
@@ -637,7 +785,12 @@ ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.price_is_near: (ask(**limit_at("106")), (P1,), limits()),
     checks.size_is_allowed: (ask(qty="100"), (P1,), own_limits(qty="99")),
     checks.sale_is_covered: (ask(side=SELL), (accepted(parent(side=SELL)),), limits()),
+    checks.participation_is_small: (ask_parent(qty="101"), (), HUNDREDTH_OF_A_DAY),
     checks.position_is_allowed: (ask(), (P1, held("AAPL", 1)), TENTH),
+    checks.positions_are_few: (ask(), (P1, held("LOTS", 100)), limits(positions_max=1)),
+    checks.sector_is_allowed: (ask(), (P1, held("SHRT", -1)), TENTH_OF_A_SECTOR),
+    checks.gross_is_allowed: (ask(), (P1, held("LOTS", -100)), limits(gross_max=Decimal("0.1"))),
+    checks.net_is_allowed: (ask(), (P1, held("LOTS", 100)), limits(net_max=Decimal("0.1"))),
     checks.parent_is_open: (ask(), (), limits()),
     checks.parent_is_valid: (ask(ts=NOW + MINUTE), (P1_SHORT, quote(ts=NOW + MINUTE)), limits()),
     checks.rate_is_kept: (ask_parent(), (P1,), limits(parents_per_day=1)),
@@ -672,6 +825,7 @@ def test_an_unknown_instrument_is_denied_before_it_is_looked_up(monkeypatch: pyt
 # Laws -----------------------------------------------------------------------------------------------------------------
 
 LOTS = st.integers(0, 40)
+FRACTIONS = st.sampled_from([Decimal("0.02"), Decimal("0.1"), Decimal("0.5"), Decimal(4)])
 
 
 @st.composite
@@ -685,6 +839,11 @@ def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
     for side in Side:
         if qty := draw(LOTS):
             events += working(symbol, side, qty * lot)
+    for other in draw(st.lists(st.sampled_from(["AAPL", "SHRT", "LOTS", "FUTR"]), max_size=3)):
+        if other != symbol:
+            events.append(
+                held(other, draw(st.integers(1, 20)) * INSTRUMENTS[other].lot * draw(st.sampled_from([1, -1])))
+            )
     size = draw(LOTS)
     if size:
         events.append(accepted(parent(symbol, BUY, order_qty=size * lot)))
@@ -696,6 +855,11 @@ def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
     exposure = book(*events, cash=draw(st.sampled_from(["0", "1000", "30000", "1000000"])), orders_per_s=3)
     bounds = limits(
         position_max=draw(st.sampled_from([Decimal("0.01"), Decimal("0.08"), Decimal("0.5")])),
+        sector_max=draw(FRACTIONS),
+        gross_max=draw(FRACTIONS),
+        net_max=draw(FRACTIONS),
+        positions_max=draw(st.integers(1, 3)),
+        participation_max=draw(st.sampled_from([Decimal("0.001"), Decimal(1)])),
         orders_per_s=3,
         parents_per_day=draw(st.integers(1, 5)),
         symbols_default=SymbolLimits(
@@ -794,7 +958,31 @@ def take(asked: Ask, exposure: Exposure) -> ParentAccepted | OrderApproved | Ord
     return verdict
 
 
-BOUNDS = limits(position_max=Decimal("0.08"))
+BOUNDS = limits(
+    position_max=Decimal("0.08"),
+    sector_max=Decimal("0.1"),
+    gross_max=Decimal("0.3"),
+    net_max=Decimal("0.2"),
+    positions_max=3,
+)
+
+
+def sums(asked: Ask, exposure: Exposure) -> dict[str, Decimal]:
+    """What the limits on sums measure, each added up from nothing."""
+    reserve = exposure.committed if asked.is_parent else exposure.working
+    ends: dict[str, tuple[Decimal, Decimal]] = {}
+    for instrument in INSTRUMENTS:
+        symbol, mark = instrument.symbol, exposure.mark(instrument.symbol) or ZERO
+        long, short = exposure.held(symbol) + reserve(symbol, BUY), exposure.held(symbol) - reserve(symbol, SELL)
+        ends[symbol] = instrument.notional(long, mark), instrument.notional(short, mark)
+    worst = {symbol: max(abs(long), abs(short)) for symbol, (long, short) in ends.items()}
+    sector = INSTRUMENTS[asked.symbol].sector
+    return {
+        "sector": sum((value for symbol, value in worst.items() if INSTRUMENTS[symbol].sector == sector), ZERO),
+        "gross": sum(worst.values(), ZERO),
+        "net": max(sum((long for long, _ in ends.values()), ZERO), -sum((short for _, short in ends.values()), ZERO)),
+        "positions": Decimal(sum(any(pair) for pair in ends.values())),
+    }
 
 
 @given(situations())
@@ -803,9 +991,20 @@ def test_no_approval_takes_a_measure_over_its_limit_or_further_over(situation: t
     if not is_bookable(asked):
         return
     allowed = max(BOUNDS.position_max * exposure.equity, ZERO) / INSTRUMENTS[asked.symbol].multiplier
-    before = per_side(asked, exposure), uncovered(asked, exposure)
+    before, sums_before = (per_side(asked, exposure), uncovered(asked, exposure)), sums(asked, exposure)
+    equity, shrinks = max(exposure.equity, ZERO), asked.qty <= reducible(asked, exposure)
+    most = {
+        "sector": BOUNDS.sector_max * equity,
+        "gross": BOUNDS.gross_max * equity,
+        "net": BOUNDS.net_max * equity,
+        "positions": Decimal(BOUNDS.positions_max),
+    }
     if isinstance(take(asked, exposure), OrderDenied):
         return
+    for name, value in sums(asked, exposure).items():
+        if name == "net" and shrinks:  # the end of a hedge moves it
+            continue
+        assert value <= max(most[name], sums_before[name]), name
     mark = exposure.mark(asked.symbol)
     assert mark is not None
     assert per_side(asked, exposure) * mark <= allowed or per_side(asked, exposure) <= 0
@@ -835,9 +1034,19 @@ HOLD: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
 }
 
 
+OF_EXPOSURE = (
+    checks.sale_is_covered,
+    checks.participation_is_small,
+    checks.position_is_allowed,
+    checks.positions_are_few,
+    checks.sector_is_allowed,
+    checks.gross_is_allowed,
+    checks.net_is_allowed,
+)
+
+
 def test_only_checks_of_exposure_and_state_know_that_an_order_shrinks() -> None:
-    of_exposure = {checks.sale_is_covered, checks.position_is_allowed, checks.trading_is_allowed}
-    assert {*HOLD, FIRST, *of_exposure} == set(CHECKS)
+    assert {*HOLD, FIRST, checks.trading_is_allowed, *OF_EXPOSURE} == set(CHECKS)
 
 
 @pytest.mark.parametrize("check", HOLD, ids=lambda check: check.__name__)
@@ -877,7 +1086,7 @@ def test_an_order_that_shrinks_passes_every_check_of_exposure(situation: tuple[A
     if not room:
         return
     shrinking = msgspec.structs.replace(asked, qty=min(asked.qty, room))
-    for check in (checks.sale_is_covered, checks.position_is_allowed):
+    for check in OF_EXPOSURE:
         assert check(shrinking, exposure, bounds) is None
     if exposure.causes.state != "HALTED":
         assert checks.trading_is_allowed(shrinking, exposure, bounds) is None

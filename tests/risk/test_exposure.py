@@ -1,6 +1,7 @@
 """The exposure against a bookkeeper who adds up the whole list of events each time, and the rate against a recount."""
 
 from collections import deque
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
@@ -24,6 +25,7 @@ from core.events import (
 from core.orders import TERMINAL, OrdStatus, Side
 from core.units import NS_PER_S, ZERO
 from risk.exposure import Exposure, Rate
+from risk.reach import Span
 from tests.builders import (
     INSTRUMENTS,
     NOW,
@@ -234,8 +236,30 @@ def reserved(exposure: Exposure, symbol: str = "AAPL", side: Side = BUY) -> str:
     return f"{exposure.working(symbol, side)} {exposure.committed(symbol, side)}"
 
 
+def reach_of(slow: Slow, reserved: Callable[[str, Side], Decimal]) -> dict[str, Span]:
+    """Every symbol's span, added up from nothing."""
+    spans = {}
+    for symbol in SYMBOLS:
+        held, mark = slow.held(symbol), slow.mark(symbol)
+        ends = held + reserved(symbol, BUY), held - reserved(symbol, SELL)
+        if mark is not None and any(ends):
+            spans[symbol] = Span(*(INSTRUMENTS[symbol].notional(qty, mark) for qty in ends))
+    return spans
+
+
 def assert_same(exposure: Exposure, slow: Slow) -> None:
     assert exposure.equity == slow.equity()
+    for of_parents, reserved in ((True, slow.committed), (False, slow.working)):
+        reach, spans = exposure.reach(of_parents=of_parents), reach_of(slow, reserved)
+        assert reach.spans == spans
+        assert reach.gross == sum(span.worst for span in spans.values())
+        assert (reach.longest, reach.shortest) == (
+            sum(span.longest for span in spans.values()),
+            sum(span.shortest for span in spans.values()),
+        )
+        for sector in {instrument.sector for instrument in INSTRUMENTS}:
+            members = [span.worst for symbol, span in spans.items() if INSTRUMENTS[symbol].sector == sector]
+            assert reach.sectors.get(sector, ZERO) == sum(members)
     for symbol in SYMBOLS:
         assert exposure.mark(symbol) == slow.mark(symbol)
         assert exposure.held(symbol) == slow.held(symbol)
@@ -268,6 +292,9 @@ def test_a_snapshot_continues_as_if_nothing_had_happened(events: list[Event], cu
     assert second.equity == straight.equity
     assert second.market == straight.market
     assert second.causes.state == straight.causes.state
+    for of_parents in (True, False):
+        assert second.reach(of_parents=of_parents).spans == straight.reach(of_parents=of_parents).spans
+        assert second.reach(of_parents=of_parents).gross == straight.reach(of_parents=of_parents).gross
     for symbol in SYMBOLS:
         for strategy in STRATEGIES:
             assert second.expected(strategy, symbol) == straight.expected(strategy, symbol)
