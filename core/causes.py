@@ -62,6 +62,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
 _H, _W, _R = TradingState.HALTED, WorkingOrders, Release
 
 STARTUP, KILL = "startup", "kill"
+DAILY_LOSS, DRAWDOWN = "daily_loss", "drawdown"
 REDIS, JOURNAL, BACKLOG, FEED = "redis", "journal", "backlog", "feed"
 
 CAUSES: dict[str, Cause] = {
@@ -79,14 +80,14 @@ CAUSES: dict[str, Cause] = {
         owner="operator",
         meaning="somebody stopped trading: the halt key, the halt file, SIGUSR1, or `execd halt`",
     ),
-    "drawdown": Cause(
+    DRAWDOWN: Cause(
         state=_H,
         working=_W.CANCEL_OPENING,
         release=_R.MARK_RESET,
         owner="risk officer",
         meaning="equity fell too far below its high-water mark",
     ),
-    "daily_loss": Cause(
+    DAILY_LOSS: Cause(
         state=TradingState.REDUCING,
         working=_W.CANCEL_OPENING,
         release=_R.DAY_ROLL,

@@ -160,6 +160,20 @@ class TradingResumed(Event, frozen=True, tag=True):
     by: str = ""
 
 
+class DayRolled(Event, frozen=True, tag=True):
+    """The account's next day begins: its losses are measured from this equity."""
+
+    day: str  # YYYY-MM-DD, UTC
+    equity: Decimal
+
+
+class HighWaterMarkReset(Event, frozen=True, tag=True):
+    """Somebody had a look after a drawdown, and wants drawdowns measured from this equity on."""
+
+    equity: Decimal
+    by: str
+
+
 class FlattenRequested(Event, frozen=True, tag=True):
     """A supervisor wants a position closed while trading is halted or reducing; `symbol` empty: every position."""
 
@@ -555,6 +569,8 @@ AnyEvent = (
     | TradingHalted
     | HaltReport
     | TradingResumed
+    | DayRolled
+    | HighWaterMarkReset
     | FlattenRequested
     | CommandGiven
     | BreakFound

@@ -270,6 +270,7 @@ for command in (desk.halt, desk.resume, desk.flatten):
     app.command()(command)
 signal_app.command("send")(desk.send)
 risk_app.command("backtest")(backtest.backtest)
+risk_app.command("reset-mark")(desk.reset_mark)
 
 
 @config_app.command("check")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.store import queries
 from core.causes import TradingState
-from core.events import FlattenRequested
+from core.events import FlattenRequested, HighWaterMarkReset
 from daemon.control import Order
 from daemon.halts import Refused
 
@@ -61,6 +61,17 @@ class Commands:
             raise Refused("asked for, but the database is away: nothing leaves before it is back") from None
         held = {symbol: qty for symbol, qty in exposure.book.symbols() if qty}
         return {"request": request_id, "orders": await asyncio.to_thread(self._flattened, request_id), "held": held}
+
+    async def reset_mark(self, order: Order, by: str) -> Answer:
+        """Measure drawdowns from the present equity on, and let trading go on after one."""
+        del order
+        self._check_ready()
+        run, equity = self._run, self._run.actors.exposure.equity
+        if equity <= 0:
+            raise Refused(f"equity is {equity:,.2f}: there is nothing to measure from")
+        run.bus.publish(HighWaterMarkReset(ts=run.clock.now(), equity=equity, by=by))
+        await run.bus.settled()
+        return {"mark": equity, "state": run.actors.exposure.causes.state, "causes": sorted(run.actors.halts.live)}
 
     async def record(self, order: Order, by: str) -> Answer:
         """Put what somebody did on record, as after a drill; the record itself is made by the control socket."""

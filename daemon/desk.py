@@ -141,6 +141,13 @@ def resume(folder: Folder = LATEST) -> None:
     typer.echo(f"resumed: trading is {answer['state']}{left}")
 
 
+def reset_mark(folder: Folder = LATEST) -> None:
+    """Measure drawdowns from the present equity on; after one that halted trading, let it go on."""
+    answer = ask(find(folder).control, "POST", "reset-mark", {})
+    left = f" by {', '.join(answer['causes'])}" if answer["causes"] else ""
+    typer.echo(f"high-water mark {answer['mark']}: trading is {answer['state']}{left}")
+
+
 def flatten(
     what: Annotated[str, typer.Argument(help="A symbol, or `all`.")],
     folder: Folder = LATEST,

@@ -160,6 +160,7 @@ def _control(run: "Run") -> Control:
             "resume": (Role.OPERATOR, commands.resume),
             "record": (Role.OPERATOR, commands.record),
             "flatten": (Role.SUPERVISOR, commands.flatten),
+            "reset-mark": (Role.SUPERVISOR, commands.reset_mark),
         },
         publish=run.bus.publish,
         now=run.clock.now,

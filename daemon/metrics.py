@@ -328,6 +328,9 @@ class Collector:
             room = most * equity
             use.add_metric([name], float(value / room) if room else float(bool(value)))  # without equity: all is full
         use.add_metric(["positions"], len(reach.spans) / limits.positions_max)
+        guard = run.actors.guard
+        use.add_metric(["daily_loss"], max(float(guard.day_loss / limits.daily_loss_max), 0.0))
+        use.add_metric(["drawdown"], max(float(guard.drawdown / limits.drawdown_max), 0.0))
         now = run.clock.now()
         use.add_metric(["parents_per_day"], exposure.parents_on(now) / limits.parents_per_day)
         use.add_metric(["orders_per_s"], exposure.rate_use(now))

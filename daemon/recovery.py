@@ -60,6 +60,7 @@ def stateful(actors: Actors) -> dict[str, Stateful]:
     """The actors whose state is a fold of the past."""
     return {
         "exposure": actors.exposure,
+        "guard": actors.guard,
         "sizer": actors.sizer,
         "slicer": actors.slicer,
         "oms": actors.oms,

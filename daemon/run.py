@@ -53,6 +53,7 @@ from daemon.version import VERSION
 from daemon.wiring import Actors, wire
 from risk.exposure import Exposure
 from risk.gate import Gate
+from risk.guard import Guard
 from risk.sizing import Sizer
 from tca.analyst import Analyst
 
@@ -110,7 +111,9 @@ class Run:
         self.watch = self._halt_watch() if threaded else None
         self.edges, outlets = edges.of(self) if threaded else (edges.of_simulation(self), ())
         wire(self.bus, self.actors, outlets)
-        self._timer = Timer(clock, self.bus.publish, self.actors.slicer.next_due, self.actors.oms.next_due)
+        self._timer = Timer(
+            clock, self.bus.publish, self.actors.slicer.next_due, self.actors.oms.next_due, self.actors.guard.next_due
+        )
         self.recovered = recovery.Recovered(0, 0, 0)
 
     def make_gateways(self) -> dict[str, Gateway]:
@@ -160,6 +163,7 @@ class Run:
             sequences=Sequences(),
             sizer=Sizer(exposure, config.limits, tag=config.daemon.tag, account=config.daemon.account),
             exposure=exposure,
+            guard=Guard(exposure, config.limits),
             gate=Gate(exposure, config.limits),
             slicer=slicer,
             oms=oms,

@@ -105,13 +105,14 @@ class Top(App[None]):
     def _show(self, status: dict[str, Any], live: dict[str, Any]) -> None:
         self._show_head(head(status))
         for name, rows in {**live, "actors": status.get("actors", [])}.items():
-            table = self.query_one(f"#{name}", DataTable)
-            table.clear()
-            for row in rows:
-                table.add_row(*(cell(column, row) for column in _TABLES[name]))
+            for table in self.query(f"#{name}").results(DataTable):  # none: the app ends, and this look was on its way
+                table.clear()
+                for row in rows:
+                    table.add_row(*(cell(column, row) for column in _TABLES[name]))
 
     def _show_head(self, text: Text) -> None:
-        self.query_one("#head", Static).update(text)
+        for place in self.query("#head").results(Static):
+            place.update(text)
 
     def action_halt(self) -> None:
         """Ask, and halt."""

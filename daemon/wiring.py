@@ -13,6 +13,7 @@ from daemon.sender import Ledger, Sender
 from daemon.sequences import Sequences
 from risk.exposure import Exposure
 from risk.gate import Gate
+from risk.guard import Guard
 from risk.sizing import Sizer
 from tca.analyst import Analyst
 
@@ -23,6 +24,7 @@ class Actors(msgspec.Struct, frozen=True, kw_only=True):
     sequences: Sequences
     sizer: Sizer
     exposure: Exposure
+    guard: Guard
     gate: Gate
     slicer: Slicer
     oms: Oms
@@ -37,8 +39,8 @@ class Actors(msgspec.Struct, frozen=True, kw_only=True):
 def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:
     """Connect the actors; `outlets` tell the world outside what happened, where somebody is to be told."""
     # folds: what happened changes state. Run first for each event, live and in recovery.
-    bus.fold(e.AccountOpened, a.exposure.account, a.oms.account)
-    bus.fold(e.MarketData, a.exposure.quote, a.slicer.quote, a.analyst.quote)
+    bus.fold(e.AccountOpened, a.exposure.account, a.oms.account, a.guard.account)
+    bus.fold(e.MarketData, a.exposure.quote, a.guard.look, a.slicer.quote, a.analyst.quote)
     bus.fold(e.TimeAdvanced, a.slicer.advance, a.oms.advance)
     bus.fold(e.SignalReceived, a.sequences.count)
     bus.fold(e.SignalAccepted, a.sizer.take)
@@ -57,6 +59,8 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:
     bus.fold(e.CostReport, a.analyst.close)
     bus.fold(e.TradingHalted, a.exposure.halt, a.slicer.halt, a.sender.halt, a.halts.halt)
     bus.fold(e.TradingResumed, a.exposure.resume, a.slicer.resume, a.sender.resume, a.halts.resume)
+    bus.fold(e.DayRolled, a.guard.roll)
+    bus.fold(e.HighWaterMarkReset, a.guard.reset)
     bus.fold(e.FlattenRequested, a.slicer.flatten)
     bus.fold(e.BreakFound, a.exposure.quarantine)
 
@@ -66,7 +70,9 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:
     bus.on(e.ParentAccepted, a.slicer.on_accepted)
     bus.on(e.ParentScheduled, a.slicer.on_scheduled)
     bus.on(e.NewOrderSingle, a.gate.on_new_order)
-    bus.on(e.TimeAdvanced, a.slicer.on_due, a.oms.on_due)
+    bus.on(e.TimeAdvanced, a.slicer.on_due, a.oms.on_due, a.guard.on_due)
+    bus.on(e.MarketData, a.guard.on_market)
+    bus.on(e.HighWaterMarkReset, a.guard.on_reset)
     bus.on(e.SubmitResult, a.oms.on_submit_result)  # only the oms reads raw reports: it de-duplicates
     bus.on(e.ExecutionReport, a.oms.on_execution_report)
     bus.on(e.OrderCancelRequest, a.oms.on_cancel_request)

@@ -43,6 +43,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     net_max: Decimal = Decimal(1)  # R9, long less short or short less long, likewise
     positions_max: int = 10  # R9, symbols that are held or on their way
     participation_max: Decimal = Decimal("0.1")  # R15, of the average daily volume in one parent; 1: not looked at
+    daily_loss_max: Decimal = Decimal("0.02")  # R10, of the equity at the day's roll; beyond it only reducing goes
+    drawdown_max: Decimal = Decimal("0.1")  # R11, of the high-water mark; beyond it nothing goes
     collar: Decimal = Decimal("0.05")  # R7, of the reference price
     quote_age_s_max: float = 10.0  # R7
     orders_per_s: int = 50  # R12, children per venue
@@ -59,7 +61,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     symbols: dict[str, SymbolLimits] = {}
 
     def __post_init__(self) -> None:
-        for name in ("position_max", "collar", "strength_fraction", "strength_min", "risk_budget"):
+        for name in (
+            "position_max",
+            "daily_loss_max",
+            "drawdown_max",
+            "collar",
+            "strength_fraction",
+            "strength_min",
+            "risk_budget",
+        ):
             value = getattr(self, name)
             if not (isfinite(value) and 0 < value <= 1):  # a Decimal NaN does not compare, it raises
                 raise ValueError(f"{name} = {value}: a fraction between 0 and 1 belongs here (percent?)")

@@ -81,6 +81,8 @@ OPEN_LIMITS = Limits(
     net_max=Decimal(4),
     positions_max=1_000,
     participation_max=Decimal(1),
+    daily_loss_max=Decimal(1),
+    drawdown_max=Decimal(1),
     parents_per_day=1_000,
     orders_per_s=1_000,
     symbols_default=SymbolLimits(order_qty_max=Decimal(1_000_000), order_notional_max=Decimal(1_000_000_000)),

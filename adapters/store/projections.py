@@ -19,12 +19,14 @@ from core.events import (
     CommandGiven,
     CostReport,
     DaemonStarted,
+    DayRolled,
     Event,
     ExecutionReport,
     FillBooked,
     FillBusted,
     FlattenRequested,
     HaltReport,
+    HighWaterMarkReset,
     MarketData,
     NewOrderSingle,
     OrderApproved,
@@ -269,6 +271,12 @@ def _flattened(seq: int, event: FlattenRequested) -> list[Write]:
     return [Write(tables.halts, Op.INSERT, row)]
 
 
+def _marked(seq: int, event: HighWaterMarkReset) -> list[Write]:
+    what = f"drawdowns are measured from {event.equity:,.2f} on"
+    row = {"seq": seq, "ts": event.ts, "cause": "drawdown", "state": "MARK", "by": event.by, "text": what}
+    return [Write(tables.halts, Op.INSERT, row)]
+
+
 def _commanded(seq: int, event: CommandGiven) -> list[Write]:
     who = {"by": event.by, "role": event.role, "command": event.command}
     return [
@@ -326,6 +334,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     TradingHalted: _halted,
     HaltReport: _drained,
     FlattenRequested: _flattened,
+    HighWaterMarkReset: _marked,
     CommandGiven: _commanded,
     TradingResumed: _resumed,
     Anomaly: _anomaly,
@@ -336,6 +345,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
 # Raw words of a venue, requests between actors, the passing of time: the journal alone keeps them.
 UNPROJECTED: frozenset[type[Event]] = frozenset(
     {
+        DayRolled,
         MarketData,
         TimeAdvanced,
         ExecutionReport,

@@ -61,7 +61,7 @@ from tests.pure_bus import PureBus, Reply, Verdict, obliging, scripted
 
 BUY, SELL = Side.BUY, Side.SELL
 PATIENT = limits(quote_age_s_max=86_400.0)
-STEPS_MAX = 20_000  # four parents whose orders rest till the close are looked at 4,680 times each
+STEPS_MAX = 100_000  # four parents that are looked at once a second till the close: 23,400 times each
 PAPER_NS = 20 * NS_PER_MS  # how fast the stub answers
 
 

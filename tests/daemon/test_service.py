@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 from collections import Counter
@@ -171,6 +172,25 @@ def _resumed(service: Service) -> str:
         return str(service.ask("POST", "resume", {})["state"])
     except RefusedError:  # the watch has not yet seen that the file is gone
         return ""
+
+
+def test_a_drawdown_halts_over_restarts_until_a_supervisor_resets_the_mark(
+    make: Make, hand: redis.Redis, valkey: PrivateValkey
+) -> None:
+    service = make("drawn", valkey.settings, limits={"drawdown_max": 0.000_000_01}).start()
+    publish(hand, order("dear", qty=50_000))  # the first spread is more than that
+    service.until_state("HALTED")
+    assert service.causes() == {"drawdown"}
+    with pytest.raises(RefusedError, match="nobody has halted trading; what holds it back: drawdown"):
+        service.ask("POST", "resume", {})
+    service.kill()
+    service.start()
+    assert service.causes() == {"drawdown"}
+    done = service.execd("risk", "reset-mark")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"high-water mark [\d.]+: trading is ACTIVE\n", done.stdout)
+    states = [state for (state,) in service.rows("select state from halts where cause = 'drawdown' order by seq")]
+    assert states == ["HALTED", "MARK", "RESUMED"]
 
 
 def test_a_flatten_closes_everything_while_trading_is_halted(service: Service, hand: redis.Redis) -> None:

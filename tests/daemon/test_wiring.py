@@ -22,6 +22,7 @@ from daemon.sender import Ledger, Sender
 from daemon.sequences import Sequences
 from daemon.wiring import Actors, wire
 from risk.gate import Gate
+from risk.guard import Guard
 from risk.sizing import Sizer
 from tca.analyst import Analyst
 from tests.builders import INSTRUMENTS, OPEN_LIMITS, book
@@ -77,6 +78,7 @@ def actors() -> Actors:
         sequences=Sequences(),
         sizer=Sizer(exposure, OPEN_LIMITS, tag="T", account="main"),
         exposure=exposure,
+        guard=Guard(exposure, OPEN_LIMITS),
         gate=Gate(exposure, OPEN_LIMITS),
         slicer=Slicer(INSTRUMENTS),
         oms=Oms(INSTRUMENTS, OmsSettings()),

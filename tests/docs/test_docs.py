@@ -40,7 +40,7 @@ def anchors(page: Path) -> set[str]:
 def named_commands(text: str) -> Iterator[list[str]]:
     """The words behind `execd` in code: in fenced blocks, in backticks."""
     code = re.findall(r"```.*?```|`[^`\n]+`", text, re.DOTALL)
-    for said in re.findall(r"\bexecd((?: [a-z]+)+)", "\n".join(code)):
+    for said in re.findall(r"\bexecd((?: [a-z][a-z-]*)+)", "\n".join(code)):
         yield said.split()
 
 

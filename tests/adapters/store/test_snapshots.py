@@ -67,7 +67,7 @@ def test_before_the_first_entry_the_hash_is_the_genesis() -> None:
     [
         ({"payload": b"\x80"}, "it is damaged"),
         ({"sha256": bytes(32)}, "it is damaged"),
-        ({"schema_version": 99}, "it has schema 99, this version reads 2"),
+        ({"schema_version": 99}, "it has schema 99, this version reads 3"),
         ({"chain_hash": bytes(32)}, "the journal has another hash there"),
     ],
 )

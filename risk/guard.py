@@ -1,0 +1,169 @@
+"""Limits on what was lost: of the day, and from the account's highest equity. They trip trading, not an order.
+
+Equity is cash and positions at their marks. A day's loss is measured from the equity at the day's roll (00:00 UTC, or
+the first moment after it at which somebody looks), a drawdown from the high-water mark. A single quote that is wrong by
+a factor of ten must neither halt trading nor set a mark: what a look shows counts once `LOOKS` quotes in a row have
+shown it over `CONFIRM_NS`, and a new mark is the lowest equity of those.
+
+A daily loss is REDUCING until the next roll. A drawdown is HALTED until somebody resets the mark by name. External
+flows into the account are not known here yet: they count as gains and losses.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from decimal import Decimal
+
+import msgspec
+
+from core.causes import DAILY_LOSS, DRAWDOWN
+from core.events import (
+    AccountOpened,
+    DayRolled,
+    Event,
+    HighWaterMarkReset,
+    MarketData,
+    TimeAdvanced,
+    TradingResumed,
+)
+from core.trading import halted
+from core.units import NS_PER_S, ZERO
+from risk.exposure import Exposure
+from risk.limits import Limits
+
+LOOKS = 3
+CONFIRM_NS = 3 * NS_PER_S
+DAY_NS = 86_400 * NS_PER_S
+
+
+class Sight(msgspec.Struct):
+    """Something that looks in a row have shown: since when, how many, and the lowest equity of them."""
+
+    since: int = 0
+    looks: int = 0
+    lowest: Decimal = ZERO
+
+    def look(self, ts: int, equity: Decimal, *, shown: bool) -> bool:
+        """Take one more look; whether it is confirmed."""
+        if not shown:
+            self.looks = 0
+            return False
+        if not self.looks:
+            self.since, self.lowest = ts, equity
+        self.looks += 1
+        self.lowest = min(self.lowest, equity)
+        return self.looks >= LOOKS and ts - self.since >= CONFIRM_NS
+
+
+class Guard:
+    """Watches the equity of one account under one version of the limits."""
+
+    __slots__ = ("_exposure", "_fall", "_high", "_limits", "_loss", "_tripped", "day", "day_equity", "mark")
+
+    def __init__(self, exposure: Exposure, limits: Limits) -> None:
+        self._exposure = exposure
+        self._limits = limits
+        self.day = 0  # number of the UTC day that `day_equity` began; 0: no account yet
+        self.day_equity = ZERO
+        self.mark = ZERO
+        self._loss, self._fall, self._high = Sight(), Sight(), Sight()
+        self._tripped: tuple[str, ...] = ()  # what the present look confirms
+
+    @property
+    def day_loss(self) -> Decimal:
+        """What the day has lost, of its first equity; negative: gained."""
+        return _lost(self.day_equity, self._exposure.equity)
+
+    @property
+    def drawdown(self) -> Decimal:
+        """How far equity is under the high-water mark, of that mark; negative before a new one is confirmed."""
+        return _lost(self.mark, self._exposure.equity)
+
+    def next_due(self) -> int | None:
+        """When the day rolls."""
+        return (self.day + 1) * DAY_NS if self.day else None
+
+    # folds
+
+    def account(self, event: AccountOpened) -> None:
+        """Measure from here on."""
+        self.day, self.day_equity, self.mark = event.ts // DAY_NS, event.cash, event.cash
+
+    def look(self, event: MarketData) -> None:
+        """Look at the equity with this quote in it; the exposure has heard it before."""
+        if not self.day:
+            return
+        equity, ts = self._exposure.equity, event.ts
+        lost = self._loss.look(ts, equity, shown=self.day_loss > self._limits.daily_loss_max)
+        fallen = self._fall.look(ts, equity, shown=self.drawdown > self._limits.drawdown_max)
+        self._tripped = (*((DAILY_LOSS,) if lost else ()), *((DRAWDOWN,) if fallen else ()))
+        if self._high.look(ts, equity, shown=equity > self.mark):
+            self.mark = self._high.lowest
+            self._high = Sight()
+
+    def roll(self, event: DayRolled) -> None:
+        """A day begins."""
+        self.day, self.day_equity, self._loss = event.ts // DAY_NS, event.equity, Sight()
+
+    def reset(self, event: HighWaterMarkReset) -> None:
+        """Drawdowns are measured from this equity on."""
+        self.mark, self._fall, self._high = event.equity, Sight(), Sight()
+
+    # decisions
+
+    def on_market(self, event: MarketData) -> Iterable[Event]:
+        """Trip what is confirmed and not live yet."""
+        for cause in self._tripped:
+            if cause not in self._exposure.causes:
+                yield halted(cause, event.ts, text=self._in_words(cause))
+
+    def on_due(self, event: TimeAdvanced) -> Iterable[Event]:
+        """Roll the day; its loss is over with it."""
+        due = self.next_due()
+        if due is None or event.ts < due:
+            return
+        day = dt.datetime.fromtimestamp(event.ts // NS_PER_S, dt.UTC).date()
+        yield DayRolled(ts=event.ts, day=day.isoformat(), equity=self._exposure.equity)
+        if DAILY_LOSS in self._exposure.causes:
+            yield TradingResumed(ts=event.ts, cause=DAILY_LOSS, by="execd")
+
+    def on_reset(self, event: HighWaterMarkReset) -> Iterable[Event]:
+        """Who resets the mark lets trading go on."""
+        if DRAWDOWN in self._exposure.causes:
+            yield TradingResumed(ts=event.ts, cause=DRAWDOWN, by=event.by)
+
+    def _in_words(self, cause: str) -> str:
+        equity = self._exposure.equity
+        if cause == DAILY_LOSS:
+            return f"the day lost {self.day_loss:.2%} of {self.day_equity:,.0f}, equity is {equity:,.0f}"
+        return f"equity {equity:,.0f} is {self.drawdown:.2%} under its mark of {self.mark:,.0f}"
+
+    # snapshots
+
+    def dump(self) -> dict[str, object]:
+        """State for a snapshot."""
+        sights = {"loss": self._loss, "fall": self._fall, "high": self._high}
+        return {
+            "day": self.day,
+            "day_equity": self.day_equity,
+            "mark": self.mark,
+            **{name: msgspec.to_builtins(sight) for name, sight in sights.items()},
+        }
+
+    def load(self, dumped: dict[str, object]) -> None:
+        """State from a snapshot."""
+        state = msgspec.convert(dumped, _Dump)
+        self.day, self.day_equity, self.mark = state.day, state.day_equity, state.mark
+        self._loss, self._fall, self._high = state.loss, state.fall, state.high
+
+
+class _Dump(msgspec.Struct):
+    day: int
+    day_equity: Decimal
+    mark: Decimal
+    loss: Sight
+    fall: Sight
+    high: Sight
+
+
+def _lost(before: Decimal, now: Decimal) -> Decimal:
+    return (before - now) / before if before > 0 else ZERO
