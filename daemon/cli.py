@@ -63,7 +63,7 @@ class ExitCode(IntEnum):
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 config_app = typer.Typer(no_args_is_help=True, help="Look at configurations.")
 signal_app = typer.Typer(no_args_is_help=True, help="Send signals by hand.")
-risk_app = typer.Typer(no_args_is_help=True, help="Look at the risk model.")
+risk_app = typer.Typer(no_args_is_help=True, help="Look at the risk model, reset the high-water mark.")
 db_app = typer.Typer(no_args_is_help=True, help="Look after the database's schema.")
 app.add_typer(config_app, name="config")
 app.add_typer(db_app, name="db")
