@@ -21,7 +21,7 @@ from core.causes import CAUSES, KILL, REDIS, Release
 from core.events import TradingHalted, TradingResumed
 from core.trading import halted
 from daemon.bus import Bus
-from daemon.standing import Cause, Standing
+from daemon.standing import Standing
 
 RETRY_S = 2.0  # between two attempts to reconcile with a venue that cannot be reached
 WAIT_S_MAX = 3_600  # of a setting
@@ -117,7 +117,7 @@ class Halts:
     # acts
 
     def kill(self, text: str, by: str = "", heard_ns: int | None = None) -> "asyncio.Task[None]":
-        """Stop everything and take everything back, until somebody resumes; done when it is folded.
+        """Stop everything and take everything back, until somebody resumes; done when it is folded, and on disk.
 
         From here on nothing leaves but the request to cancel everything, which comes before all else.
         """
@@ -126,19 +126,18 @@ class Halts:
         self._recall()
         task = asyncio.get_running_loop().create_task(self._kill(text, by))
         self._kills.add(task)
-        task.add_done_callback(self._killed)
+        task.add_done_callback(self._kills.discard)
         return task
 
     async def _kill(self, text: str, by: str) -> None:
-        self._bus.publish(halted(KILL, self._clock.now(), text=text, by=by))
+        halt = halted(KILL, self._clock.now(), text=text, by=by)
+        self._bus.publish(halt)
         await self._bus.settled()
         if self._standing is not None:
-            await self._standing.put(Cause(text, by))
-
-    def _killed(self, task: "asyncio.Task[None]") -> None:
-        self._kills.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("the halt stands, but not over a restart", error=str(error))
+            try:
+                await self._standing.put(halt)
+            except OSError as error:  # the journal may still have it
+                _log.error("the halt is not in its file", error=str(error))
 
     def away(self, cause: str, text: str) -> None:
         """A watch has lost contact: pause."""
@@ -195,11 +194,10 @@ class Halts:
         """The halt no longer stands over a restart, once its end does."""
         try:
             await self._durable()
+            if self._standing is not None and not self._kills and KILL not in self.live:
+                self._standing.clear()
         except Exception as error:  # noqa: BLE001 - then it stands, which is the safe side
-            _log.error("the halt's end is not on record: a restart is halted", error=str(error))
-            return
-        if self._standing is not None and not self._kills and KILL not in self.live:
-            self._standing.clear()
+            _log.error("the halt's end does not stand: a restart is halted", error=str(error))
 
     async def resumed(self) -> None:
         """Return once the end of the last kill is on record, and stands over a restart."""
@@ -267,7 +265,8 @@ class Heard:
 
     def stop(self, text: str, heard_ns: int, folded: Callable[[], None]) -> None:
         """Serves `adapters.halt.Listener`."""
-        self._halts.kill(text, heard_ns=heard_ns).add_done_callback(lambda _: folded())
+        self._halts.kill(text, heard_ns=heard_ns)
+        self._when_settled(folded)  # behind the kill's own task
 
     def away(self, text: str, folded: Callable[[], None]) -> None:
         """Serves `adapters.halt.Listener`."""

@@ -46,7 +46,7 @@ from daemon.recorder import Recorder
 from daemon.rows import Rows
 from daemon.sender import Ledger, Sender
 from daemon.sequences import Sequences
-from daemon.standing import Cause, Standing
+from daemon.standing import Standing
 from daemon.supervise import end
 from daemon.timers import Timer
 from daemon.version import VERSION
@@ -286,7 +286,7 @@ class Run:
         return True
 
     async def _keep_at(self, ask: Callable[[], Awaitable[object]]) -> None:
-        """Ask a venue until it answers, or the run is stopped: one that is away must not end the daemon."""
+        """Ask until there is an answer, or the run is stopped: who is away must not end the daemon."""
         while not self._stop.is_set():
             try:
                 await ask()
@@ -294,7 +294,7 @@ class Run:
             except OSError as error:
                 if not self._threaded:
                     raise
-                _log.error("the start waits for a venue", error=str(error))
+                _log.error("the start waits: not everybody can be asked", error=str(error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY_S):
                     await self._stop.wait()
@@ -309,9 +309,9 @@ class Run:
             if not await asyncio.to_thread(self.watch.looked.wait, FIRST_LOOK_S):
                 halts.away(REDIS, "the halt key was not read yet")  # until it is
             await asyncio.sleep(0)  # what it saw has its turn
-        stands = self._standing.get() if self._standing is not None else None
+        stands = self._standing.get(self.clock.now()) if self._standing is not None else None
         if stands is not None and KILL not in halts.live:  # the journal did not take it before the last run ended
-            self.bus.publish(halted(KILL, self.clock.now(), text=stands.text, by=stands.by))
+            self.bus.publish(stands)
         halts.release_unwatched(watched)
         await self.bus.settled()
         if KILL in halts.live:
@@ -402,7 +402,7 @@ class Run:
         if self._standing is None or not self.ready.is_set():
             return
         try:
-            self._standing.write(Cause(text[:TEXT_MAX], by="execd"))
+            self._standing.write(halted(KILL, self.clock.now(), text=text[:TEXT_MAX], by="execd"))
         except OSError as error:
             _log.error("the next start will not be halted", error=str(error))
 

@@ -13,31 +13,28 @@ from threading import Lock
 
 import msgspec
 
-
-class Cause(msgspec.Struct, frozen=True):
-    """Who halted, and why."""
-
-    text: str
-    by: str = ""
+from core.causes import KILL
+from core.events import TradingHalted, decode, encode
+from core.trading import halted
 
 
 class Standing:
-    """The file of one run."""
+    """The file of one run: the event of the halt, as the journal would have it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writing = Lock()  # two may halt at once
 
-    async def put(self, cause: Cause) -> None:
+    async def put(self, halt: TradingHalted) -> None:
         """Write it in a thread: nobody waits for a disk while orders are taken back. Raises OSError."""
-        await asyncio.to_thread(self.write, cause)
+        await asyncio.to_thread(self.write, halt)
 
-    def write(self, cause: Cause) -> None:
+    def write(self, halt: TradingHalted) -> None:
         """Write it, through to the disk; raises OSError."""
         with self._writing:
             new = self._path.with_name(f"{self._path.name}.new")
             with new.open("wb") as file:
-                file.write(msgspec.json.encode(cause) + b"\n")
+                file.write(encode(halt) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(self._path)
@@ -47,15 +44,18 @@ class Standing:
             finally:
                 os.close(folder)
 
-    def get(self) -> Cause | None:
-        """What stands; None where nothing does. A file that cannot be read stands, too."""
+    def get(self, now: int) -> TradingHalted | None:
+        """What stands, as of `now`; None where nothing does. A file that cannot be read stands, too."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Cause)
+            found = decode(self._path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:
-            return Cause(f"{self._path} cannot be read: {error}")
+            return halted(KILL, now, text=f"{self._path} cannot be read: {error}")
+        if not isinstance(found, TradingHalted):
+            return halted(KILL, now, text=f"{self._path} holds no halt")
+        return msgspec.structs.replace(found, ts=now)
 
     def clear(self) -> None:
-        """Nothing stands any more; harmless when repeated."""
+        """Nothing stands any more; harmless when repeated. Raises OSError."""
         self._path.unlink(missing_ok=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from core.causes import BACKLOG, CAUSES, JOURNAL, KILL, REDIS, STARTUP, Release, TradingState, WorkingOrders
-from core.events import Event, TimeAdvanced, TradingHalted, TradingResumed
+from core.events import Event, TimeAdvanced, TradingHalted, TradingResumed, encode
 from core.trading import halted
 from core.units import NS_PER_S
 from daemon.bus import Bus
 from daemon.clock import SimulatedClock, simulated_loop
 from daemon.halts import RETRY_S, Halts, HaltSettings, Heard, Refused
-from daemon.standing import Cause, Standing
+from daemon.standing import Standing
 
 AFTER_S = 30.0
 RECALL = TimeAdvanced(ts=0)  # stands for the request to cancel everything
@@ -23,15 +23,17 @@ class Memory(Standing):
     """What would be on disk."""
 
     def __init__(self) -> None:
-        self.stands: Cause | None = None
+        self.stands: TradingHalted | None = None
+        self.full = False
 
-    async def put(self, cause: Cause) -> None:
-        self.stands = cause
-
-    def get(self) -> Cause | None:
-        return self.stands
+    async def put(self, halt: TradingHalted) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.stands = halt
 
     def clear(self) -> None:
+        if self.full:
+            raise OSError(30, "Read-only file system")
         self.stands = None
 
 
@@ -225,7 +227,7 @@ def test_an_obstacle_that_appears_while_the_venues_are_asked_is_one() -> None:
 def test_a_kill_is_on_disk_until_its_end_is_on_record() -> None:
     async def scene(desk: Desk) -> None:
         await desk.halts.kill("enough", by="ann (1000)")
-        assert desk.standing.stands == Cause("enough", by="ann (1000)")
+        assert desk.standing.stands == kill("enough", by="ann (1000)")
         desk.on_record.clear()
         await desk.halts.resume_trading("ann")
         await asyncio.sleep(1)
@@ -245,29 +247,45 @@ def test_a_kill_that_comes_before_the_end_of_the_last_one_is_on_record_stays_on_
         await desk.halts.kill("second")
         desk.on_record.set()
         await asyncio.sleep(1)
-        assert desk.standing.stands == Cause("second")
+        assert desk.standing.stands == kill("second")
 
     run(scene)
 
 
+def test_a_disk_that_takes_nothing_neither_fails_a_halt_nor_its_end() -> None:
+    async def scene(desk: Desk) -> None:
+        desk.standing.full = True
+        await desk.halts.kill("enough")
+        assert KILL in desk.halts.live
+        await desk.halts.resume_trading("ann")
+        await desk.halts.resumed()
+
+    assert run(scene).said() == ["0 halted kill", "0 resumed kill"]
+
+
+def kill(text: str, by: str = "") -> TradingHalted:
+    return halted(KILL, 0, text=text, by=by)
+
+
 async def test_several_may_halt_at_once(tmp_path: Path) -> None:
     standing = Standing(tmp_path / "halted.json")
-    await asyncio.gather(*(standing.put(Cause(str(number))) for number in range(50)))
-    assert standing.get() in [Cause(str(number)) for number in range(50)]
+    await asyncio.gather(*(standing.put(kill(str(number))) for number in range(50)))
+    assert standing.get(0) in [kill(str(number)) for number in range(50)]
 
 
 async def test_what_stands_is_read_back_also_where_it_cannot_be_read(tmp_path: Path) -> None:
     standing = Standing(tmp_path / "halted.json")
-    assert standing.get() is None
-    await standing.put(Cause("enough", by="ann"))
-    assert standing.get() == Cause("enough", by="ann")
-    (tmp_path / "halted.json").write_bytes(b"")
-    torn = standing.get()
-    assert torn is not None
-    assert torn.text.startswith(f"{tmp_path / 'halted.json'} cannot be read: ")
+    assert standing.get(7) is None
+    await standing.put(kill("enough", by="ann"))
+    assert standing.get(7) == halted(KILL, 7, text="enough", by="ann")
+    for content, said in ((b"", " cannot be read: "), (encode(TimeAdvanced(ts=1)), " holds no halt")):
+        (tmp_path / "halted.json").write_bytes(content)
+        torn = standing.get(7)
+        assert torn is not None
+        assert (torn.cause, torn.text.startswith(f"{tmp_path / 'halted.json'}{said}")) == (KILL, True)
     standing.clear()
     standing.clear()
-    assert standing.get() is None
+    assert standing.get(7) is None
 
 
 # Pauses ---------------------------------------------------------------------------------------------------------------
