@@ -287,10 +287,10 @@ def net_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | Non
     if ask.qty <= reducible(ask, exposure):
         return None
     instrument, reach = exposure.instruments[ask.symbol], exposure.reach(of_parents=ask.is_parent)
-    sides = {Side.BUY: reach.longest, Side.SELL: -reach.shortest}
+    before = reach.longest if ask.side is Side.BUY else -reach.shortest
     unit_value = instrument.notional(Decimal(1), _reference(ask, exposure))
-    before, equity = sides[ask.side], max(exposure.equity, ZERO)
-    allowed = max(limits.net_max * equity, *sides.values())  # the worse of both as it is now: not further over
+    equity = max(exposure.equity, ZERO)
+    allowed = limits.net_max * equity
     after = before + ask.qty * unit_value
     if after <= allowed:
         return None

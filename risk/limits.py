@@ -16,9 +16,20 @@ _MOST = {  # above them a limit limits nothing; all must be positive
     "approval_ttl_ms": 3_600_000,  # ms, one hour
     "signal_horizon_s": 366 * 86_400,  # s, one year
 }
-
-
-_LEVERAGE_MOST = 4  # of equity, what brokers lend within a day
+_LEVERAGE = 4  # of equity, what brokers lend within a day
+_FRACTIONS = {  # and the most of each; all must be positive
+    "position_max": 1,
+    "sector_max": _LEVERAGE,
+    "gross_max": _LEVERAGE,
+    "net_max": _LEVERAGE,
+    "participation_max": 1,
+    "daily_loss_max": 1,
+    "drawdown_max": 1,
+    "collar": 1,
+    "strength_fraction": 1,
+    "strength_min": 1,
+    "risk_budget": 1,
+}
 
 
 class SymbolLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,22 +72,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     symbols: dict[str, SymbolLimits] = {}
 
     def __post_init__(self) -> None:
-        for name in (
-            "position_max",
-            "daily_loss_max",
-            "drawdown_max",
-            "collar",
-            "strength_fraction",
-            "strength_min",
-            "risk_budget",
-        ):
+        for name, most in _FRACTIONS.items():
             value = getattr(self, name)
-            if not (isfinite(value) and 0 < value <= 1):  # a Decimal NaN does not compare, it raises
-                raise ValueError(f"{name} = {value}: a fraction between 0 and 1 belongs here (percent?)")
-        for name in ("sector_max", "gross_max", "net_max", "participation_max"):
-            value = getattr(self, name)
-            if not (value.is_finite() and 0 < value <= _LEVERAGE_MOST):
-                raise ValueError(f"{name} = {value}: a fraction, {_LEVERAGE_MOST} at most, belongs here (percent?)")
+            if not (isfinite(value) and 0 < value <= most):  # a Decimal NaN does not compare, it raises
+                raise ValueError(f"{name} = {value}: a fraction between 0 and {most} belongs here (percent?)")
         for name, most in _MOST.items():
             if not 0 < getattr(self, name) <= most:
                 raise ValueError(f"{name} = {getattr(self, name)}: a positive number, {most:,} at most, belongs here")

@@ -564,12 +564,12 @@ CASES: list[Case] = [
         None,
     ),
     (
-        "more of a hedge than there is to hedge",
+        "more of a hedge than takes the other side to its limit",
         checks.net_is_allowed,
-        ask("SHRT", SELL, "401"),
+        ask("SHRT", SELL, "301"),
         (held("LOTS", 200),),
         limits(net_max=Decimal("0.1")),
-        no(Reason.NET, "0.201", "0.1", "of equity", "400"),
+        no(Reason.NET, "0.101", "0.1", "of equity", "300"),
     ),
     (
         "parents are judged with what parents may still do",

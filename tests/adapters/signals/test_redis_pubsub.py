@@ -67,6 +67,8 @@ async def test_what_comes_during_a_pause_waits_for_its_end(valkey: PrivateValkey
         intake.pause()
         hand.publish(CHANNEL, line("1"))
         hand.publish(CHANNEL, line("2"))
+        await asyncio.sleep(0.2)  # nothing can be waited for: it must not come
+        assert intake.published == []
         intake.admit()
         await intake.until(2)
 
