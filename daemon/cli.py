@@ -31,7 +31,7 @@ from adapters.store import faults, journal, queries
 from adapters.store import tape as recorded
 from adapters.store.writer import JournalError
 from core.units import NS_PER_S
-from daemon import backtest, credentials, desk, place
+from daemon import asking, backtest, by_hand, credentials, desk, place
 from daemon.bus import BusFailed
 from daemon.clock import ClockError, ScaledClock, SystemClock
 from daemon.config import Config, ConfigError, hash_of, load
@@ -205,7 +205,7 @@ def top(folder: Folder = LATEST) -> None:
         from daemon.top import Top  # the extra `top`
     except ImportError as error:
         raise ConfigError(f"execd top needs the package {error.name}: install the extra `top`") from error
-    Top(partial(desk.ask, place.find(folder).control)).run()
+    Top(partial(asking.ask, place.find(folder).control)).run()
 
 
 @app.command()
@@ -268,7 +268,7 @@ def verify(folder: Folder = LATEST) -> None:
 
 for command in (desk.halt, desk.resume, desk.flatten):
     app.command()(command)
-signal_app.command("send")(desk.send)
+signal_app.command("send")(by_hand.send)
 risk_app.command("backtest")(backtest.backtest)
 risk_app.command("reset-mark")(desk.reset_mark)
 
@@ -475,9 +475,9 @@ def _plain_errors() -> Iterator[None]:
         _fail(f"the database cannot be used: {faults.describe(error)}", ExitCode.STORE)
     except BusFailed as error:
         _fail(error, ExitCode.FAILED)
-    except desk.NoAnswerError as error:
+    except asking.NoAnswerError as error:
         _fail(error, ExitCode.NO_DAEMON)
-    except desk.RefusedError as error:
+    except asking.RefusedError as error:
         _fail(error, ExitCode.REFUSED)
 
 

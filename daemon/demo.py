@@ -22,7 +22,7 @@ from adapters.processes import ends_with_parent
 from adapters.redis_link import LINK_ERRORS, Link, RedisSettings
 from adapters.valkey import PrivateValkey
 from core.units import NS_PER_S
-from daemon.desk import NoAnswerError, ask
+from daemon.asking import NoAnswerError, ask
 
 ACCOUNT = "demo"  # as in demo.toml
 NEW_YORK = ZoneInfo("America/New_York")

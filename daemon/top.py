@@ -16,7 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Label, Static, TabbedContent, TabPane
 
 from core.units import NS_PER_S
-from daemon.desk import NoAnswerError, RefusedError
+from daemon.asking import NoAnswerError, RefusedError
 
 REFRESH_S = 0.5
 

@@ -24,9 +24,9 @@ from adapters.redis_link import Link, RedisSettings
 from adapters.valkey import PrivateValkey
 from core.market import Quote
 from core.units import NS_PER_S
+from daemon.asking import ask
 from daemon.clock import SystemClock
 from daemon.config import build
-from daemon.desk import ask
 from daemon.run import Market, Run
 from tests.fakes.wire import WireGateway, WireVenue
 
@@ -170,7 +170,7 @@ class Desk:
         }
 
     def _resumed(self) -> bool:
-        from daemon.desk import RefusedError  # noqa: PLC0415
+        from daemon.asking import RefusedError  # noqa: PLC0415
 
         try:
             ask(self._control, "POST", "resume", {})
@@ -201,7 +201,7 @@ def desk(*, deaf: bool = False) -> Iterator[Desk]:
 
 
 def _ready(made: Desk) -> bool:
-    from daemon.desk import NoAnswerError  # noqa: PLC0415
+    from daemon.asking import NoAnswerError  # noqa: PLC0415
 
     try:
         return bool(made.status()["ready"])

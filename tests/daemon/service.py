@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import redis as redis_py
 
 from adapters.redis_link import RedisSettings
-from daemon.desk import NoAnswerError, ask
+from daemon.asking import NoAnswerError, ask
 
 DAY = dt.date(2026, 6, 15)
 STREAM, HALT = "execd:signals", "execd:halt"

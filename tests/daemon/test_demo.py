@@ -16,10 +16,10 @@ import pytest
 
 from adapters.store.engine import WriterLock, open_engine
 from core.signals import BadSignal, OrderSignal, RebalanceSignal, StrengthSignal, TargetSignal, parse
+from daemon.asking import NoAnswerError, ask
 from daemon.cli import ExitCode, main
 from daemon.config import load
 from daemon.demo import ACCOUNT, basket, write_day
-from daemon.desk import NoAnswerError, ask
 from daemon.markets import open_market
 from daemon.simulate import simulate
 from tests.daemon.crashing import config, write_signals

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from adapters.valkey import PrivateValkey
-from daemon import desk
+from daemon import asking, desk, drill
 from daemon.cli import ExitCode
 from daemon.place import Place
 from tests.daemon.service import HALT, WAIT_S, Execd, Make, Service, order, publish, resting, working
@@ -193,21 +193,21 @@ def drilling(make: Make, valkey: PrivateValkey, monkeypatch: pytest.MonkeyPatch)
 
 def during_a_drill(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Let something happen once the key is set, before the drill has an end."""
-    await_quiet = desk._await_quiet
+    await_quiet = drill._await_quiet
 
     def meanwhile(place: Place, began_ns: int) -> dict[str, Any]:
         act()
         return await_quiet(place, began_ns)
 
-    monkeypatch.setattr(desk, "_await_quiet", meanwhile)
+    monkeypatch.setattr(drill, "_await_quiet", meanwhile)
 
 
 @pytest.mark.usefixtures("drilling")
 def test_a_drill_is_refused_where_somebody_halts_by_the_key(
     execd: Execd, hand: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = desk.ask
-    monkeypatch.setattr(desk, "ask", lambda *words: ask(*words) | {"state": "ACTIVE"})  # the daemon has not heard yet
+    ask = asking.ask
+    monkeypatch.setattr(drill, "ask", lambda *words: ask(*words) | {"state": "ACTIVE"})  # the daemon has not heard yet
     hand.set(HALT, "enough")
     refusal = f"execd: the key {HALT} is there: somebody halts by it, and not for a drill\n"
     assert execd("halt", "--drill") == (ExitCode.REFUSED, "", refusal)
@@ -228,7 +228,7 @@ def test_a_halt_during_a_drill_outlasts_it(
 
 
 def fail() -> None:
-    raise desk.RefusedError("orders still work")
+    raise asking.RefusedError("orders still work")
 
 
 ENDINGS: dict[str, tuple[Callable[[], object], int, str]] = {
@@ -321,7 +321,7 @@ def test_a_folder_without_a_run_is_named(execd: Execd, tmp_path: Path, words: tu
 def frozen(service: Service) -> Iterator[None]:
     """It stands where it stood: its sockets are there, and nobody answers. Commands do not wait for long."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(desk, "ANSWER_S", 0.2)
+        patch.setattr(asking, "ANSWER_S", 0.2)
         patch.setattr(desk, "HALT_S", 0.2)
         service.send_signal(signal.SIGSTOP)
         yield
@@ -347,7 +347,7 @@ def test_a_halt_of_a_daemon_that_hangs_is_left_as_a_file_and_heard_once_it_goes_
 ) -> None:
     file = service.folder / "HALT"
     with frozen(service), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(desk, "ANSWER_S", WAIT_S)  # a halt waits for less than anything else
+        patch.setattr(asking, "ANSWER_S", WAIT_S)  # a halt waits for less than anything else
         code, out, errors = execd("halt")
         assert (code, out) == (ExitCode.OK, f"halted by the file {file}: remove it before `execd resume`\n")
         assert errors == f"{silent(service)}\n"

@@ -16,7 +16,7 @@ import redis
 
 from adapters.valkey import PrivateValkey
 from core.causes import KILL
-from daemon.desk import RefusedError, ask
+from daemon.asking import RefusedError, ask
 from tests.daemon.service import HALT, STREAM, Make, Service, acknowledged, order, publish, resting, working
 from tests.servers.valkey import entries, other_hand, running
 

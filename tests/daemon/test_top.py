@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from textual.widgets import DataTable, Static
 
-from daemon.desk import NoAnswerError
+from daemon.asking import NoAnswerError
 from daemon.top import Confirm, Top
 
 STATUS: dict[str, Any] = {

@@ -107,7 +107,7 @@ def execd(machine: Machine, *words: str, user: str = "", redis: str = "") -> tup
 
 def asked(machine: Machine, user: str, socket: str, request: str) -> str:
     """What a socket answers somebody."""
-    code = f"from daemon.desk import ask; print(ask({f'{SOCKETS}/{socket}'!r}, {request}))"
+    code = f"from daemon.asking import ask; print(ask({f'{SOCKETS}/{socket}'!r}, {request}))"
     done = machine.process(PYTHON, "-c", code, user=user)
     return (done.stdout or done.stderr.strip().rpartition("\n")[2]).strip()
 
@@ -183,7 +183,7 @@ def test_everybody_may_do_what_his_groups_say(daemon: Machine) -> None:
     assert execd(daemon, "resume", user="alice") == (ExitCode.OK, "resumed: trading is ACTIVE\n")
     send = f"'POST', 'signals', {order('socket').decode()}"
     assert asked(daemon, "model", "signals.sock", send) == "{'received': 1, 'dead': []}"
-    outside = "daemon.desk.NoAnswerError: you may not open {}: its group may, or sudo"
+    outside = "daemon.asking.NoAnswerError: you may not open {}: its group may, or sudo"
     assert asked(daemon, "bob", "signals.sock", send) == outside.format(f"{SOCKETS}/signals.sock")
     for somebody in ("model", "carol"):
         said = asked(daemon, somebody, "control.sock", "'GET', 'status'")

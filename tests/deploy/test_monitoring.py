@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from daemon.desk import RefusedError
+from daemon.asking import RefusedError
 from tests.daemon.service import Service, order
 from tests.deploy.monitoring import RULES, RUNBOOKS, Query, fenced, filled, queries, rules, selectors_in
 from tests.servers.prometheus import Prometheus, Series, needs_prometheus

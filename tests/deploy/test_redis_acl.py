@@ -14,8 +14,8 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 
 from adapters.redis_link import lets_anyone_in
 from adapters.valkey import PrivateValkey
+from daemon.asking import ask
 from daemon.cli import ExitCode
-from daemon.desk import ask
 from tests.daemon.service import ROOT, Service, order
 from tests.servers.valkey import DEPLOYED, Desk, desk, entries, other_hand
 
