@@ -2,9 +2,9 @@
 
 An order waits here for two things and is then sent once: its approval must be durable in the journal, and nothing of
 the same symbol may be on its way before it. Right before the first byte the gateway asks `LastCheck`, which reads the
-latch that any thread may close, and one immutable `SendPermit`: what was true when the gate approved may have ended
-since. Cancels wait for nothing. Where everything is taken back, a venue that can do that with one request is asked at
-once (`recall`), before the halt is even published: the cascade of a thousand cancels takes its time.
+latch that any thread may close, and the state of trading: what was true when the gate approved may have ended since.
+Cancels wait for nothing. Where everything is taken back, a venue that can do that with one request is asked at once
+(`recall`), before the halt is even published: the cascade of a thousand cancels takes its time.
 """
 
 import asyncio
@@ -39,13 +39,6 @@ from core.units import ZERO
 from daemon.metrics import DURABLE, SEND, VENUE, Stages
 
 MAX_WAITING = 10_000  # approved orders of one venue that may wait; more are handed back as not sent
-
-
-class SendPermit(msgspec.Struct, frozen=True):
-    """What must still hold at the moment of the write; replaced as a whole, never changed."""
-
-    state: TradingState = TradingState.ACTIVE
-    epoch: int = 0  # of the lease on the account
 
 
 class Durable(Protocol):
@@ -136,7 +129,7 @@ class Sender:
         self._journal = journal
         self._publish = publish
         self._causes = Causes()
-        self.permit = SendPermit()
+        self._is_stopped = False
         self._lanes: dict[tuple[str, str], deque[tuple[int, OrderApproved]]] = {}
         self._slots = {name: asyncio.Semaphore(g.capabilities.in_flight_max) for name, g in gateways.items()}
         self._waiting = dict.fromkeys(gateways, 0)
@@ -157,19 +150,22 @@ class Sender:
         """Whether an order waits here and its write has not begun."""
         return cl_ord_id in self._unsent
 
+    @property
+    def state(self) -> TradingState:
+        """What may leave, as of the last event; nothing once trading has failed."""
+        return TradingState.HALTED if self._is_stopped else self._causes.state
+
     # folds
 
     def halt(self, event: TradingHalted) -> None:
-        """The permit ends with the cause's first event."""
+        """A cause holds the way out shut from its first event on."""
         if event.working is WorkingOrders.CANCEL_ALL and self._recalling:
             self._recalling, self._recalled_ts = False, event.ts
         self._causes.halt(event)
-        self.permit = msgspec.structs.replace(self.permit, state=self._causes.state)
 
     def resume(self, event: TradingResumed) -> None:
-        """The permit follows the strictest cause that is left."""
+        """A cause has ended; the strictest that is left counts."""
         self._causes.resume(event)
-        self.permit = msgspec.structs.replace(self.permit, state=self._causes.state)
 
     # snapshots
 
@@ -180,11 +176,10 @@ class Sender:
     def load(self, dumped: dict[str, object]) -> None:
         """State from a snapshot."""
         self._causes.load(msgspec.convert(dumped["causes"], dict[str, str]))
-        self.permit = msgspec.structs.replace(self.permit, state=self._causes.state)
 
     def stop(self) -> None:
         """Nothing leaves any more, whatever was approved: trading has failed."""
-        self.permit = msgspec.structs.replace(self.permit, state=TradingState.HALTED)
+        self._is_stopped = True
 
     def recall(self) -> None:
         """A halt is about to be published: nothing leaves any more, and what can be taken back at once is."""
@@ -277,11 +272,11 @@ class Sender:
 
     def _last_check(self, approved: OrderApproved) -> str | None:
         """Why the order must not leave now, or None."""
-        order, permit, now = approved.order, self.permit, self._clock.now()
+        order, state, now = approved.order, self.state, self._clock.now()
         if self._latch.is_closed or self._recalling:
             return "trading was stopped this moment"
-        if not _permits(permit.state, approved):
-            return f"trading is {permit.state}"
+        if not _permits(state, approved):
+            return f"trading is {state}"
         if now > approved.not_after:
             return f"approved {(now - approved.ts) / 1e6:.1f} ms ago, which is too long"
         if order.price is not None and not approved.collar_low <= order.price <= approved.collar_high:

@@ -168,7 +168,7 @@ def test_every_actor_comes_back_as_it_was(way: str, stopped: tuple[Config, Run],
         assert (recovered.events > 0) == (wanted < newest)
         assert run.bus.seq == live.bus.seq
         assert states(run) == states(live)
-        assert run.actors.sender.permit == live.actors.sender.permit
+        assert run.actors.sender.state == live.actors.sender.state
 
 
 def copied(settings: Config, folder: Path) -> Config:
@@ -189,13 +189,13 @@ def test_a_halt_before_the_snapshot_still_holds_the_way_out(stopped: tuple[Confi
         folded(run)
         run.bus.publish(TradingHalted(ts=MIDDAY, cause="kill", state=TradingState.HALTED))
         run.snapshot()
-        halted = run.actors.sender.permit
+        halted = run.actors.sender.state
     with reopened(settings) as run:
         folded(run)
-        assert run.actors.sender.permit == halted
+        assert run.actors.sender.state == halted
         recovery.hold(run.bus, MIDDAY)
         recovery.release(run.bus, MIDDAY)
-        assert run.actors.sender.permit == halted
+        assert run.actors.sender.state == halted
 
 
 def test_a_damaged_snapshot_is_passed_over(stopped: tuple[Config, Run], tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from core.events import (
 from core.orders import TERMINAL, ExecType, OrdStatus, OrdType
 from core.units import NS_PER_S
 from daemon import sender as sender_module
-from daemon.sender import Ledger, Sender, SendPermit
+from daemon.sender import Ledger, Sender
 from tests.builders import NOW, accepted, approved, child, ended, parent, updated
 from tests.clocks import ManualClock, settle
 from tests.fakes.gateway import ScriptedGateway
@@ -411,32 +411,33 @@ async def test_nothing_leaves_once_trading_has_failed() -> None:
     assert bench.gateway.sent == []
 
 
-async def test_the_permit_follows_the_strictest_cause() -> None:
+async def test_the_strictest_cause_counts() -> None:
     sender = Bench().sender
-    permits = [sender.permit]
+    states = [sender.state]
     for step in (halted("HALTED", "kill"), halted("REDUCING", "loss")):
         sender.halt(step)
-        permits.append(sender.permit)
+        states.append(sender.state)
     for cause in ("kill", "loss"):
         sender.resume(TradingResumed(ts=NOW, cause=cause))
-        permits.append(sender.permit)
-    states = [permit.state for permit in permits]
+        states.append(sender.state)
     assert states == ["ACTIVE", "HALTED", "HALTED", "REDUCING", "ACTIVE"]
 
 
-def test_a_permit_is_never_changed_in_place() -> None:
-    bench_permit = SendPermit()
-    with pytest.raises(AttributeError):
-        bench_permit.state = TradingState.HALTED  # type: ignore[misc]
+async def test_nothing_that_ends_afterwards_lets_go_what_was_stopped_by_a_failure() -> None:
+    sender = Bench().sender
+    sender.halt(halted("HALTED", "redis"))
+    sender.stop()
+    sender.resume(TradingResumed(ts=NOW, cause="redis"))
+    assert sender.state is TradingState.HALTED
 
 
 async def test_causes_survive_a_snapshot() -> None:
     before, after = Bench().sender, Bench().sender
     before.halt(halted("HALTED", "kill"))
     after.load(msgspec.json.decode(msgspec.json.encode(before.dump())))
-    assert after.permit == before.permit
+    assert after.state is before.state
     after.resume(TradingResumed(ts=NOW, cause="another"))
-    assert after.permit.state is TradingState.HALTED
+    assert after.state is TradingState.HALTED
 
 
 @pytest.mark.parametrize("late_ns", [0, 1])
