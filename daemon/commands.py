@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from adapters.store import queries
-from core.causes import TradingState
+from core.causes import STARTUP, TradingState
 from core.events import FlattenRequested, HighWaterMarkReset
 from daemon.control import Order
 from daemon.halts import Refused
@@ -25,8 +25,11 @@ class Commands:
         self._run = run
 
     async def halt(self, order: Order, by: str) -> Answer:
-        """Stop everything, take everything back."""
-        self._check_ready()
+        """Stop everything, take everything back; while the daemon starts, by the file, which is obeyed first."""
+        if not self._run.ready.is_set():
+            file = self._run.config.halt_file
+            file.touch()
+            return {"state": TradingState.HALTED, "causes": [STARTUP], "file": str(file)}
         halts = self._run.actors.halts
         await halts.kill(order.text or "execd halt", by=by)
         return {"state": self._run.actors.exposure.causes.state, "causes": sorted(halts.live)}
@@ -86,4 +89,4 @@ class Commands:
 
     def _check_ready(self) -> None:
         if not self._run.ready.is_set():
-            raise Refused("the daemon is starting; set the halt key or file, it looks there before it trades")
+            raise Refused("the daemon is starting: ask again when `execd status` says that it has")

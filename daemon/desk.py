@@ -41,6 +41,9 @@ def halt(
     except NoAnswerError as error:
         _halt_without_daemon(place, error)
         return
+    if "file" in answer:
+        typer.echo(f"the daemon is starting: halted by the file {answer['file']}, remove it before `execd resume`")
+        return
     typer.echo(f"halted: trading is {answer['state']} by {', '.join(answer['causes'])}")
 
 

@@ -26,6 +26,7 @@ from core.events import (
 )
 from core.orders import OrdStatus
 from core.reconcile import Picture
+from daemon.asking import RefusedError, ask
 from daemon.bus import BusFailed
 from daemon.clock import ScaledClock, SimulatedClock, simulated_loop
 from daemon.config import Config, build
@@ -205,6 +206,35 @@ async def test_a_venue_that_is_away_at_the_start_is_waited_for(tmp_path: Path, m
     async with trading(tmp_path) as run:
         assert not failures
         assert KILL not in run.actors.halts.live
+
+
+async def test_a_start_that_waits_for_a_venue_can_be_halted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.run.RETRY_S", 0.01)
+    settings = build(merged(BASE, {"daemon": {"data_dir": str(tmp_path)}}), {}, where="test")
+    opened = open_market(settings)
+    run = Run(settings, opened.market, ScaledClock(opened.start, 1), threaded=True)
+    connect, away = PaperGateway.connect, asyncio.Event()
+    away.set()
+
+    async def wait(gateway: PaperGateway) -> None:
+        if away.is_set():
+            raise OSError("no route")
+        await connect(gateway)
+
+    monkeypatch.setattr(PaperGateway, "connect", wait)
+    life = asyncio.create_task(run.execute())
+    socket = tmp_path / "control.sock"
+    while not socket.exists():
+        await asyncio.sleep(0.01)
+    with pytest.raises(RefusedError, match="the daemon is starting"):
+        await asyncio.to_thread(ask, str(socket), "POST", "resume", {})
+    answer = await asyncio.to_thread(ask, str(socket), "POST", "halt", {})
+    assert answer["file"] == str(tmp_path / "HALT")
+    away.clear()
+    await run.ready.wait()
+    assert KILL in run.actors.halts.live
+    run.stop()
+    await life
 
 
 async def test_a_start_that_waits_for_a_venue_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
