@@ -2,8 +2,10 @@
 
 Equity is cash and positions at their marks. A day's loss is measured from the equity at the day's roll (00:00 UTC, or
 the first moment after it at which somebody looks), a drawdown from the high-water mark. A single quote that is wrong by
-a factor of ten must neither halt trading nor set a mark: what a look shows counts once `LOOKS` quotes in a row have
-shown it over `CONFIRM_NS`, and a new mark is the lowest equity of those.
+a factor of ten must neither halt trading nor set a mark, and it stays the mark of its symbol while others are quoted.
+So what is seen counts once it was seen without a break for `CONFIRM_NS`, and every symbol that is held was quoted
+`LOOKS` times meanwhile; where one is not quoted any more, after `LATEST_NS`. A new mark is the lowest equity of that
+time.
 
 A daily loss is REDUCING until the next roll. A drawdown is HALTED until somebody resets the mark by name. External
 flows into the account are not known here yet: they count as gains and losses.
@@ -32,26 +34,31 @@ from risk.limits import Limits
 
 LOOKS = 3
 CONFIRM_NS = 3 * NS_PER_S
+LATEST_NS = 60 * NS_PER_S
 DAY_NS = 86_400 * NS_PER_S
 
 
 class Sight(msgspec.Struct):
-    """Something that looks in a row have shown: since when, how many, and the lowest equity of them."""
+    """What every look since then has shown, with the lowest equity and how often each symbol was quoted meanwhile."""
 
-    since: int = 0
-    looks: int = 0
+    since: int = 0  # 0: the last look did not show it
     lowest: Decimal = ZERO
+    quotes: dict[str, int] = {}
 
-    def look(self, ts: int, equity: Decimal, *, shown: bool) -> bool:
+    def look(self, event: MarketData, exposure: Exposure, *, shown: bool) -> bool:
         """Take one more look; whether it is confirmed."""
         if not shown:
-            self.looks = 0
+            self.since = 0
             return False
-        if not self.looks:
-            self.since, self.lowest = ts, equity
-        self.looks += 1
-        self.lowest = min(self.lowest, equity)
-        return self.looks >= LOOKS and ts - self.since >= CONFIRM_NS
+        if not self.since:
+            self.since, self.lowest, self.quotes = event.ts, exposure.equity, {}
+        self.lowest = min(self.lowest, exposure.equity)
+        self.quotes[event.symbol] = self.quotes.get(event.symbol, 0) + 1
+        age = event.ts - self.since
+        if age < CONFIRM_NS:
+            return False
+        held = (symbol for symbol, qty in exposure.book.symbols() if qty)
+        return age >= LATEST_NS or all(self.quotes.get(symbol, 0) >= LOOKS for symbol in held)
 
 
 class Guard:
@@ -92,11 +99,11 @@ class Guard:
         """Look at the equity with this quote in it; the exposure has heard it before."""
         if not self.day:
             return
-        equity, ts = self._exposure.equity, event.ts
-        lost = self._loss.look(ts, equity, shown=self.day_loss > self._limits.daily_loss_max)
-        fallen = self._fall.look(ts, equity, shown=self.drawdown > self._limits.drawdown_max)
+        exposure, limits = self._exposure, self._limits
+        lost = self._loss.look(event, exposure, shown=self.day_loss > limits.daily_loss_max)
+        fallen = self._fall.look(event, exposure, shown=self.drawdown > limits.drawdown_max)
         self._tripped = (*((DAILY_LOSS,) if lost else ()), *((DRAWDOWN,) if fallen else ()))
-        if self._high.look(ts, equity, shown=equity > self.mark):
+        if self._high.look(event, exposure, shown=exposure.equity > self.mark):
             self.mark = self._high.lowest
             self._high = Sight()
 

@@ -13,7 +13,7 @@ from core.events import DayRolled, Event, HighWaterMarkReset, MarketData, TimeAd
 from core.units import NS_PER_S
 from daemon.bus import Bus
 from risk.exposure import Exposure
-from risk.guard import CONFIRM_NS, DAY_NS, LOOKS, Guard
+from risk.guard import CONFIRM_NS, DAY_NS, LATEST_NS, LOOKS, Guard
 from risk.limits import Limits
 from tests.builders import NOW, held, limits, opened, quote, silent
 
@@ -49,9 +49,9 @@ class Scene:
         bus.on(HighWaterMarkReset, guard.on_reset)
         bus.tap(lambda _, event: self.trace.append(event))
 
-    def price(self, price: str | Decimal, *, after_s: float = 1) -> None:
+    def price(self, price: str | Decimal, *, after_s: float = 1, symbol: str = "AAPL") -> None:
         self.now += int(after_s * NS_PER_S)
-        self.bus.publish(quote(bid=str(price), ask=str(price), ts=self.now))
+        self.bus.publish(quote(symbol, str(price), str(price), ts=self.now))
 
     def advance(self, ts: int) -> None:
         self.now = ts
@@ -160,6 +160,23 @@ def test_a_request_to_reset_the_mark_while_nothing_is_halted_only_sets_it() -> N
     assert (scene.guard.mark, scene.said) == (D(90_000), [])
 
 
+def test_a_wrong_quote_of_one_symbol_is_not_confirmed_by_those_of_others() -> None:
+    scene = Scene()
+    scene.bus.publish(held("SHRT", 10))
+    scene.price("80")  # wrong, and the last one of AAPL for a while
+    for _ in range(20):
+        scene.price("100", symbol="SHRT")
+    assert scene.said == []
+    scene.price("100")
+    assert scene.guard.mark == D(100_000)
+    scene.price("80")
+    for _ in range(59):
+        scene.price("100", symbol="SHRT")
+    assert scene.said == []
+    scene.price("100", symbol="SHRT")  # a minute: AAPL is not quoted any more, and this is what it was worth
+    assert scene.said == ["halted daily_loss"]
+
+
 def confirmed(shown: list[tuple[int, bool]]) -> bool:
     """Whether the newest looks in a row have all shown it, often and long enough; slowly."""
     run = []
@@ -167,10 +184,11 @@ def confirmed(shown: list[tuple[int, bool]]) -> bool:
         if not here:
             break
         run.append(ts)
-    return len(run) >= LOOKS and run[0] - run[-1] >= CONFIRM_NS
+    age = run[0] - run[-1] if run else 0
+    return age >= LATEST_NS or (len(run) >= LOOKS and age >= CONFIRM_NS)
 
 
-STEPS = st.lists(st.tuples(st.integers(80, 120), st.sampled_from([0.2, 1.0, 2.0, 5.0])), max_size=40)
+STEPS = st.lists(st.tuples(st.integers(80, 120), st.sampled_from([0.2, 1.0, 2.0, 5.0, 61.0])), max_size=40)
 
 
 @given(STEPS)
