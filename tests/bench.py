@@ -27,7 +27,7 @@ from adapters.store.engine import WriterLock, open_engine, upgrade
 from adapters.store.journal import Journal
 from adapters.store.writer import MAX_BATCH
 from adapters.valkey import PrivateValkey
-from core.events import FillBooked, MarketData, SignalDead, SignalReceived, TimeAdvanced, decode, encode
+from core.events import FillBooked, MarketData, OrderDenied, SignalDead, SignalReceived, TimeAdvanced, decode, encode
 from core.market import Quote
 from core.orders import OrdStatus, Side
 from core.positions import Position
@@ -45,7 +45,7 @@ from tests.servers.postgres import Server
 
 ROUNDS = 7
 SUSTAINED_S = 5
-SYMBOLS = 50
+SYMBOLS = bench_halt.SYMBOLS
 Orders = list[tuple[int, float]]  # symbol and weight
 BURST = '{"kind":"order","signal_id":"b-%d","ts":1,"strategy":"s","symbol":"S0","side":"BUY","qty":"10"}'
 
@@ -99,22 +99,7 @@ def bench_bus() -> None:
 
 def market_run(folder: Path, updates: Iterator[Quote]) -> Run:
     """A run on the system clock with instruments that trade around the clock."""
-    instrument = {"calendar": "24x7", "shortable": True, "adv": 10_000_000, "volatility": 0.02}
-    raw = {
-        "daemon": {"data_dir": str(folder)},
-        "account": {"cash": 1_000_000_000},
-        "limits": {
-            "orders_per_s": 100_000,
-            "parents_per_day": 10_000_000,
-            "position_max": 1,
-            "quote_age_s_max": 60,
-            "approval_ttl_ms": 5_000,
-            "symbols_default": {"order_qty_max": 1_000_000, "order_notional_max": 100_000_000},
-        },
-        "instruments": {f"S{i}": dict(instrument) for i in range(SYMBOLS)},
-        "paper": {"latency_ms": 1.0},
-        "market": {"date": "2026-06-15"},
-    }
+    raw = bench_halt.configuration(folder, redis="") | {"paper": {"latency_ms": 1.0}}
     config = build(raw, {}, where="bench")
     return Run(config, Market(updates, {}), SystemClock(), threaded=True)
 
@@ -162,7 +147,8 @@ async def sustained(folder: Path, *, parents: int, children: int, title: str) ->
             sent += 1
         deepest = max(deepest, run.journal.depth)
         await asyncio.sleep(0.002)
-    done = run.bus.routes()[FillBooked].handled
+    done, denied = run.bus.routes()[FillBooked].handled, run.bus.routes()[OrderDenied].handled
+    assert not denied, f"{denied:,} orders were denied: what is measured is something else"
     elapsed, left = time.perf_counter() - start, run.journal.depth
     used = (time.process_time() - cpu) / done * 1e6
     print(
