@@ -264,7 +264,7 @@ class Run:
             raise ConnectionError(f"the database is away: {faults.describe(error)}") from error
 
     async def _start(self) -> bool:
-        """Recover and open; False where the run was stopped meanwhile."""
+        """Recover, and ask the venues; False where the run was stopped meanwhile."""
         self.recovered = recovery.fold(self.bus, self.actors, self.engine, self._tape_dir)
         self._snapshot_seq = self.recovered.snapshot_seq
         self.bus.seq = max(self.bus.seq, self.tape.last_seq)  # the tape may reach behind what could be read of it
@@ -276,14 +276,15 @@ class Run:
         await self.bus.settled()
         await self._first_look()
         await self._keep_at(self.reconcile)
-        if self._stop.is_set():
-            return False
-        recovery.release(self.bus, now())
+        return not self._stop.is_set()
+
+    async def _release(self) -> None:
+        """Trade."""
+        recovery.release(self.bus, self.clock.now())
         self.ready.set()
         await self.bus.settled()
         self.bus.after(self._timer.arm, self._snapshot_when_due)
         self._timer.arm()
-        return True
 
     async def _keep_at(self, ask: Callable[[], Awaitable[object]]) -> None:
         """Ask until there is an answer, or the run is stopped: who is away must not end the daemon."""
@@ -338,17 +339,21 @@ class Run:
         recovery.hold(self.bus, now)
 
     async def _work(self, early: list[asyncio.Task[None]]) -> None:
-        tasks = [asyncio.create_task(edge.supervise(), name=edge.name) for edge in self.edges if not edge.early]
+        later = [edge for edge in self.edges if not edge.early]
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(edge.supervise(), name=edge.name) for edge in later]
         if self._threaded:  # a simulation's tape waits for nobody
             tasks.append(asyncio.create_task(self._flush_tape()))
-        feed = asyncio.create_task(self.feed.run())
-        stopped = asyncio.create_task(self._stop.wait())
         try:
+            await asyncio.sleep(0)  # their first step: a socket for signals is there before we say that we are ready
+            await self._release()
+            feed = asyncio.create_task(self.feed.run())
+            stopped = asyncio.create_task(self._stop.wait())
+            tasks += [feed, stopped]
             await _either(feed, stopped, *early, *tasks)
             if not self._stop.is_set():
                 await self._wind_up()
         finally:
-            await end([feed, stopped, *tasks])
+            await end(tasks)
 
     async def _wind_up(self) -> None:
         """The market has ended: let its parents end, each at its own end at the latest, and their last reports in."""

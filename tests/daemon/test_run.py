@@ -26,8 +26,9 @@ from core.events import (
 )
 from core.orders import OrdStatus
 from core.reconcile import Picture
+from daemon import recovery
 from daemon.asking import RefusedError, ask
-from daemon.bus import BusFailed
+from daemon.bus import Bus, BusFailed
 from daemon.clock import ScaledClock, SimulatedClock, simulated_loop
 from daemon.config import Config, build
 from daemon.markets import open_market
@@ -255,6 +256,28 @@ async def test_a_start_that_waits_for_a_venue_can_be_stopped(tmp_path: Path, mon
     async with asyncio.timeout(10):
         await life
     assert not run.ready.is_set()
+
+
+async def test_the_socket_for_signals_is_there_before_the_run_says_that_it_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = {"daemon": {"data_dir": str(tmp_path)}, "signals": {"socket": "signals.sock"}}
+    settings = build(merged(BASE, tables), {}, where="test")
+    opened = open_market(settings)
+    run = Run(settings, opened.market, ScaledClock(opened.start, 1), threaded=True)
+    seen: list[tuple[bool, bool]] = []
+    release = recovery.release
+
+    def look(bus: Bus, now: int) -> None:
+        seen.append(((tmp_path / "signals.sock").exists(), run.ready.is_set()))
+        release(bus, now)
+
+    monkeypatch.setattr(recovery, "release", look)
+    life = asyncio.create_task(run.execute())
+    await run.ready.wait()
+    run.stop()
+    await life
+    assert seen == [(True, False)]
 
 
 # Recovery -------------------------------------------------------------------------------------------------------------
