@@ -3,7 +3,7 @@
 A simulation has signal files alone: what watches servers, serves sockets or talks to Redis is of the live world.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,7 @@ def of(run: "Run") -> tuple[list[Edge], tuple[Sink, ...]]:
         Edge("feed watch", _feed_watch(run).run),
         Edge("housekeeper", Housekeeper(lambda: not run.actors.slicer.parents).run),
         Edge("loop watch", LoopWatch(run.late).run),
-        Edge("notifier", notifier.run),
+        Edge("notifier", partial(_once_ready, run, notifier.run)),
         Edge("control", _control(run).run, early=True),
         *(_outlet(outlet) for outlet in outlets),
     ]
@@ -109,6 +109,11 @@ def _servers(run: "Run") -> list[Source]:
 
 
 # Watches and words ----------------------------------------------------------------------------------------------------
+
+
+async def _once_ready(run: "Run", work: Callable[[], Awaitable[None]]) -> None:
+    await run.ready.wait()  # sources and watches take their first step before the release
+    await work()
 
 
 def _feed_watch(run: "Run") -> FeedWatch:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.events import Event, MarketData
@@ -100,6 +100,7 @@ UPDATES = st.lists(
 )
 
 
+@example([(0, "X", 1, 0)] * 60, 0, 1)
 @given(UPDATES, st.integers(0, 50), st.integers(1, 10))
 def test_volume_and_notional_are_exact_however_far_behind_the_reader_is(
     steps: list[tuple[int, str, int, int]], lag: int, burst: int
