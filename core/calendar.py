@@ -6,9 +6,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from core.units import NS_PER_S
+from core.units import NS_PER_DAY, NS_PER_S
 
-_DAY_NS = 86_400 * NS_PER_S
 _EPOCH = dt.date(1970, 1, 1)
 _SATURDAY, _SUNDAY = 5, 6  # as date.weekday() counts
 _JUNETEENTH_SINCE = 2022  # the first year in which New York was shut for it
@@ -49,7 +48,7 @@ class Calendar(msgspec.Struct, frozen=True):
     def date_of(self, ts: int) -> dt.date:
         """The trading date that `ts` belongs to: the local calendar date of the market."""
         if self.always:
-            return _EPOCH + dt.timedelta(days=ts // _DAY_NS)
+            return _EPOCH + dt.timedelta(days=ts // NS_PER_DAY)
         return _local_date(self.zone, ts // (900 * NS_PER_S))
 
 
@@ -65,8 +64,8 @@ def _session_on(calendar: Calendar, day: dt.date) -> Session | None:
     if not calendar.years[0] <= day.year <= calendar.years[1]:
         return None
     if calendar.always:
-        start = (day - _EPOCH).days * _DAY_NS
-        return Session(date=day, open=start, close=start + _DAY_NS)
+        start = (day - _EPOCH).days * NS_PER_DAY
+        return Session(date=day, open=start, close=start + NS_PER_DAY)
     if day.weekday() >= _SATURDAY or day in us_holidays(day.year):
         return None
     close = calendar.half_close if day in us_half_days(day.year) else calendar.close

@@ -174,6 +174,27 @@ class HighWaterMarkReset(Event, frozen=True, tag=True):
     by: str
 
 
+class RiskModelSet(Event, frozen=True, tag=True):
+    """Orders are judged by this model from now on: scenarios, made of daily returns beside the event loop.
+
+    The scenarios themselves do not travel; `version` is a name for exactly these numbers.
+    """
+
+    version: str
+    date: str  # YYYY-MM-DD, of the newest day
+    symbols: int
+    scenarios: int
+    recent: tuple[str, ...]  # the market's regime by each of the last days, oldest first
+    proxies: tuple[str, ...] = ()  # symbols of which days are missing and were filled by their sector
+
+
+class RegimeSet(Event, frozen=True, tag=True):
+    """Somebody says what the market's regime is; empty: the data says it again."""
+
+    regime: str
+    by: str
+
+
 class FlattenRequested(Event, frozen=True, tag=True):
     """A supervisor wants a position closed while trading is halted or reducing; `symbol` empty: every position."""
 
@@ -269,6 +290,8 @@ class Reason(StrEnum):
     GROSS = "GROSS"  # R9
     NET = "NET"  # R9
     POSITIONS = "POSITIONS"  # R9
+    SHORTFALL = "SHORTFALL"  # R5
+    NO_SCENARIOS = "NO_SCENARIOS"  # R5, what cannot be judged is refused
     RATE = "RATE"  # R12
     PARENTS_PER_DAY = "PARENTS_PER_DAY"  # R12
     PARTICIPATION = "PARTICIPATION"  # R15
@@ -571,6 +594,8 @@ AnyEvent = (
     | TradingResumed
     | DayRolled
     | HighWaterMarkReset
+    | RiskModelSet
+    | RegimeSet
     | FlattenRequested
     | CommandGiven
     | BreakFound

@@ -9,6 +9,7 @@ from math import isfinite
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+NS_PER_DAY = 86_400 * NS_PER_S
 BPS = Decimal(10_000)
 ZERO = Decimal(0)
 

@@ -1,4 +1,4 @@
-"""The checks of the gate: each a pure function from an order, the exposure and the limits to a denial or nothing.
+"""The checks of the gate: each a pure function from an order before the book and the limits to a denial or nothing.
 
 A check may never let a measure go over its limit, or further over: where the order does not make the measure worse it
 passes, so that hedges and unwinds are possible in a book that is over. A denial carries its numbers and the largest
@@ -8,16 +8,22 @@ in the tests run over it.
 
 from collections.abc import Callable
 from decimal import Decimal
+from math import ceil, floor
 
 import msgspec
 
 from core.calendar import CALENDARS
 from core.causes import TradingState
 from core.events import Reason
+from core.instruments import Instrument
 from core.orders import OrdType, Side, TimeInForce
 from core.units import NS_PER_S, ZERO, floor_to, is_multiple
 from risk.exposure import Exposure
 from risk.limits import Limits
+from risk.reach import Reach
+from risk.tail import View
+
+ROUNDING = 1e-9  # a model's float that is a billionth larger is no larger
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -53,38 +59,121 @@ class Denial(msgspec.Struct, frozen=True, kw_only=True):
     max_qty: Decimal | None = None
 
 
-Check = Callable[[Ask, Exposure, Limits], Denial | None]
+class Case:
+    """An order before the book, and the numbers that several checks read. Good for one verdict: nothing may change.
+
+    Quantities count in the order's direction, so that a long before a sale is negative. Parents are judged beside what
+    is committed to parents, children beside what works. Money is in the account's currency.
+    """
+
+    __slots__ = (
+        "_equity",
+        "_instrument",
+        "_reach",
+        "_unit_value",
+        "after",
+        "ask",
+        "before",
+        "exposure",
+        "held",
+        "others",
+    )
+
+    def __init__(self, ask: Ask, exposure: Exposure) -> None:
+        self.ask = ask
+        self.exposure = exposure
+        reserved = exposure.committed if ask.is_parent else exposure.working
+        self.held = ask.side.sign * exposure.held(ask.symbol)
+        self.before = self.held + reserved(ask.symbol, ask.side)  # the position if this side executes and not the other
+        self.after = self.before + ask.qty  # with this order, too
+        self.others = reserved(ask.symbol, Side.SELL if ask.side is Side.BUY else Side.BUY)  # works on the other side
+        self._instrument = exposure.instruments.get(ask.symbol)
+        self._equity: Decimal | None = None
+        self._unit_value: Decimal | None = None
+        self._reach: Reach | None = None
+
+    @property
+    def instrument(self) -> Instrument:
+        """What is to be traded; `instrument_is_known` comes before whoever asks."""
+        if self._instrument is None:
+            raise KeyError(self.ask.symbol)
+        return self._instrument
+
+    @property
+    def reducible(self) -> Decimal:
+        """How much of this side shrinks the position in any order of fills: held less what is reserved to shrink it."""
+        return max(ZERO, -self.before)  # in this order: no negative zero
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether all of the order does."""
+        return self.after <= 0
+
+    @property
+    def equity(self) -> Decimal:
+        """What fractions are of; zero where nothing is left."""
+        if self._equity is None:
+            self._equity = max(self.exposure.equity, ZERO)
+        return self._equity
+
+    @property
+    def unit_value(self) -> Decimal:
+        """Money value of one share: at the order's limit where that is dearer than the mid."""
+        if self._unit_value is None:
+            ask, mark = self.ask, self.exposure.mark(self.ask.symbol)
+            assert mark is not None  # `price_is_fresh` comes before whoever asks
+            price = max(mark, ask.price) if ask.price is not None else mark
+            self._unit_value = price * self.instrument.multiplier
+        return self._unit_value
+
+    @property
+    def reach(self) -> Reach:
+        """How far all positions may get."""
+        if self._reach is None:
+            self._reach = self.exposure.reach(of_parents=self.ask.is_parent)
+        return self._reach
+
+    def lots(self, qty: Decimal) -> Decimal | None:
+        """As much of a quantity as can be traded; None for nothing."""
+        return floor_to(max(qty, ZERO), self.instrument.lot) or None
+
+    def in_words(self, value: Decimal, limit: Decimal) -> tuple[Decimal, Decimal, str]:
+        """A money value, the fraction that limits it and their unit: money where there is no equity."""
+        return (value / self.equity, limit, "of equity") if self.equity else (value, ZERO, self.instrument.currency)
 
 
-def instrument_is_known(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+Check = Callable[[Case, Limits], Denial | None]
+
+
+def instrument_is_known(case: Case, limits: Limits) -> Denial | None:
     """R0: the instrument exists here."""
     del limits
-    if ask.symbol in exposure.instruments:
+    symbol = case.ask.symbol
+    if symbol in case.exposure.instruments:
         return None
-    return _refuse(Reason.UNKNOWN_SYMBOL, f"{ask.symbol} is not among the instruments: add it to the instruments file")
+    return _refuse(Reason.UNKNOWN_SYMBOL, f"{symbol} is not among the instruments: add it to the instruments file")
 
 
-def order_is_valid(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def order_is_valid(case: Case, limits: Limits) -> Denial | None:
     """R0: quantity on lot, price on tick and present where the type needs one."""
     del limits
-    instrument = exposure.instruments[ask.symbol]
+    ask, instrument = case.ask, case.instrument
     if ask.ord_type is OrdType.LIMIT and not ask.is_parent:
         if ask.price is None or ask.price <= 0:
             return _refuse(Reason.INVALID, "a limit order needs a positive price")
         if not is_multiple(ask.price, instrument.tick):
             return _refuse(Reason.INVALID, f"price {ask.price} is no multiple of the tick {instrument.tick}")
     if ask.qty <= 0 or not is_multiple(ask.qty, instrument.lot):
-        whole = max(floor_to(ask.qty, instrument.lot), ZERO)
-        return _refuse(
-            Reason.INVALID, f"quantity {ask.qty} is no positive multiple of the lot {instrument.lot}", whole or None
-        )
+        text = f"quantity {ask.qty} is no positive multiple of the lot {instrument.lot}"
+        return _refuse(Reason.INVALID, text, case.lots(ask.qty))
     return None
 
 
-def venue_takes_it(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def venue_takes_it(case: Case, limits: Limits) -> Denial | None:
     """R0: the venue is one of ours, and takes a child of this type and time in force."""
     del limits
-    ability = exposure.abilities.get(ask.venue)
+    ask = case.ask
+    ability = case.exposure.abilities.get(ask.venue)
     if ability is None:
         return _refuse(Reason.INVALID, f"{ask.venue} is not among the venues: correct the instrument's venue")
     if ask.is_parent:
@@ -96,43 +185,44 @@ def venue_takes_it(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | Non
     return None
 
 
-def trading_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def trading_is_allowed(case: Case, limits: Limits) -> Denial | None:
     """R1: no cause holds trading back; in REDUCING what shrinks the position in every order of fills passes.
 
     In HALTED only what an operator's flatten shrinks so.
     """
     del limits
-    state = exposure.causes.state
+    state = case.exposure.causes.state
     if state is TradingState.ACTIVE:
         return None
-    causes = ", ".join(exposure.causes.names())
-    if state is TradingState.HALTED and not ask.flatten:
+    causes = ", ".join(case.exposure.causes.names())
+    if state is TradingState.HALTED and not case.ask.flatten:
         return _refuse(Reason.STATE, f"trading is HALTED by {causes}")
-    room = reducible(ask, exposure)
-    if ask.qty <= room:
+    if case.shrinks:
         return None
+    room = case.reducible
     return Denial(
         reason=Reason.STATE,
-        value=ask.qty,
+        value=case.ask.qty,
         limit=room,
         unit="shares",
-        max_qty=floor_to(room, exposure.instruments[ask.symbol].lot) or None,
+        max_qty=case.lots(room),
         text=f"trading is {state} by {causes}, and {room} shares can be reduced",
     )
 
 
-def symbol_is_agreed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def symbol_is_agreed(case: Case, limits: Limits) -> Denial | None:
     """P2: our books of the symbol agree with the venue's."""
     del limits
-    text = exposure.quarantined.get(ask.symbol)
-    return None if text is None else _refuse(Reason.QUARANTINE, f"{ask.symbol} is in quarantine: {text}")
+    symbol = case.ask.symbol
+    text = case.exposure.quarantined.get(symbol)
+    return None if text is None else _refuse(Reason.QUARANTINE, f"{symbol} is in quarantine: {text}")
 
 
-def session_is_open(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def session_is_open(case: Case, limits: Limits) -> Denial | None:
     """A13: a child falls into the session, and not into its last seconds."""
+    ask, instrument = case.ask, case.instrument
     if ask.is_parent:
         return None
-    instrument = exposure.instruments[ask.symbol]
     session = CALENDARS[instrument.calendar].session_at(ask.ts)
     if session is None:
         return _refuse(Reason.SESSION, f"{instrument.calendar} is shut")
@@ -148,20 +238,23 @@ def session_is_open(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | No
     )
 
 
-def price_is_fresh(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def price_is_fresh(case: Case, limits: Limits) -> Denial | None:
     """R7: there is a reference price, it is not crossed, and inside the session not stale."""
+    ask, exposure = case.ask, case.exposure
     market = exposure.market.get(ask.symbol)
     if market is None or exposure.mark(ask.symbol) is None:
         return _refuse(Reason.NO_PRICE, f"{ask.symbol} has no market data yet")
     if market.bid is not None and market.ask is not None and market.bid > market.ask:
         return _refuse(Reason.NO_PRICE, f"{ask.symbol} is crossed: bid {market.bid} above ask {market.ask}")
-    if ask.is_parent and CALENDARS[exposure.instruments[ask.symbol].calendar].session_at(ask.ts) is None:
-        return None  # accepted ahead of the session; its children need a fresh price
-    if market.mid is None:  # the mark is from an earlier event: not fresh, however new this one is
-        return _refuse(Reason.NO_PRICE, f"{ask.symbol} is quoted on neither or one side, and has no last price")
     age_ns = ask.ts - market.ts
-    if age_ns <= limits.quote_age_ns_max:
+    two_sided = market.bid is not None and market.ask is not None
+    is_known = two_sided or market.last is not None  # else the mark is from an earlier event, however new this one is
+    if is_known and age_ns <= limits.quote_age_ns_max:
         return None
+    if ask.is_parent and CALENDARS[case.instrument.calendar].session_at(ask.ts) is None:
+        return None  # accepted ahead of the session; its children need a fresh price
+    if not is_known:
+        return _refuse(Reason.NO_PRICE, f"{ask.symbol} is quoted on neither or one side, and has no last price")
     return Denial(
         reason=Reason.STALE_PRICE,
         value=Decimal(age_ns) / NS_PER_S,
@@ -171,11 +264,12 @@ def price_is_fresh(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | Non
     )
 
 
-def price_is_near(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def price_is_near(case: Case, limits: Limits) -> Denial | None:
     """R7: a child's limit price lies within the collar around the mid."""
+    ask = case.ask
     if ask.price is None or ask.is_parent:
         return None
-    mark = exposure.mark(ask.symbol)
+    mark = case.exposure.mark(ask.symbol)
     assert mark is not None  # `price_is_fresh` came first
     away = abs(ask.price - mark) / mark
     if away <= limits.collar:
@@ -189,125 +283,112 @@ def price_is_near(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None
     )
 
 
-def size_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def size_is_allowed(case: Case, limits: Limits) -> Denial | None:
     """R6: quantity and money value of one order; a parent's too, since nothing larger could ever be one order's sum."""
-    own = limits.of(ask.symbol)
-    instrument = exposure.instruments[ask.symbol]
+    ask, own = case.ask, limits.of(case.ask.symbol)
     if own.order_qty_max is None or own.order_notional_max is None:
         return _refuse(
             Reason.NO_LIMIT, f"{ask.symbol} has no order limits: set order_qty_max and order_notional_max for it"
         )
-    price = _reference(ask, exposure)
-    affordable = own.order_notional_max / instrument.notional(Decimal(1), price)
-    room = floor_to(min(own.order_qty_max, affordable), instrument.lot)
+    notional = ask.qty * case.unit_value
+    if ask.qty <= own.order_qty_max and notional <= own.order_notional_max:
+        return None
+    room = case.lots(min(own.order_qty_max, own.order_notional_max / case.unit_value))
     if ask.qty > own.order_qty_max:
         return Denial(
             reason=Reason.ORDER_SIZE,
             value=ask.qty,
             limit=own.order_qty_max,
             unit="shares",
-            max_qty=room or None,
+            max_qty=room,
             text=f"{ask.qty} shares are more than {own.order_qty_max} in one order",
         )
-    notional = instrument.notional(ask.qty, price)
-    if notional <= own.order_notional_max:
-        return None
+    currency = case.instrument.currency
     return Denial(
         reason=Reason.ORDER_NOTIONAL,
         value=notional,
         limit=own.order_notional_max,
-        unit=instrument.currency,
-        max_qty=room or None,
-        text=f"{notional:,.2f} {instrument.currency} are more than {own.order_notional_max:,} in one order",
+        unit=currency,
+        max_qty=room,
+        text=f"{notional:,.2f} {currency} are more than {own.order_notional_max:,} in one order",
     )
 
 
-def sale_is_covered(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def sale_is_covered(case: Case, limits: Limits) -> Denial | None:
     """R21: what cannot be sold short is sold only as far as it is held, other sales counted."""
     del limits
-    instrument = exposure.instruments[ask.symbol]
-    if ask.side is Side.BUY or instrument.shortable:
+    ask = case.ask
+    if ask.side is Side.BUY or case.instrument.shortable or case.shrinks:
         return None
-    free = max(exposure.held(ask.symbol) - _reserved(ask, exposure, Side.SELL), ZERO)
-    if ask.qty <= free:
-        return None
+    free = case.reducible
     return Denial(
         reason=Reason.SHORT,
         value=ask.qty,
         limit=free,
         unit="shares",
-        max_qty=floor_to(free, instrument.lot) or None,
+        max_qty=case.lots(free),
         text=f"{ask.symbol} may not be sold short, and {free} shares are free to sell",
     )
 
 
-def position_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def position_is_allowed(case: Case, limits: Limits) -> Denial | None:
     """R2: the position if all that is reserved on this side executes and nothing on the other, of equity."""
-    instrument = exposure.instruments[ask.symbol]
-    sign = ask.side.sign
-    before = sign * exposure.held(ask.symbol) + _reserved(ask, exposure, ask.side)
-    after = before + ask.qty
-    if after <= 0:
-        return None  # it unwinds, and does not cross to the other side in any order of fills
-    equity = max(exposure.equity, ZERO)
-    unit_value = instrument.notional(Decimal(1), _reference(ask, exposure))
-    allowed = limits.position_max * equity / unit_value
-    if after <= allowed:
+    if case.shrinks or case.after * case.unit_value <= limits.position_max * case.equity:
         return None
+    ask, allowed = case.ask, limits.position_max * case.equity / case.unit_value
+    value, limit, unit = case.in_words(case.after * case.unit_value, limits.position_max)
+    could = f"{ask.symbol} could reach {case.after * ask.side.sign} shares"
     return Denial(
         reason=Reason.POSITION,
-        value=after * unit_value / equity if equity else after * unit_value,
-        limit=limits.position_max if equity else ZERO,
-        unit="of equity" if equity else instrument.currency,
-        max_qty=floor_to(max(allowed - before, ZERO), instrument.lot) or None,
-        text=f"{ask.symbol} could reach {after * sign} shares, {allowed:.0f} are {limits.position_max:.1%} of equity",
+        value=value,
+        limit=limit,
+        unit=unit,
+        max_qty=case.lots(allowed - case.before),
+        text=f"{could}, {allowed:.0f} are {limits.position_max:.1%} of equity",
     )
 
 
-def sector_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def sector_is_allowed(case: Case, limits: Limits) -> Denial | None:
     """R3: the gross of its sector if every symbol executes on its worse side; without a sector is a sector, too."""
-    sector = exposure.instruments[ask.symbol].sector
-    total = exposure.reach(of_parents=ask.is_parent).sectors.get(sector, ZERO)
+    sector = case.instrument.sector
     what = f"sector {sector}" if sector else "what has no sector"
-    return _gross_is_allowed(ask, exposure, Reason.SECTOR, total=total, fraction=limits.sector_max, what=what)
+    total = case.reach.sectors.get(sector, ZERO)
+    return _gross_is_allowed(case, Reason.SECTOR, total=total, fraction=limits.sector_max, what=what)
 
 
-def gross_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def gross_is_allowed(case: Case, limits: Limits) -> Denial | None:
     """R9: the gross of all positions if every symbol executes on its worse side, of equity."""
-    total = exposure.reach(of_parents=ask.is_parent).gross
     what = "gross exposure"
-    return _gross_is_allowed(ask, exposure, Reason.GROSS, total=total, fraction=limits.gross_max, what=what)
+    return _gross_is_allowed(case, Reason.GROSS, total=case.reach.gross, fraction=limits.gross_max, what=what)
 
 
-def net_is_allowed(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def net_is_allowed(case: Case, limits: Limits) -> Denial | None:
     """R9: long less short if all of this order's side executes and nothing of the other, of equity.
 
     What shrinks its own position passes, although the end of a hedge moves the net: who could not end it were trapped.
     """
-    if ask.qty <= reducible(ask, exposure):
+    if case.shrinks:
         return None
-    instrument, reach = exposure.instruments[ask.symbol], exposure.reach(of_parents=ask.is_parent)
-    before = reach.longest if ask.side is Side.BUY else -reach.shortest
-    unit_value = instrument.notional(Decimal(1), _reference(ask, exposure))
-    equity = max(exposure.equity, ZERO)
-    allowed = limits.net_max * equity
-    after = before + ask.qty * unit_value
+    ask = case.ask
+    before = case.reach.longest if ask.side is Side.BUY else -case.reach.shortest
+    after, allowed = before + ask.qty * case.unit_value, limits.net_max * case.equity
     if after <= allowed:
         return None
+    value, limit, unit = case.in_words(after, limits.net_max)
     return Denial(
         reason=Reason.NET,
-        value=after / equity if equity else after,
-        limit=limits.net_max if equity else ZERO,
-        unit="of equity" if equity else instrument.currency,
-        max_qty=floor_to(max((allowed - before) / unit_value, reducible(ask, exposure)), instrument.lot) or None,
+        value=value,
+        limit=limit,
+        unit=unit,
+        max_qty=case.lots(max((allowed - before) / case.unit_value, case.reducible)),
         text=f"net exposure could reach {after * ask.side.sign:,.0f}, {limits.net_max:.1%} of equity are allowed",
     )
 
 
-def positions_are_few(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def positions_are_few(case: Case, limits: Limits) -> Denial | None:
     """R9: how many symbols are held or on their way; one more of the same is no new one."""
-    spans = exposure.reach(of_parents=ask.is_parent).spans
-    if ask.symbol in spans or len(spans) < limits.positions_max:
+    spans = case.reach.spans
+    if case.ask.symbol in spans or len(spans) < limits.positions_max:
         return None
     return Denial(
         reason=Reason.POSITIONS,
@@ -318,35 +399,75 @@ def positions_are_few(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | 
     )
 
 
-def participation_is_small(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
-    """R15: a parent is a small part of an average day's volume."""
-    if not ask.is_parent or limits.participation_max >= 1:
+def shortfall_is_allowed(case: Case, limits: Limits) -> Denial | None:
+    """R5: the expected shortfall of what is held and of the worst that may execute, plain and filtered, of equity.
+
+    What shrinks its own position passes, as with the net.
+    """
+    tail = case.exposure.tail
+    if tail is None or case.shrinks:
         return None
-    instrument, shrinks = exposure.instruments[ask.symbol], reducible(ask, exposure)
-    if ask.qty <= shrinks:
+    ask, of_parents = case.ask, case.ask.is_parent
+    if absent := tail.absent(ask.symbol):
+        return _refuse(Reason.NO_SCENARIOS, absent, case.lots(case.reducible))
+    row, unit = tail.row(ask.symbol), ask.side.sign * float(case.unit_value)
+    before, after = float(case.before - case.held) * unit, float(case.after - case.held) * unit
+    worst: Denial | None = None
+    for view, part in tail.views(ask.ts):
+        limit = float(limits.es_max) * part
+        allowed = limit * float(case.equity) * (1.0 + ROUNDING)
+        if view.bound(row, after, of_parents=of_parents) <= allowed:
+            continue
+        value = view.measure(row, after, of_parents=of_parents)
+        if value <= allowed:
+            continue
+        allowed = max(allowed, view.measure(row, before, of_parents=of_parents) * (1.0 + ROUNDING))
+        if value <= allowed:
+            continue  # it hedges
+        most = _largest(case, view, row, allowed)
+        if worst is None or (most or ZERO) < (worst.max_qty or ZERO):
+            shown, of, unit_of = case.in_words(Decimal(f"{value:.12g}"), Decimal(f"{limit:.12g}"))
+            worst = Denial(
+                reason=Reason.SHORTFALL,
+                value=shown,
+                limit=of,
+                unit=unit_of,
+                max_qty=most,
+                text=f"{view.kind} expected shortfall could reach {value:,.0f} by model {tail.version}, "
+                f"{limit:.2%} of equity are allowed",
+            )
+    return worst
+
+
+def participation_is_small(case: Case, limits: Limits) -> Denial | None:
+    """R15: a parent is a small part of an average day's volume."""
+    ask = case.ask
+    if not ask.is_parent or limits.participation_max >= 1 or case.shrinks:
         return None  # what is held may be sold, however long that takes
-    if instrument.adv is None:
-        room = floor_to(shrinks, instrument.lot)
-        return _refuse(Reason.NO_LIMIT, f"{ask.symbol} has no average daily volume: set its adv", room or None)
-    allowed = max(limits.participation_max * instrument.adv, shrinks)
+    adv = case.instrument.adv
+    if adv is None:
+        text = f"{ask.symbol} has no average daily volume: set its adv"
+        return _refuse(Reason.NO_LIMIT, text, case.lots(case.reducible))
+    allowed = max(limits.participation_max * adv, case.reducible)
     if ask.qty <= allowed:
         return None
     return Denial(
         reason=Reason.PARTICIPATION,
-        value=ask.qty / instrument.adv,
+        value=ask.qty / adv,
         limit=limits.participation_max,
         unit="of a day's volume",
-        max_qty=floor_to(allowed, instrument.lot) or None,
-        text=f"{ask.qty} shares are {ask.qty / instrument.adv:.1%} of {ask.symbol}'s average day",
+        max_qty=case.lots(allowed),
+        text=f"{ask.qty} shares are {ask.qty / adv:.1%} of {ask.symbol}'s average day",
     )
 
 
-def parent_is_open(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def parent_is_open(case: Case, limits: Limits) -> Denial | None:
     """R16: executed, live and unknown children together never exceed their parent."""
     del limits
+    ask = case.ask
     if ask.is_parent:
         return None
-    parent = exposure.parents.get(ask.parent_id)
+    parent = case.exposure.parents.get(ask.parent_id)
     if parent is None:
         return _refuse(Reason.OVER_PARENT, f"parent {ask.parent_id} is not open")
     total = parent.cum_qty + parent.live_qty + ask.qty
@@ -358,23 +479,25 @@ def parent_is_open(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | Non
         value=total,
         limit=parent.order_qty,
         unit="shares",
-        max_qty=floor_to(room, exposure.instruments[ask.symbol].lot) or None,
+        max_qty=case.lots(room),
         text=f"children of {ask.parent_id} would reach {total} of {parent.order_qty}",
     )
 
 
-def parent_is_valid(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def parent_is_valid(case: Case, limits: Limits) -> Denial | None:
     """S7: a child leaves while the signal of its parent is valid."""
     del limits
-    parent = None if ask.is_parent else exposure.parents.get(ask.parent_id)
+    ask = case.ask
+    parent = None if ask.is_parent else case.exposure.parents.get(ask.parent_id)
     if parent is None or parent.valid_until is None or ask.ts < parent.valid_until:
         return None
     late_ns = ask.ts - parent.valid_until
     return _refuse(Reason.EXPIRED, f"{ask.parent_id} was valid until {late_ns / NS_PER_S:,.1f} s ago")
 
 
-def rate_is_kept(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def rate_is_kept(case: Case, limits: Limits) -> Denial | None:
     """R12: children per second and venue, parents per day but for an operator's."""
+    ask, exposure = case.ask, case.exposure
     if ask.is_parent and ask.flatten:
         return None
     if ask.is_parent:
@@ -419,60 +542,60 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     parent_is_open,
     parent_is_valid,
     rate_is_kept,
+    shortfall_is_allowed,
 )
 
 
 def judge(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
     """The first denial, None where every check passes."""
+    case = Case(ask, exposure)
     for check in CHECKS:
-        denial = check(ask, exposure, limits)
+        denial = check(case, limits)
         if denial is not None:
             return denial
     return None
 
 
-def reducible(ask: Ask, exposure: Exposure) -> Decimal:
-    """How much of this side shrinks the position in any order of fills: held less what is reserved to shrink it."""
-    opposite = -ask.side.sign * exposure.held(ask.symbol)
-    return max(ZERO, opposite - _reserved(ask, exposure, ask.side))  # in this order: no negative zero
-
-
-def _gross_is_allowed(
-    ask: Ask, exposure: Exposure, reason: Reason, *, total: Decimal, fraction: Decimal, what: str
-) -> Denial | None:
+def _gross_is_allowed(case: Case, reason: Reason, *, total: Decimal, fraction: Decimal, what: str) -> Denial | None:
     """Whether a gross sum that holds this symbol at its worse side, `total`, stays within a fraction of equity."""
-    instrument, held = exposure.instruments[ask.symbol], exposure.held(ask.symbol)
-    before = ask.side.sign * held + _reserved(ask, exposure, ask.side)
-    after = before + ask.qty
-    other_side = _reserved(ask, exposure, Side.SELL if ask.side is Side.BUY else Side.BUY) - ask.side.sign * held
-    worst = max(before, other_side)
-    equity = max(exposure.equity, ZERO)
-    unit_value = instrument.notional(Decimal(1), _reference(ask, exposure))
-    others = total - exposure.reach(of_parents=ask.is_parent).of(ask.symbol).worst
-    allowed = max((fraction * equity - others) / unit_value, worst)  # in shares; what is no worse than now passes
-    if after <= allowed:
-        return None
-    value = others + after * unit_value
+    worst = max(case.before, case.others - case.held)
+    others = total - case.reach.of(case.ask.symbol).worst
+    value = others + case.after * case.unit_value
+    if case.after <= worst or value <= fraction * case.equity:
+        return None  # no worse than now, or few
+    allowed = max((fraction * case.equity - others) / case.unit_value, worst)
+    shown, limit, unit = case.in_words(value, fraction)
+    currency = case.instrument.currency
     return Denial(
         reason=reason,
-        value=value / equity if equity else value,
-        limit=fraction if equity else ZERO,
-        unit="of equity" if equity else instrument.currency,
-        max_qty=floor_to(max(allowed - before, ZERO), instrument.lot) or None,
-        text=f"{what} could reach {value:,.0f} {instrument.currency}, {fraction:.1%} of equity are allowed",
+        value=shown,
+        limit=limit,
+        unit=unit,
+        max_qty=case.lots(allowed - case.before),
+        text=f"{what} could reach {value:,.0f} {currency}, {fraction:.1%} of equity are allowed",
     )
 
 
-def _reserved(ask: Ask, exposure: Exposure, side: Side) -> Decimal:
-    """What may execute beside this order: parents are judged against parents, children against children."""
-    return exposure.committed(ask.symbol, side) if ask.is_parent else exposure.working(ask.symbol, side)
+def _largest(case: Case, view: View, row: int, allowed: float) -> Decimal | None:
+    """The largest quantity in whole lots with which a view stays within `allowed`, or that shrinks the position."""
+    unit, lot = case.ask.side.sign * float(case.unit_value), case.instrument.lot
+    reserved, of_parents = case.before - case.held, case.ask.is_parent
 
+    def passes(lots: int) -> bool:
+        qty = lots * lot
+        size = float(reserved + qty) * unit
+        return qty <= case.reducible or view.measure(row, size, of_parents=of_parents) <= allowed
 
-def _reference(ask: Ask, exposure: Exposure) -> Decimal:
-    """The price to value an order at: its limit where that is dearer than the mid."""
-    mark = exposure.mark(ask.symbol)
-    assert mark is not None  # `price_is_fresh` came first
-    return max(mark, ask.price) if ask.price is not None else mark
+    size = view.most(row, float(case.after - case.held) * unit, allowed, of_parents=of_parents)
+    few, many = 0, ceil(case.ask.qty / lot)  # few pass, many do not
+    guess = floor((size / unit - float(reserved)) / float(lot))
+    for lots in (guess, guess + 1, guess - 1):
+        if few < lots < many:
+            few, many = (lots, many) if passes(lots) else (few, lots)
+    while many - few > 1:
+        lots = (few + many) // 2
+        few, many = (lots, many) if passes(lots) else (few, lots)
+    return few * lot or None
 
 
 def _refuse(reason: Reason, text: str, max_qty: Decimal | None = None) -> Denial:

@@ -13,13 +13,14 @@ Marks are mids. Equity moves with each mark and each fill by its difference; dec
 re-summing.
 """
 
+import datetime as dt
 from collections import deque
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 import msgspec
 
-from core.calendar import CALENDARS
 from core.events import (
     AccountOpened,
     BreakFound,
@@ -30,6 +31,8 @@ from core.events import (
     OrderUpdated,
     ParentAccepted,
     ParentEnded,
+    RegimeSet,
+    RiskModelSet,
     TradingHalted,
     TradingResumed,
 )
@@ -37,8 +40,9 @@ from core.instruments import Instruments, VenueAbility
 from core.orders import Side
 from core.positions import Book
 from core.trading import Causes
-from core.units import NS_PER_S, ZERO
-from risk.reach import Reach, Span
+from core.units import NS_PER_DAY, NS_PER_S, ZERO
+from risk.reach import Reach, span
+from risk.tail import Stake, TailRisk
 
 
 class ChildExposure(msgspec.Struct):
@@ -118,6 +122,7 @@ class Exposure:
         "_moved",
         "_of_children",
         "_of_parents",
+        "_tail",
         "_value",
         "_working",
         "abilities",
@@ -133,7 +138,13 @@ class Exposure:
         "rates",
     )
 
-    def __init__(self, instruments: Instruments, orders_per_s: int, abilities: Mapping[str, VenueAbility]) -> None:
+    def __init__(
+        self,
+        instruments: Instruments,
+        orders_per_s: int,
+        abilities: Mapping[str, VenueAbility],
+        tail: TailRisk | None = None,
+    ) -> None:
         self.instruments = instruments
         self.abilities = abilities  # by venue
         self.orders_per_s = orders_per_s
@@ -152,6 +163,7 @@ class Exposure:
         self._value = ZERO  # of all positions at their marks
         self._of_children = Reach()  # with what is working
         self._of_parents = Reach()  # with what is committed
+        self._tail = tail  # None: this account is run without a risk model
         self._moved: set[str] = set()  # symbols whose reach is not measured yet
 
     # what checks ask
@@ -198,10 +210,14 @@ class Exposure:
 
     def reach(self, *, of_parents: bool) -> Reach:
         """How far positions may get: with all that is committed, as parents are judged, or all that works."""
-        for symbol in self._moved:
-            self._measure(symbol)
-        self._moved.clear()
+        self._measure_moved()
         return self._of_parents if of_parents else self._of_children
+
+    @property
+    def tail(self) -> TailRisk | None:
+        """The expected shortfall of all positions and of what may execute; None where there is no risk model to be."""
+        self._measure_moved()
+        return self._tail
 
     def rate_use(self, now: int) -> float:
         """The fullest venue's part of its children per second, 1 where no more may pass."""
@@ -230,11 +246,12 @@ class Exposure:
         mid = event.mid
         if mid is None:
             return
-        held = self.book.qty(symbol)
+        held, before = self.book.qty(symbol), self._marks.get(symbol)
         if held:
-            self._value += self._worth(symbol, held, mid) - self._worth(symbol, held, self._marks.get(symbol, mid))
+            self._value += self._worth(symbol, held, mid) - self._worth(symbol, held, before or mid)
         self._marks[symbol] = mid
-        self._moved.add(symbol)
+        if before is None or symbol in self._of_children.spans or symbol in self._of_parents.spans:
+            self._moved.add(symbol)  # a price moves no others
 
     def accept(self, event: ParentAccepted) -> None:
         """Commit a parent's quantity."""
@@ -298,6 +315,16 @@ class Exposure:
         """A cause has ended."""
         self.causes.resume(event)
 
+    def model(self, event: RiskModelSet) -> None:
+        """Scenarios to judge by from now on."""
+        if self._tail is not None:
+            self._tail.take(event)
+
+    def regime(self, event: RegimeSet) -> None:
+        """A person's word on the market's regime."""
+        if self._tail is not None:
+            self._tail.override(event)
+
     def quarantine(self, event: BreakFound) -> None:
         """No order in a symbol whose books do not agree with the venue's."""
         self.quarantined[event.symbol] = event.text
@@ -349,17 +376,26 @@ class Exposure:
         self._coming[own] = self._coming.get(own, ZERO) + order.side.sign * change
         self._moved.add(order.symbol)
 
+    def _measure_moved(self) -> None:
+        for symbol in self._moved:
+            self._measure(symbol)
+        self._moved.clear()
+
     def _measure(self, symbol: str) -> None:
-        """What the symbol may reach is told to both pictures."""
+        """What the symbol may reach is told to both pictures, and to the risk model."""
         mark = self._marks.get(symbol)
         if mark is None:
             return  # before its first one nothing is accepted
         instrument, held = self.instruments.get(symbol), self.book.qty(symbol)
-        sector = instrument.sector if instrument is not None else ""
+        unit, sector = (mark * instrument.multiplier, instrument.sector) if instrument is not None else (mark, "")
+        value, buys, sales = held * unit, (symbol, Side.BUY), (symbol, Side.SELL)
+        at_stake: list[float] = []
         for reach, reserved in ((self._of_children, self._working), (self._of_parents, self._committed)):
-            longest = held + reserved.get((symbol, Side.BUY), ZERO)
-            shortest = held - reserved.get((symbol, Side.SELL), ZERO)
-            reach.put(symbol, sector, Span(self._worth(symbol, longest, mark), self._worth(symbol, shortest, mark)))
+            buying, selling = reserved.get(buys, ZERO) * unit, reserved.get(sales, ZERO) * unit
+            reach.put(symbol, sector, span(value + buying, value - selling))
+            at_stake += (float(buying), float(selling))
+        if self._tail is not None:
+            self._tail.put(symbol, Stake(float(value), *at_stake))
 
     def _worth(self, symbol: str, qty: Decimal, price: Decimal) -> Decimal:
         instrument = self.instruments.get(symbol)
@@ -379,6 +415,7 @@ class Exposure:
             "rates": {venue: rate.dump() for venue, rate in self.rates.items()},
             "market": [msgspec.to_builtins(event) for event in self.market.values()],
             "marks": dict(self._marks),
+            "tail": self._tail.dump() if self._tail is not None else None,
         }
 
     def load(self, dumped: dict[str, object]) -> None:
@@ -394,6 +431,8 @@ class Exposure:
             self.rates.setdefault(venue, Rate(self.orders_per_s)).load(rate)
         self.market = {event.symbol: event for event in state.market}
         self._marks = state.marks
+        if self._tail is not None and state.tail is not None:
+            self._tail.load(state.tail)
         self._value = ZERO
         for symbol, qty in self.book.symbols():
             if qty:
@@ -417,7 +456,13 @@ class _Dump(msgspec.Struct):
     rates: dict[str, list[int]]
     market: list[MarketData]
     marks: dict[str, Decimal]
+    tail: dict[str, object] | None = None
 
 
 def _day(ts: int) -> str:
-    return CALENDARS["24x7"].date_of(ts).isoformat()
+    return _named(ts // NS_PER_DAY)
+
+
+@lru_cache(maxsize=16)
+def _named(day: int) -> str:
+    return (dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat()

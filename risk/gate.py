@@ -15,7 +15,7 @@ from decimal import Decimal
 from core.calendar import CALENDARS
 from core.events import Event, NewOrderSingle, OrderApproved, OrderDenied, ParentAccepted, ParentOrder
 from core.orders import OrdType
-from risk.checks import Ask, Denial, judge, reducible
+from risk.checks import Ask, Case, Denial, judge
 from risk.exposure import Exposure
 from risk.limits import Limits, version_of
 
@@ -102,7 +102,7 @@ class Gate:
             bid=market.bid,
             ask=market.ask,
             limits_version=self._version,
-            reducing=ask.qty <= reducible(ask, self._exposure),
+            reducing=Case(ask, self._exposure).shrinks,
             flatten=ask.flatten,
         )
 

@@ -28,14 +28,13 @@ from core.events import (
     TradingResumed,
 )
 from core.trading import halted
-from core.units import NS_PER_S, ZERO
+from core.units import NS_PER_DAY, NS_PER_S, ZERO
 from risk.exposure import Exposure
 from risk.limits import Limits
 
 LOOKS = 3
 CONFIRM_NS = 3 * NS_PER_S
 LATEST_NS = 60 * NS_PER_S
-DAY_NS = 86_400 * NS_PER_S
 
 
 class Sight(msgspec.Struct):
@@ -87,13 +86,13 @@ class Guard:
 
     def next_due(self) -> int | None:
         """When the day rolls."""
-        return (self.day + 1) * DAY_NS if self.day else None
+        return (self.day + 1) * NS_PER_DAY if self.day else None
 
     # folds
 
     def account(self, event: AccountOpened) -> None:
         """Measure from here on."""
-        self.day, self.day_equity, self.mark = event.ts // DAY_NS, event.cash, event.cash
+        self.day, self.day_equity, self.mark = event.ts // NS_PER_DAY, event.cash, event.cash
 
     def look(self, event: MarketData) -> None:
         """Look at the equity with this quote in it; the exposure has heard it before."""
@@ -109,7 +108,7 @@ class Guard:
 
     def roll(self, event: DayRolled) -> None:
         """A day begins."""
-        self.day, self.day_equity, self._loss = event.ts // DAY_NS, event.equity, Sight()
+        self.day, self.day_equity, self._loss = event.ts // NS_PER_DAY, event.equity, Sight()
 
     def reset(self, event: HighWaterMarkReset) -> None:
         """Drawdowns are measured from this equity on."""

@@ -22,6 +22,7 @@ _FRACTIONS = {  # and the most of each; all must be positive
     "sector_max": _LEVERAGE,
     "gross_max": _LEVERAGE,
     "net_max": _LEVERAGE,
+    "es_max": 1,
     "participation_max": 1,
     "daily_loss_max": 1,
     "drawdown_max": 1,
@@ -53,6 +54,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     gross_max: Decimal = Decimal(1)  # R9, gross of all positions, of equity, worst case with working orders
     net_max: Decimal = Decimal(1)  # R9, long less short or short less long, likewise
     positions_max: int = 10  # R9, symbols that are held or on their way
+    es_max: Decimal = Decimal("0.0315")  # R5, expected shortfall of one day at 97.5 %, of equity; plain x the regime's
     participation_max: Decimal = Decimal("0.1")  # R15, of the average daily volume in one parent; 1: not looked at
     daily_loss_max: Decimal = Decimal("0.02")  # R10, of the equity at the day's roll; beyond it only reducing goes
     drawdown_max: Decimal = Decimal("0.1")  # R11, of the high-water mark; beyond it nothing goes

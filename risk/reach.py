@@ -16,14 +16,15 @@ class Span(NamedTuple):
 
     longest: Decimal
     shortest: Decimal
-
-    @property
-    def worst(self) -> Decimal:
-        """The larger of both without its sign."""
-        return max(self.longest, -self.shortest)
+    worst: Decimal  # the larger of both without its sign
 
 
-FLAT = Span(ZERO, ZERO)
+FLAT = Span(ZERO, ZERO, ZERO)
+
+
+def span(longest: Decimal, shortest: Decimal) -> Span:
+    """The span between two ends."""
+    return Span(longest, shortest, max(longest, -shortest))
 
 
 class Reach:

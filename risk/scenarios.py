@@ -34,6 +34,15 @@ PROXIED_MAX = 0.5  # of a symbol's days; its own volatility must be seen on the 
 Jump = tuple[str, dt.date]
 
 
+def jump(text: str) -> Jump:
+    """SYMBOL@YYYY-MM-DD, a return beyond the bounds that really happened; raises ValueError."""
+    symbol, at, date = text.rpartition("@")
+    try:
+        return (symbol if at else date), dt.date.fromisoformat(date)
+    except ValueError:
+        raise ValueError(f"{text}: say SYMBOL@DATE, like ABC@2008-07-03") from None
+
+
 class Proxy(msgspec.Struct, frozen=True):
     """Days of a symbol that were not known and were filled: by the mean of `sector`, times `scale`."""
 

@@ -213,11 +213,14 @@ class PortfolioShortfall:
         """What is held (n,); a copy."""
         return self._weights.copy()
 
+    @property
+    def scenarios(self) -> Vector:
+        """What each scenario makes of what is held (S,); a copy."""
+        return self._portfolio.copy()
+
     def evaluate(self, symbol: int, size: float) -> float:
         """ES after the order, exactly. Less `expected_shortfall` it is the incremental ES."""
-        if self._stale:
-            self._renew()
-        after = self._buffer
+        after = self._buffer  # the tail that was found last is a good guess of the next one, also where it is old
         np.multiply(self._rows[symbol], size, out=after)
         np.add(after, self._portfolio, out=after)
         after.take(self._worst, out=self._gathered, mode="clip")  # "raise" would copy the output
@@ -248,6 +251,16 @@ class PortfolioShortfall:
             self._renew()
         self._rows[symbol].take(self._worst, out=self._gathered, mode="clip")
         return -float(self._worst_weights.dot(self._gathered))
+
+    def tangent(self, symbol: int, size: float) -> tuple[float, float]:
+        """`evaluate`, and its slope at that size; where scenarios tie, one of several. Allocates."""
+        after = self._portfolio + size * self._rows[symbol]
+        worst = after.argpartition(self._whole)[: self._whole + 1]
+        return -float(self._worst_weights @ after[worst]), -float(self._worst_weights @ self._rows[symbol][worst])
+
+    def weight(self, symbol: int) -> float:
+        """What is held of a symbol."""
+        return float(self._weights[symbol])
 
     def hold(self, symbol: int, size: float) -> None:
         """Hold so much more of a symbol."""

@@ -39,7 +39,7 @@ from daemon.config import build
 from daemon.run import Market, Run
 from risk.checks import Ask, judge
 from risk.shortfall import ALPHA, Matrix, PortfolioShortfall, Vector
-from tests import bench_halt
+from tests import bench_halt, bench_verdict
 from tests.adapters.store import examples
 from tests.servers.postgres import Server
 
@@ -444,6 +444,7 @@ BENCHES: dict[str, Callable[[Path], object]] = {
     "journal": bench_journal,
     "postgresql": lambda _: bench_journal_on_postgresql(),
     "shortfall": lambda _: bench_expected_shortfall(),
+    "verdict": lambda _: bench_verdict.main(),
     "numbers": lambda _: bench_numbers(),
     "stream": lambda folder: asyncio.run(bench_stream(folder)),
     "sustained": bench_sustained,

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+import numpy as np
 
 from core.calendar import CALENDARS, Session
 from core.events import (
@@ -27,6 +28,8 @@ from core.events import (
     ParentEnded,
     ParentOrder,
     Reason,
+    RegimeSet,
+    RiskModelSet,
     SignalReceived,
     TradingHalted,
     TradingResumed,
@@ -37,6 +40,10 @@ from core.signals import Instruction, Signal
 from core.units import NS_PER_S, ZERO
 from risk.exposure import Exposure
 from risk.limits import Limits, SymbolLimits
+from risk.regime import RegimeState
+from risk.scenarios import ScenarioModel
+from risk.shortfall import PortfolioShortfall
+from risk.tail import Kind, Prepared, TailRisk
 
 DAY = dt.date(2025, 3, 5)
 MINUTE = 60 * NS_PER_S
@@ -80,6 +87,7 @@ OPEN_LIMITS = Limits(
     gross_max=Decimal(4),
     net_max=Decimal(4),
     positions_max=1_000,
+    es_max=Decimal(1),
     participation_max=Decimal(1),
     daily_loss_max=Decimal(1),
     drawdown_max=Decimal(1),
@@ -291,6 +299,8 @@ def fold(exposure: Exposure, *events: Event) -> Exposure:
         TradingHalted: exposure.halt,
         TradingResumed: exposure.resume,
         BreakFound: exposure.quarantine,
+        RiskModelSet: exposure.model,
+        RegimeSet: exposure.regime,
     }
     for event in events:
         folds[type(event)](event)
@@ -303,9 +313,44 @@ def silent(instruments: Instruments = INSTRUMENTS, orders_per_s: int = 1_000) ->
 
 
 def book(*events: Event, cash: str = "100000", orders_per_s: int = 1_000) -> Exposure:
-    """An account with cash and a market of 99.99 to 100.01 in everything, and what happened then."""
+    """An account with cash and a market of 99.99 to 100.01 in everything, and what happened then.
+
+    It has a risk model to be where its events speak of one.
+    """
     quotes = [quote(instrument.symbol) for instrument in INSTRUMENTS]
-    return fold(silent(orders_per_s=orders_per_s), opened(cash), *quotes, *events)
+    exposure = silent(orders_per_s=orders_per_s)
+    if any(isinstance(event, RiskModelSet | RegimeSet) for event in events):
+        tail = TailRisk()
+        tail.offer(steps())
+        exposure = Exposure(INSTRUMENTS, orders_per_s, abilities(), tail)
+    return fold(exposure, opened(cash), *quotes, *events)
+
+
+def steps() -> Prepared:
+    """Of 250 days AAPL fell by a tenth on seven and SHRT with it, LOTS on seven others; filtered, by half as much more.
+
+    So the ES of AAPL is a tenth of what is held. FRAC and FUTR have no scenarios.
+    """
+    plain = np.zeros((3, 250))
+    plain[:2, :7], plain[2, 7:14] = -0.1, -0.1
+    model = ScenarioModel(
+        date=DAY - dt.timedelta(days=1),
+        version="steps",
+        symbols=("AAPL", "SHRT", "LOTS"),
+        plain=plain,
+        filtered=1.5 * plain,
+        correlation=np.eye(3),
+        shrinkage=0.0,
+        proxies=(),
+    )
+    portfolios = {Kind.FILTERED: PortfolioShortfall(model.filtered), Kind.PLAIN: PortfolioShortfall(model.plain)}
+    return Prepared(model, RegimeState(), portfolios)
+
+
+def modelled(regime: str = "NORMAL") -> RiskModelSet:
+    """The model of `steps`, in a market like this."""
+    date = (DAY - dt.timedelta(days=1)).isoformat()
+    return RiskModelSet(ts=NOW, version="steps", date=date, symbols=3, scenarios=250, recent=(regime,))
 
 
 def held(symbol: str, qty: int | Decimal) -> FillBooked:

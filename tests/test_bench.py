@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import bench
+from tests import bench, bench_verdict
 
 
 def test_orders_go_round_in_the_closed_loop(
@@ -47,3 +47,11 @@ def test_journals_are_written_on_both_databases(
     bench.bench_journal_on_postgresql()
     said = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in said] == ["journal"] * 2 + ["journal on PostgreSQL"] * 2
+
+
+def test_verdicts_near_the_limit_are_decided_in_each_of_three_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    bench_verdict.main(100)
+    said = capsys.readouterr().out
+    parts = [int(part) for part in re.findall(r"(?:bound|passed|denied) +(\d+)%", said)]
+    assert len(parts) == 6
+    assert min(parts) > 5

@@ -40,6 +40,8 @@ from core.events import (
     ParentOrder,
     ParentScheduled,
     PositionUpdated,
+    RegimeSet,
+    RiskModelSet,
     SignalAccepted,
     SignalDead,
     SignalGap,
@@ -346,6 +348,8 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
 UNPROJECTED: frozenset[type[Event]] = frozenset(
     {
         DayRolled,
+        RiskModelSet,
+        RegimeSet,
         MarketData,
         TimeAdvanced,
         ExecutionReport,

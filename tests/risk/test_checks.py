@@ -3,23 +3,36 @@
 import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.causes import TradingState
-from core.events import BreakFound, Event, OrderApproved, OrderDenied, ParentAccepted, Reason, TradingHalted
+from core.events import (
+    BreakFound,
+    Event,
+    OrderApproved,
+    OrderDenied,
+    ParentAccepted,
+    Reason,
+    RegimeSet,
+    TradingHalted,
+)
 from core.instruments import VenueAbility
 from core.orders import OrdType, Side, TimeInForce
 from core.units import NS_PER_MS, NS_PER_S, ZERO, floor_to
 from risk import checks
-from risk.checks import CHECKS, Ask, Check, Denial, judge, reducible
+from risk.checks import CHECKS, Ask, Case, Check, Denial, judge
 from risk.exposure import Exposure
 from risk.gate import Gate
 from risk.limits import Limits, SymbolLimits
+from risk.shortfall import expected_shortfall
+from risk.tail import Kind
 from tests.builders import (
     INSTRUMENTS,
     MINUTE,
@@ -33,6 +46,7 @@ from tests.builders import (
     fold,
     held,
     limits,
+    modelled,
     parent,
     quote,
     session,
@@ -99,10 +113,11 @@ P1_SHORT = accepted(parent(qty="100", valid_until=NOW + MINUTE))
 TENTH = limits(position_max=Decimal("0.1"))  # of 100,000: 100 shares at 100
 TENTH_OF_A_SECTOR = limits(sector_max=Decimal("0.1"))
 HUNDREDTH_OF_A_DAY = limits(participation_max=Decimal("0.01"))  # of 10,000 shares of AAPL: 100
+THREE_PERCENT = limits(es_max=Decimal("0.0301"))  # and a little, for rounding
 EMPTY_BOOK = quote(bid=None, ask=None)
 
-Case = tuple[str, Check, Ask, tuple[Event, ...], Limits, Denial | None]
-CASES: list[Case] = [
+Row = tuple[str, Check, Ask, tuple[Event, ...], Limits, Denial | None]
+CASES: list[Row] = [
     ("an instrument of ours", checks.instrument_is_known, ask(), (), limits(), None),
     (
         "an instrument that is not ours",
@@ -668,6 +683,143 @@ CASES: list[Case] = [
         TENTH,
         no(Reason.POSITION, "0.12", "0.1", "of equity", "30"),
     ),
+    ("without a risk model to be", checks.shortfall_is_allowed, ask(), (), THREE_PERCENT, None),
+    (
+        "before the model came",
+        checks.shortfall_is_allowed,
+        ask(),
+        (RegimeSet(ts=NOW, regime="CRISIS", by="ann"),),
+        THREE_PERCENT,
+        no(Reason.NO_SCENARIOS),
+    ),
+    (
+        "what shrinks needs none",
+        checks.shortfall_is_allowed,
+        ask(side=SELL, qty="120"),
+        (held("AAPL", 100), held("FRAC", 1), modelled()),
+        THREE_PERCENT,
+        no(Reason.NO_SCENARIOS, max_qty="100"),
+    ),
+    (
+        "filtered, within",
+        checks.shortfall_is_allowed,
+        ask(qty="200"),
+        (modelled(),),
+        THREE_PERCENT,
+        None,
+    ),
+    (
+        "filtered, beyond",
+        checks.shortfall_is_allowed,
+        ask(qty="300"),
+        (modelled(),),
+        THREE_PERCENT,
+        no(Reason.SHORTFALL, "0.045", "0.0301", "of equity", "200"),
+    ),
+    (
+        "plain, in a crisis",
+        checks.shortfall_is_allowed,
+        ask(qty="190"),
+        (modelled("CRISIS"),),
+        THREE_PERCENT,
+        no(Reason.SHORTFALL, "0.019", "0.01806", "of equity", "180"),
+    ),
+    (
+        "plain and filtered, the one that leaves less",
+        checks.shortfall_is_allowed,
+        ask(qty="300"),
+        (modelled("CRISIS"),),
+        THREE_PERCENT,
+        no(Reason.SHORTFALL, "0.03", "0.01806", "of equity", "180"),
+    ),
+    (
+        "what is held counts, and what works on this side",
+        checks.shortfall_is_allowed,
+        ask(qty="100"),
+        (modelled(), held("AAPL", 80), *working("AAPL", BUY, 70), *working("AAPL", SELL, 30)),
+        THREE_PERCENT,
+        no(Reason.SHORTFALL, "0.0375", "0.0301", "of equity", "50"),
+    ),
+    (
+        "what works elsewhere counts as if nothing were held",
+        checks.shortfall_is_allowed,
+        ask("LOTS", qty="200"),
+        (modelled(), *working("SHRT", BUY, 150)),
+        THREE_PERCENT,
+        no(Reason.SHORTFALL, "0.0525", "0.0301", "of equity"),
+    ),
+    (
+        "an order elsewhere is no hedge before it has executed",
+        checks.shortfall_is_allowed,
+        ask(qty="201"),
+        (modelled(), *working("SHRT", SELL, 200)),
+        THREE_PERCENT,
+        no(Reason.SHORTFALL, "0.03015", "0.0301", "of equity", "200"),
+    ),
+    (
+        "an execution elsewhere is one",
+        checks.shortfall_is_allowed,
+        ask(qty="300"),
+        (modelled(), held("SHRT", -200)),
+        THREE_PERCENT,
+        None,
+    ),
+    (
+        "a hedge passes in a book that is over its limit",
+        checks.shortfall_is_allowed,
+        ask("SHRT", SELL, "100"),
+        (modelled(), held("AAPL", 500)),
+        THREE_PERCENT,
+        None,
+    ),
+    (
+        "as far as it hedges",
+        checks.shortfall_is_allowed,
+        ask("SHRT", SELL, "1100"),
+        (modelled(), held("AAPL", 500), quote("SHRT", "109.99", "110.01"), held("SHRT", -1)),
+        THREE_PERCENT,
+        None,
+    ),
+    (
+        "and nothing else does",
+        checks.shortfall_is_allowed,
+        ask("SHRT", qty="1"),
+        (modelled(), held("AAPL", 500)),
+        THREE_PERCENT,
+        no(Reason.SHORTFALL, "0.07515", "0.0301", "of equity"),
+    ),
+    (
+        "a parent counts what parents will buy",
+        checks.shortfall_is_allowed,
+        ask_parent(qty="100"),
+        (modelled(), accepted(parent(qty="150"))),
+        THREE_PERCENT,
+        no(Reason.SHORTFALL, "0.0375", "0.0301", "of equity", "50"),
+    ),
+    (
+        "a symbol without scenarios",
+        checks.shortfall_is_allowed,
+        ask("FRAC", qty="1"),
+        (modelled(),),
+        THREE_PERCENT,
+        no(Reason.NO_SCENARIOS),
+    ),
+    (
+        "beside a position without scenarios",
+        checks.shortfall_is_allowed,
+        ask(),
+        (modelled(), held("FRAC", 1)),
+        THREE_PERCENT,
+        no(Reason.NO_SCENARIOS),
+    ),
+    (
+        "nothing can be opened without equity",
+        checks.shortfall_is_allowed,
+        ask("SHRT", qty="1"),
+        (modelled(), quote("AAPL", "0.99", "1.01"), held("AAPL", 2000)),
+        THREE_PERCENT,
+        no(Reason.SHORTFALL, "315", "0", "USD"),
+    ),
     ("a child of an open parent", checks.parent_is_open, ask(), (P1,), limits(), None),
     ("a child of nobody", checks.parent_is_open, ask(), (), limits(), no(Reason.OVER_PARENT)),
     ("a parent has no parent", checks.parent_is_open, ask_parent(), (), limits(), None),
@@ -726,9 +878,9 @@ CASES: list[Case] = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[1].__name__}: {case[0]}")
-def test_each_check_passes_or_denies_with_its_numbers(case: Case) -> None:
+def test_each_check_passes_or_denies_with_its_numbers(case: Row) -> None:
     _, check, asked, events, bounds, expected = case
-    denial = check(asked, book(*events), bounds)
+    denial = check(Case(asked, book(*events)), bounds)
     if denial is None or expected is None:
         assert denial is expected
         return
@@ -743,12 +895,12 @@ def test_the_tables_know_every_check() -> None:
 def test_the_rate_of_one_venue_does_not_touch_another() -> None:
     spent = book(accepted(parent(qty="1000")), *(approved(child(qty="1")) for _ in range(2)), orders_per_s=2)
     bounds = limits(orders_per_s=2)
-    denial = checks.rate_is_kept(ask(), spent, bounds)
+    denial = checks.rate_is_kept(Case(ask(), spent), bounds)
     assert denial is not None
     assert msgspec.structs.replace(denial, text="") == no(Reason.RATE, "3", "2", "orders/s")
-    assert checks.rate_is_kept(ask(venue="other"), spent, bounds) is None
-    assert checks.rate_is_kept(ask(ts=NOW + NS_PER_S - 1), spent, bounds) == denial
-    assert checks.rate_is_kept(ask(ts=NOW + NS_PER_S), spent, bounds) is None
+    assert checks.rate_is_kept(Case(ask(venue="other"), spent), bounds) is None
+    assert checks.rate_is_kept(Case(ask(ts=NOW + NS_PER_S - 1), spent), bounds) == denial
+    assert checks.rate_is_kept(Case(ask(ts=NOW + NS_PER_S), spent), bounds) is None
 
 
 @pytest.mark.parametrize("ord_type", OrdType)
@@ -763,13 +915,13 @@ def test_a_venue_gets_only_children_of_the_types_and_times_in_force_that_it_take
         ),
     }
     asked = ask(ord_type=ord_type, price=Decimal(100), time_in_force=time_in_force)
-    denial = checks.venue_takes_it(asked, exposure, limits())
+    denial = checks.venue_takes_it(Case(asked, exposure), limits())
     taken = ord_type == "LIMIT" and time_in_force in {"DAY", "IOC"}
     assert (denial is None) == taken
     if denial is not None:
         refused = ord_type if ord_type == "MARKET" else time_in_force
         assert denial == msgspec.structs.replace(no(Reason.INVALID), text=f"paper takes no {refused} orders")
-    assert checks.venue_takes_it(ask_parent(ord_type=ord_type), exposure, limits()) is None
+    assert checks.venue_takes_it(Case(ask_parent(ord_type=ord_type), exposure), limits()) is None
 
 
 # Removing a check must be noticed -------------------------------------------------------------------------------------
@@ -791,6 +943,7 @@ ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.sector_is_allowed: (ask(), (P1, held("SHRT", -1)), TENTH_OF_A_SECTOR),
     checks.gross_is_allowed: (ask(), (P1, held("LOTS", -100)), limits(gross_max=Decimal("0.1"))),
     checks.net_is_allowed: (ask(), (P1, held("LOTS", 100)), limits(net_max=Decimal("0.1"))),
+    checks.shortfall_is_allowed: (ask(), (P1, modelled(), held("AAPL", 101)), THREE_PERCENT),
     checks.parent_is_open: (ask(), (), limits()),
     checks.parent_is_valid: (ask(ts=NOW + MINUTE), (P1_SHORT, quote(ts=NOW + MINUTE)), limits()),
     checks.rate_is_kept: (ask_parent(), (P1,), limits(parents_per_day=1)),
@@ -807,7 +960,7 @@ def test_every_check_has_an_order_that_only_it_stops() -> None:
 def test_without_a_check_its_order_would_pass(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, events, bounds = ONLY[check]
     exposure = book(*events)
-    assert judge(asked, exposure, bounds) == check(asked, exposure, bounds) != None  # noqa: E711 - both at once
+    assert judge(asked, exposure, bounds) == check(Case(asked, exposure), bounds) != None  # noqa: E711 - both at once
     monkeypatch.setattr(checks, "CHECKS", tuple(other for other in CHECKS if other is not check))
     assert judge(asked, exposure, bounds) is None
 
@@ -852,6 +1005,8 @@ def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
         events.append(halted(state))
     bid = draw(st.decimals(Decimal("0.5"), 200, places=2))
     events.append(quote(symbol, str(bid), str(bid + Decimal("0.03"))))
+    if draw(st.booleans()):
+        events.insert(draw(st.integers(0, len(events))), modelled(draw(st.sampled_from(["NORMAL", "CRISIS"]))))
     exposure = book(*events, cash=draw(st.sampled_from(["0", "1000", "30000", "1000000"])), orders_per_s=3)
     bounds = limits(
         position_max=draw(st.sampled_from([Decimal("0.01"), Decimal("0.08"), Decimal("0.5")])),
@@ -859,6 +1014,7 @@ def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
         gross_max=draw(FRACTIONS),
         net_max=draw(FRACTIONS),
         positions_max=draw(st.integers(1, 3)),
+        es_max=draw(st.sampled_from([Decimal("0.001"), Decimal("0.03"), Decimal(1)])),
         participation_max=draw(st.sampled_from([Decimal("0.001"), Decimal(1)])),
         orders_per_s=3,
         parents_per_day=draw(st.integers(1, 5)),
@@ -892,24 +1048,24 @@ def test_the_largest_quantity_of_a_denial_is_the_largest_that_its_check_passes(
     asked, exposure, bounds = situation
     lot = INSTRUMENTS[asked.symbol].lot
     for check in CHECKS:
-        denial = check(asked, exposure, bounds)
+        denial = check(Case(asked, exposure), bounds)
         if denial is None:
             continue
         largest = denial.max_qty
         if largest is not None:
             assert ZERO < largest <= asked.qty
             assert largest % lot == 0
-            assert check(msgspec.structs.replace(asked, qty=largest), exposure, bounds) is None, check
+            assert check(Case(msgspec.structs.replace(asked, qty=largest), exposure), bounds) is None, check
         more = (largest or ZERO) + lot
         if more <= asked.qty:
-            assert check(msgspec.structs.replace(asked, qty=more), exposure, bounds) is not None, check
+            assert check(Case(msgspec.structs.replace(asked, qty=more), exposure), bounds) is not None, check
 
 
 @given(situations())
 def test_every_denial_can_be_explained(situation: tuple[Ask, Exposure, Limits]) -> None:
     asked, exposure, bounds = situation
     for check in CHECKS:
-        denial = check(asked, exposure, bounds)
+        denial = check(Case(asked, exposure), bounds)
         if denial is None:
             continue
         assert denial.reason in Reason
@@ -964,6 +1120,7 @@ BOUNDS = limits(
     gross_max=Decimal("0.3"),
     net_max=Decimal("0.2"),
     positions_max=3,
+    es_max=Decimal("0.03"),
 )
 
 
@@ -985,6 +1142,23 @@ def sums(asked: Ask, exposure: Exposure) -> dict[str, Decimal]:
     }
 
 
+def shortfalls(asked: Ask, exposure: Exposure) -> dict[Kind, float]:
+    """The most that the ES may become in any order of fills: it is convex, so it is largest where all or none do."""
+    tail = exposure.tail
+    if tail is None or tail.model is None:
+        return {}
+    reserve = exposure.committed if asked.is_parent else exposure.working
+    ends: list[tuple[float, float]] = []
+    for symbol in tail.model.symbols:
+        unit = float(INSTRUMENTS[symbol].notional(Decimal(1), exposure.mark(symbol) or ZERO))
+        at = exposure.held(symbol)
+        ends.append((float(at + reserve(symbol, BUY)) * unit, float(at - reserve(symbol, SELL)) * unit))
+    return {
+        kind: max(expected_shortfall(np.array(corner) @ getattr(tail.model, kind)) for corner in product(*ends))
+        for kind in Kind
+    }
+
+
 @given(situations())
 def test_no_approval_takes_a_measure_over_its_limit_or_further_over(situation: tuple[Ask, Exposure, Limits]) -> None:
     asked, exposure, _ = situation
@@ -992,15 +1166,20 @@ def test_no_approval_takes_a_measure_over_its_limit_or_further_over(situation: t
         return
     allowed = max(BOUNDS.position_max * exposure.equity, ZERO) / INSTRUMENTS[asked.symbol].multiplier
     before, sums_before = (per_side(asked, exposure), uncovered(asked, exposure)), sums(asked, exposure)
-    equity, shrinks = max(exposure.equity, ZERO), asked.qty <= reducible(asked, exposure)
+    equity, shrinks = max(exposure.equity, ZERO), Case(asked, exposure).shrinks
     most = {
         "sector": BOUNDS.sector_max * equity,
         "gross": BOUNDS.gross_max * equity,
         "net": BOUNDS.net_max * equity,
         "positions": Decimal(BOUNDS.positions_max),
     }
+    es_before = shortfalls(asked, exposure)
     if isinstance(take(asked, exposure), OrderDenied):
         return
+    for kind, es in shortfalls(asked, exposure).items():
+        assert exposure.tail is not None
+        part = exposure.tail.multiplier(NOW) if kind is Kind.PLAIN else 1.0
+        assert shrinks or es <= max(es_before[kind], float(BOUNDS.es_max * equity) * part) + 1e-6, kind
     for name, value in sums(asked, exposure).items():
         if name == "net" and shrinks:  # the end of a hedge moves it
             continue
@@ -1042,6 +1221,7 @@ OF_EXPOSURE = (
     checks.sector_is_allowed,
     checks.gross_is_allowed,
     checks.net_is_allowed,
+    checks.shortfall_is_allowed,
 )
 
 
@@ -1054,8 +1234,8 @@ def test_what_is_no_limit_of_exposure_holds_for_an_order_that_shrinks(check: Che
     asked, events, bounds = HOLD[check]
     others = (accepted(parent("SHRT", qty="1", parent_id="P9")),)  # the day's first
     exposure = book(held("AAPL", 300), *others, *events, halted("REDUCING"))
-    assert asked.qty <= reducible(asked, exposure)
-    assert judge(asked, exposure, bounds) == check(asked, exposure, bounds) != None  # noqa: E711 - both at once
+    assert Case(asked, exposure).shrinks
+    assert judge(asked, exposure, bounds) == check(Case(asked, exposure), bounds) != None  # noqa: E711 - both at once
 
 
 @pytest.mark.parametrize("asked", [ask(side=SELL), ask_parent(side=SELL)], ids=["child", "parent"])
@@ -1070,7 +1250,7 @@ def test_after_an_over_fill_a_parent_that_reduces_still_counts_what_is_live() ->
     sale = accepted(parent("SHRT", SELL, "100"))
     exposure = book(held("SHRT", 180), sale, approved(first), approved(second), filled(first, "80"), halted("REDUCING"))
     asked = ask_parent("SHRT", SELL, "51", parent_id="P2")
-    denial = checks.trading_is_allowed(asked, exposure, limits())
+    denial = checks.trading_is_allowed(Case(asked, exposure), limits())
     assert denial is not None
     assert msgspec.structs.replace(denial, text="") == no(Reason.STATE, "51", "50", "shares", "50")
 
@@ -1082,14 +1262,14 @@ def is_bookable(asked: Ask) -> bool:
 @given(situations())
 def test_an_order_that_shrinks_passes_every_check_of_exposure(situation: tuple[Ask, Exposure, Limits]) -> None:
     asked, exposure, bounds = situation
-    room = floor_to(reducible(asked, exposure), INSTRUMENTS[asked.symbol].lot)
+    room = floor_to(Case(asked, exposure).reducible, INSTRUMENTS[asked.symbol].lot)
     if not room:
         return
     shrinking = msgspec.structs.replace(asked, qty=min(asked.qty, room))
     for check in OF_EXPOSURE:
-        assert check(shrinking, exposure, bounds) is None
+        assert check(Case(shrinking, exposure), bounds) is None
     if exposure.causes.state != "HALTED":
-        assert checks.trading_is_allowed(shrinking, exposure, bounds) is None
+        assert checks.trading_is_allowed(Case(shrinking, exposure), bounds) is None
 
 
 @given(situations(), st.data())
@@ -1098,7 +1278,7 @@ def test_what_passes_in_reducing_shrinks_the_position_in_any_order_of_fills(
 ) -> None:
     asked, exposure, bounds = situation
     fold(exposure, halted("REDUCING"))
-    if exposure.causes.state != "REDUCING" or checks.trading_is_allowed(asked, exposure, bounds) is not None:
+    if exposure.causes.state != "REDUCING" or checks.trading_is_allowed(Case(asked, exposure), bounds) is not None:
         return
     start = exposure.held(asked.symbol)
     same_side = data.draw(st.integers(0, 40)) * INSTRUMENTS[asked.symbol].lot

@@ -25,7 +25,7 @@ from core.events import (
 from core.orders import TERMINAL, OrdStatus, Side
 from core.units import NS_PER_S, ZERO
 from risk.exposure import Exposure, Rate
-from risk.reach import Span
+from risk.reach import Span, span
 from tests.builders import (
     INSTRUMENTS,
     NOW,
@@ -243,7 +243,7 @@ def reach_of(slow: Slow, reserved: Callable[[str, Side], Decimal]) -> dict[str, 
         held, mark = slow.held(symbol), slow.mark(symbol)
         ends = held + reserved(symbol, BUY), held - reserved(symbol, SELL)
         if mark is not None and any(ends):
-            spans[symbol] = Span(*(INSTRUMENTS[symbol].notional(qty, mark) for qty in ends))
+            spans[symbol] = span(*(INSTRUMENTS[symbol].notional(qty, mark) for qty in ends))
     return spans
 
 

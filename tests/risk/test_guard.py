@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from core.causes import DAILY_LOSS, DRAWDOWN, TradingState
 from core.events import DayRolled, Event, HighWaterMarkReset, MarketData, TimeAdvanced, TradingHalted, TradingResumed
-from core.units import NS_PER_S
+from core.units import NS_PER_DAY, NS_PER_S
 from daemon.bus import Bus
 from risk.exposure import Exposure
-from risk.guard import CONFIRM_NS, DAY_NS, LATEST_NS, LOOKS, Guard
+from risk.guard import CONFIRM_NS, LATEST_NS, LOOKS, Guard
 from risk.limits import Limits
 from tests.builders import NOW, held, limits, opened, quote, silent
 
@@ -76,14 +76,14 @@ def test_a_loss_of_more_than_the_day_may_lose_is_reducing_until_the_day_rolls() 
     assert (halt.state, halt.text) == (TradingState.REDUCING, "the day lost 2.05% of 100,000, equity is 97,950")
     scene.price("100")  # that it came back changes nothing
     due = scene.guard.next_due()
-    assert due == (NOW // DAY_NS + 1) * DAY_NS
+    assert due == (NOW // NS_PER_DAY + 1) * NS_PER_DAY
     scene.advance(due - 1)
     assert scene.said == ["halted daily_loss"]
     scene.advance(due)
     assert scene.said == ["halted daily_loss", "resumed daily_loss"]
     rolled = next(event for event in scene.trace if isinstance(event, DayRolled))
     day = dt.datetime.fromtimestamp(due // NS_PER_S, dt.UTC).date()
-    assert (rolled.day, rolled.equity, scene.guard.next_due()) == (day.isoformat(), D(100_000), due + DAY_NS)
+    assert (rolled.day, rolled.equity, scene.guard.next_due()) == (day.isoformat(), D(100_000), due + NS_PER_DAY)
 
 
 def test_the_next_day_loses_from_its_own_first_equity() -> None:

@@ -1,0 +1,78 @@
+"""How much of each limit is used, for people and machines: what is nearest to its limit is the account's risk score.
+
+Measured is what the gate measures, with all that may still execute: positions by their worse side, shortfalls with what
+live parents may add in any order of their fills.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from core.units import ZERO
+from risk.exposure import Exposure
+from risk.guard import Guard
+from risk.limits import Limits
+
+FULL = 100  # of a score
+
+
+class Use(msgspec.Struct, frozen=True):
+    """The nearest use of one limit. `value` and `most` are fractions of the equity, or counts; `ratio` is 1 where full.
+
+    `of` names what is nearest, where the limit is one for each of several.
+    """
+
+    limit: str
+    value: float
+    most: float
+    ratio: float
+    of: str = ""
+
+
+def uses(exposure: Exposure, guard: Guard, limits: Limits, now: int) -> list[Use]:
+    """The use of every limit that is one of the account; without equity whatever is held fills its limits."""
+    equity, reach = max(exposure.equity, ZERO), exposure.reach(of_parents=True)
+    symbol, widest = max(((key, span.worst) for key, span in reach.spans.items()), key=_value, default=("", ZERO))
+    sector, largest = max(reach.sectors.items(), key=_value, default=("", ZERO))
+    found = [
+        _of(equity, "position", widest, limits.position_max, symbol),
+        _of(equity, "sector", largest, limits.sector_max, sector),
+        _of(equity, "gross", reach.gross, limits.gross_max),
+        _of(equity, "net", max(reach.longest, -reach.shortest), limits.net_max),
+    ]
+    tail = exposure.tail
+    for view, part in tail.views(now) if tail is not None else ():
+        most = limits.es_max * Decimal(str(part))
+        found.append(_of(equity, f"shortfall_{view.kind}", Decimal(repr(view.at_worst(of_parents=True))), most))
+    return [
+        *found,
+        _count("positions", len(reach.spans), limits.positions_max),
+        _fraction("daily_loss", guard.day_loss, limits.daily_loss_max),
+        _fraction("drawdown", guard.drawdown, limits.drawdown_max),
+        _count("parents_per_day", exposure.parents_on(now), limits.parents_per_day),
+        _count("orders_per_s", round(exposure.rate_use(now) * limits.orders_per_s), limits.orders_per_s),
+    ]
+
+
+def score(found: list[Use]) -> tuple[int, str]:
+    """The risk score (R23), 0 to 100: the fullest limit and its name."""
+    fullest = max(found, key=lambda use: use.ratio)
+    return min(FULL, round(FULL * fullest.ratio)), fullest.limit
+
+
+def _of(equity: Decimal, limit: str, value: Decimal, most: Decimal, of: str = "") -> Use:
+    if not equity:
+        return Use(limit, float(value), float(most), float(value > 0), of)
+    return Use(limit, float(value / equity), float(most), max(float(value / equity / most), 0.0), of)
+
+
+def _fraction(limit: str, value: Decimal, most: Decimal) -> Use:
+    return Use(limit, float(value), float(most), max(float(value / most), 0.0))
+
+
+def _count(limit: str, value: int, most: int) -> Use:
+    return Use(limit, value, most, value / most)
+
+
+def _value(item: tuple[str, Decimal]) -> Decimal:
+    return item[1]

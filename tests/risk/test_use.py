@@ -1,0 +1,74 @@
+"""How much of each limit is used, by tables; the score is the fullest of them."""
+
+from decimal import Decimal
+
+import pytest
+
+from core.events import Event
+from core.orders import Side
+from risk.guard import Guard
+from risk.limits import Limits
+from risk.use import Use, score, uses
+from tests.builders import NOW, accepted, book, held, limits, modelled, parent, quote, working
+
+BOUNDS = limits(
+    position_max=Decimal("0.5"),
+    sector_max=Decimal("0.5"),
+    gross_max=Decimal(2),
+    net_max=Decimal(1),
+    positions_max=4,
+    es_max=Decimal("0.04"),
+    parents_per_day=10,
+)
+
+
+def used(*events: Event, bounds: Limits = BOUNDS) -> dict[str, Use]:
+    exposure = book(*events)
+    return {use.limit: use for use in uses(exposure, Guard(exposure, bounds), bounds, NOW)}
+
+
+def test_an_account_without_positions_uses_nothing() -> None:
+    found = used(modelled())
+    assert {use.ratio for use in found.values()} == {0.0}
+    assert score(list(found.values()))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "events,limit,expected",
+    [
+        ((held("AAPL", 100), held("LOTS", -200)), "position", ("LOTS", 0.2, 0.5)),
+        ((held("AAPL", 100), held("SHRT", -200)), "sector", ("Tech", 0.3, 0.5)),
+        ((held("AAPL", 100), held("LOTS", -200)), "gross", ("", 0.3, 2.0)),
+        ((held("AAPL", 100), held("LOTS", -200)), "net", ("", 0.1, 1.0)),
+        ((held("AAPL", 100), held("LOTS", -200)), "positions", ("", 2, 4)),
+        ((accepted(parent(qty="100")),), "parents_per_day", ("", 1, 10)),
+        ((accepted(parent(qty="100")),), "position", ("AAPL", 0.1, 0.5)),
+        ((accepted(parent(qty="100")),), "positions", ("", 1, 4)),
+        ((modelled(), held("AAPL", 100)), "shortfall_plain", ("", 0.01, 0.04)),
+        ((modelled(), held("AAPL", 100)), "shortfall_filtered", ("", 0.015, 0.04)),
+        ((modelled("CRISIS"), held("AAPL", 100)), "shortfall_plain", ("", 0.01, 0.024)),
+        ((modelled("CRISIS"), held("AAPL", 100)), "shortfall_filtered", ("", 0.015, 0.04)),
+        ((modelled(), held("AAPL", 100), *working("LOTS", Side.BUY, 100)), "shortfall_plain", ("", 0.02, 0.04)),
+    ],
+)
+def test_each_use_is_that_of_what_is_nearest(
+    events: tuple[Event, ...], limit: str, expected: tuple[str, float, float]
+) -> None:
+    use = used(*events)[limit]
+    of, value, most = expected
+    assert (use.of, use.most) == (of, most)
+    assert use.value == pytest.approx(value)
+    assert use.ratio == pytest.approx(value / most)
+
+
+def test_without_a_risk_model_there_is_no_shortfall_and_without_equity_whatever_is_held_fills_its_limits() -> None:
+    ruin = used(quote("AAPL", "0.99", "1.01"), held("AAPL", 2000))
+    assert not any(limit.startswith("shortfall") for limit in ruin)
+    assert {limit: ruin[limit].ratio for limit in ("position", "gross", "net")} == dict.fromkeys(
+        ("position", "gross", "net"), 1.0
+    )
+
+
+def test_the_score_is_the_fullest_limit_and_never_more_than_a_hundred() -> None:
+    assert score(list(used(held("AAPL", 450)).values())) == (90, "position")
+    assert score(list(used(held("AAPL", 800)).values())) == (100, "position")
