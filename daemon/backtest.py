@@ -1,6 +1,5 @@
 """`execd risk backtest`: whether the ES model would have known, on returns that a person brings."""
 
-import datetime as dt
 import sys
 import time
 from collections import Counter
@@ -20,7 +19,7 @@ from risk import backtest as trials
 from risk.backtest import Forecast, Score, Trial, Verdict
 from risk.parametric import compare
 from risk.regime import Regime
-from risk.scenarios import LAMBDA, WINDOW, Jump, Proxy, sound
+from risk.scenarios import LAMBDA, WINDOW, Jump, Proxy, jump, sound
 from risk.shortfall import ALPHA, CONFIDENCE, Vector, estimate
 
 YEAR_MIN = 200  # days: fewer say nothing, and get no verdict
@@ -80,11 +79,10 @@ def _weighted(returns: Returns, weights: dict[str, float] | None) -> tuple[Retur
 
 
 def _jump(said: str) -> Jump:
-    symbol, at, date = said.rpartition("@")
     try:
-        return (symbol if at else date), dt.date.fromisoformat(date)
-    except ValueError:
-        raise ConfigError(f"--allow {said}: say SYMBOL@DATE, like ABC@2008-07-03") from None
+        return jump(said)
+    except ValueError as error:
+        raise ConfigError(f"--allow {error}") from None
 
 
 def _progress() -> Callable[[int, int], None]:

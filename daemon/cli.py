@@ -31,7 +31,7 @@ from adapters.store import faults, journal, queries
 from adapters.store import tape as recorded
 from adapters.store.writer import JournalError
 from core.units import NS_PER_S
-from daemon import asking, backtest, by_hand, credentials, desk, place
+from daemon import asking, backtest, by_hand, credentials, desk, place, risk_desk
 from daemon.bus import BusFailed
 from daemon.clock import ClockError, ScaledClock, SystemClock
 from daemon.config import Config, ConfigError, hash_of, load
@@ -63,7 +63,7 @@ class ExitCode(IntEnum):
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 config_app = typer.Typer(no_args_is_help=True, help="Look at configurations.")
 signal_app = typer.Typer(no_args_is_help=True, help="Send signals by hand.")
-risk_app = typer.Typer(no_args_is_help=True, help="Look at the risk model, reset the high-water mark.")
+risk_app = typer.Typer(no_args_is_help=True, help="See limits and shortfall, ask the gate, test the model.")
 db_app = typer.Typer(no_args_is_help=True, help="Look after the database's schema.")
 app.add_typer(config_app, name="config")
 app.add_typer(db_app, name="db")
@@ -271,6 +271,9 @@ for command in (desk.halt, desk.resume, desk.flatten):
 signal_app.command("send")(by_hand.send)
 risk_app.command("backtest")(backtest.backtest)
 risk_app.command("reset-mark")(desk.reset_mark)
+risk_app.command("regime")(desk.regime)
+risk_app.command("show")(risk_desk.show)
+risk_app.command("check")(risk_desk.check)
 
 
 @config_app.command("check")

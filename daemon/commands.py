@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.store import queries
 from core.causes import STARTUP, TradingState
-from core.events import FlattenRequested, HighWaterMarkReset
+from core.events import FlattenRequested, HighWaterMarkReset, RegimeSet
 from daemon.control import Order
 from daemon.halts import Refused
+from risk.regime import Regime
 
 if TYPE_CHECKING:
     from daemon.run import Run
 
 Answer = dict[str, Any]
 
+NOT_ON_RECORD = "it holds, but the database is away: after a restart before it is back, say it again"
 COMMIT_S = 2.0  # how long an answer waits for the database before it says that it is away
 
 
@@ -57,11 +59,7 @@ class Commands:
         now = run.clock.now()
         request_id = f"flatten-{now}"
         run.bus.publish(FlattenRequested(ts=now, request_id=request_id, by=by, symbol=order.symbol))
-        try:
-            async with asyncio.timeout(COMMIT_S):
-                await run.intake.committed()
-        except TimeoutError:
-            raise Refused("asked for, but the database is away: nothing leaves before it is back") from None
+        await self._on_record("asked for, but the database is away: nothing leaves before it is back")
         held = {symbol: qty for symbol, qty in exposure.book.symbols() if qty}
         return {"request": request_id, "orders": await asyncio.to_thread(self._flattened, request_id), "held": held}
 
@@ -73,13 +71,33 @@ class Commands:
         if equity <= 0:
             raise Refused(f"equity is {equity:,.2f}: there is nothing to measure from")
         run.bus.publish(HighWaterMarkReset(ts=run.clock.now(), equity=equity, by=by))
-        await run.bus.settled()
+        await self._on_record(NOT_ON_RECORD)
         return {"mark": equity, "state": run.actors.exposure.causes.state, "causes": sorted(run.actors.halts.live)}
+
+    async def regime(self, order: Order, by: str) -> Answer:
+        """The market's regime is what a person says, or what the data says again."""
+        self._check_ready()
+        run, tail = self._run, self._run.actors.exposure.tail
+        if tail is None:
+            raise Refused("this account is run without a risk model: set risk.returns")
+        if order.text not in {*Regime.__members__, ""}:
+            raise Refused(f"{order.text} is none of {', '.join(Regime.__members__)}")
+        run.bus.publish(RegimeSet(ts=run.clock.now(), regime=order.text, by=by))
+        await self._on_record(NOT_ON_RECORD)
+        return {"regime": tail.regime_at(run.clock.now()).name, "multiplier": tail.multiplier(run.clock.now())}
 
     async def record(self, order: Order, by: str) -> Answer:
         """Put what somebody did on record, as after a drill; the record itself is made by the control socket."""
         del order, by
         return {}
+
+    async def _on_record(self, otherwise: str) -> None:
+        """Return once what was published is durable; raises Refused with these words where that takes too long."""
+        try:
+            async with asyncio.timeout(COMMIT_S):
+                await self._run.intake.committed()
+        except TimeoutError:
+            raise Refused(otherwise) from None
 
     def _flattened(self, request_id: str) -> list[Answer]:
         """What became of the request, from the records."""

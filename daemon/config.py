@@ -33,6 +33,7 @@ from daemon.control import ControlSettings
 from daemon.halts import HaltSettings
 from daemon.oms import OmsSettings
 from risk.limits import Limits, version_of
+from risk.scenarios import LAMBDA, WINDOW, WINDOW_MIN, jump
 
 ENVIRONMENT_PREFIX = "EXECD_"
 OPTIONS = credentials.VARIABLES | {"EXECD_DIR"}  # variables that are no settings: secrets, and options of commands
@@ -136,6 +137,26 @@ class SignalsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("group = '': the stream is read by a group of consumers: name it")
 
 
+class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[risk] - what expected shortfall is computed from. With returns, an order that it cannot judge is denied."""
+
+    returns: str = ""  # daily simple returns, CSV or Parquet, a column a symbol; empty: no ES is checked
+    window: int = WINDOW  # days: the scenarios
+    decay: float = LAMBDA  # of the volatility that filters them
+    allowed: tuple[str, ...] = ()  # SYMBOL@DATE of jumps that are no splits
+    check_s: float = 60.0  # how often the file is looked at
+
+    def __post_init__(self) -> None:
+        if self.window < WINDOW_MIN:
+            raise ValueError(f"window = {self.window}: {WINDOW_MIN} days or more belong here")
+        if not 0 < self.decay < 1:
+            raise ValueError(f"decay = {self.decay}: a number between 0 and 1 belongs here")
+        if not (isfinite(self.check_s) and self.check_s > 0):
+            raise ValueError(f"check_s = {self.check_s}: a positive number of seconds belongs here")
+        for text in self.allowed:
+            jump(text)
+
+
 class HttpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[http] - pages for machines on the loopback interface, read only: /metrics, /healthz, /readyz, /status."""
 
@@ -154,6 +175,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     clock: ClockConfig = ClockConfig()
     store: StoreConfig = StoreConfig()
     limits: Limits = Limits()
+    risk: RiskConfig = RiskConfig()
     oms: OmsSettings = OmsSettings()
     paper: PaperSettings = PaperSettings()
     market: MarketConfig = MarketConfig()
@@ -207,6 +229,7 @@ def hash_of(config: Config) -> str:
         redis=RedisSettings(),
         answers=AnswersSettings(),
         halt=HaltSettings(),
+        risk=replace(config.risk, returns="", check_s=RiskConfig().check_s),
         control=ControlSettings(),
         http=HttpConfig(),
         market=replace(config.market, tapes=()),

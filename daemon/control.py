@@ -14,7 +14,7 @@ author has given up (the daemon hung, or was stopped) is refused.
 
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import IntEnum
 from http import HTTPStatus
 from pathlib import Path
@@ -67,6 +67,10 @@ Command = Callable[[Order, str], Awaitable[dict[str, Any]]]
 """Does what is asked in somebody's name; raises Refused. The answer is for people."""
 
 
+View = Callable[[Mapping[str, str]], Any]
+"""Facts for whoever may open the socket, by what the query says; raises ValueError."""
+
+
 def role_of(peer: Peer, settings: ControlSettings) -> Role:
     """What the process at the other end may do."""
     if peer.uid in {0, os.getuid()}:
@@ -88,7 +92,7 @@ class Control:
         path: Path,
         settings: ControlSettings,
         *,
-        views: dict[str, Callable[[], Any]],
+        views: dict[str, View],
         commands: dict[str, tuple[Role, Command]],
         publish: Callable[[CommandGiven], None],
         now: Callable[[], int],
@@ -112,7 +116,11 @@ class Control:
         view = self._views.get(request.match_info["view"])
         if view is None:
             return said(HTTPStatus.NOT_FOUND, f"there is {', '.join(sorted(self._views))}")
-        return web.Response(body=msgspec.json.encode(view()), content_type="application/json")
+        try:
+            shown = view(request.query)
+        except ValueError as error:
+            return said(HTTPStatus.BAD_REQUEST, str(error))
+        return web.Response(body=msgspec.json.encode(shown), content_type="application/json")
 
     async def _command(self, request: web.Request) -> web.Response:
         name = request.match_info["command"]

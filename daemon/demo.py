@@ -18,17 +18,23 @@ from importlib.resources import files
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from adapters.processes import ends_with_parent
 from adapters.redis_link import LINK_ERRORS, Link, RedisSettings
 from adapters.valkey import PrivateValkey
 from core.units import NS_PER_S
 from daemon.asking import NoAnswerError, ask
+from daemon.config import Config, load
 
 ACCOUNT = "demo"  # as in demo.toml
 NEW_YORK = ZoneInfo("America/New_York")
 DAY = dt.date(2026, 6, 15)
 STREAM = "execd:signals"
 LOOK_S = 0.05  # between two questions to a daemon that does not answer yet
+PAST_DAYS = 600
+TAILS = 5  # degrees of freedom of Student's t
+JUMP_MAX = 0.3  # a larger one would look like a split
 LOOK_S_MAX = 0.5  # the longest sleep between two looks at the market's clock
 
 
@@ -40,7 +46,20 @@ def write_day(folder: Path, redis: RedisSettings | None) -> Path:
     text = text.replace("@REDIS@", redis.url if redis is not None else "")
     config.write_text(text.replace("@FILES@", "[]" if redis is not None else f'["{signals.as_posix()}"]'))
     signals.write_text("".join(f"{line}\n" for line in basket()))
+    (folder / "returns.csv").write_text("".join(f"{line}\n" for line in past(load(config, {}))))
     return config
+
+
+def past(config: Config) -> Iterator[str]:
+    """Daily returns of the instruments up to the day: CSV, as volatile as each is, and half of one mind."""
+    noise, instruments = np.random.default_rng(config.market.seed), config.instruments.values()
+    volatility = [each.volatility for each in instruments]
+    alone, together = (noise.standard_t(TAILS, size=(PAST_DAYS, n)) for n in (len(volatility), 1))
+    values = (alone + together) / np.sqrt(2 * TAILS / (TAILS - 2)) * volatility
+    yield ",".join(["date", *(each.symbol for each in instruments)])
+    dates = np.busday_offset(np.datetime64(DAY), np.arange(-PAST_DAYS, 0), roll="forward")
+    for date, row in zip(dates, values.clip(-JUMP_MAX, JUMP_MAX), strict=True):
+        yield ",".join([str(date), *(f"{value:.6f}" for value in row)])
 
 
 class Conductor:

@@ -72,6 +72,15 @@ def reset_mark(folder: Folder = LATEST) -> None:
     typer.echo(f"high-water mark {answer['mark']}: trading is {answer['state']}{left}")
 
 
+def regime(
+    what: Annotated[str, typer.Argument(help="NORMAL, VOLATILE or CRISIS; `auto`: what the data says.")],
+    folder: Folder = LATEST,
+) -> None:
+    """Say what the market's regime is, which scales the limit on expected shortfall, or leave it to the data again."""
+    answer = ask(find(folder).control, "POST", "regime", {"text": "" if what == "auto" else what})
+    typer.echo(f"{answer['regime']}: plain expected shortfall may reach {answer['multiplier']:.0%} of its limit")
+
+
 def flatten(
     what: Annotated[str, typer.Argument(help="A symbol, or `all`.")],
     folder: Folder = LATEST,

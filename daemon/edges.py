@@ -26,6 +26,7 @@ from daemon.housekeeping import Housekeeper
 from daemon.mirror import Mirror
 from daemon.notifier import JOURNAL_ALIVE_S, Beat, Notifier
 from daemon.pages import Pages
+from daemon.risk_view import checked, risk_of
 from daemon.status import in_short, live, status
 from daemon.supervise import Edge
 from daemon.watches import FeedWatch, JournalWatch, LoopWatch
@@ -63,6 +64,8 @@ def of(run: "Run") -> tuple[list[Edge], tuple[Sink, ...]]:
         Edge("control", _control(run).run, early=True),
         *(_outlet(outlet) for outlet in outlets),
     ]
+    if run.modeller is not None:
+        made.append(Edge(run.modeller.name, run.modeller.run))
     if run.config.http.port:
         made.append(Edge("pages", Pages(run, notifier, run.config.http.port).run, early=True))
     return made, (run.tally.put, *(outlet.put for outlet in outlets))
@@ -159,13 +162,19 @@ def _control(run: "Run") -> Control:
     return Control(
         run.config.control_socket,
         run.config.control,
-        views={"status": partial(status, run), "live": partial(live, run)},
+        views={
+            "status": lambda _: status(run),
+            "live": lambda _: live(run),
+            "risk": lambda _: risk_of(run),
+            "check": partial(checked, run),
+        },
         commands={
             "halt": (Role.OPERATOR, commands.halt),
             "resume": (Role.OPERATOR, commands.resume),
             "record": (Role.OPERATOR, commands.record),
             "flatten": (Role.SUPERVISOR, commands.flatten),
             "reset-mark": (Role.SUPERVISOR, commands.reset_mark),
+            "regime": (Role.SUPERVISOR, commands.regime),
         },
         publish=run.bus.publish,
         now=run.clock.now,

@@ -44,6 +44,7 @@ from core.signals import Algo
 from core.units import NS_PER_S, ZERO
 from daemon.config import hash_of
 from daemon.version import VERSION
+from risk.use import score, uses
 
 if TYPE_CHECKING:
     from daemon.run import Run
@@ -228,6 +229,7 @@ class Collector:
             yield from self._flow()
             yield from self._orders()
             yield from self._account()
+            yield from self._model()
             yield from self._journal()
             yield from self._market()
 
@@ -318,23 +320,29 @@ class Collector:
         if equity:
             yield _gauge("execd_gross_exposure_ratio", "Sum of positions' values, of equity.", gross / equity)
         use = GaugeMetricFamily("execd_limit_use_ratio", "The nearest use of each limit: 1 is full.", labels=["limit"])
-        reach = exposure.reach(of_parents=True)
-        for name, value, most in (
-            ("position", max((span.worst for span in reach.spans.values()), default=ZERO), limits.position_max),
-            ("sector", max(reach.sectors.values(), default=ZERO), limits.sector_max),
-            ("gross", reach.gross, limits.gross_max),
-            ("net", max(reach.longest, -reach.shortest), limits.net_max),
-        ):
-            room = most * equity
-            use.add_metric([name], float(value / room) if room else float(bool(value)))  # without equity: all is full
-        use.add_metric(["positions"], len(reach.spans) / limits.positions_max)
-        guard = run.actors.guard
-        use.add_metric(["daily_loss"], max(float(guard.day_loss / limits.daily_loss_max), 0.0))
-        use.add_metric(["drawdown"], max(float(guard.drawdown / limits.drawdown_max), 0.0))
-        now = run.clock.now()
-        use.add_metric(["parents_per_day"], exposure.parents_on(now) / limits.parents_per_day)
-        use.add_metric(["orders_per_s"], exposure.rate_use(now))
+        found = uses(exposure, run.actors.guard, limits, run.clock.now())
+        for each in found:
+            use.add_metric([each.limit], each.ratio)
         yield use
+        yield _gauge("execd_risk_score", "The fullest limit, 0 to 100.", score(found)[0])
+
+    def _model(self) -> Iterator[Metric]:
+        """Where there is a risk model to be."""
+        run, tail = self._run, self._run.actors.exposure.tail
+        if tail is None or run.modeller is None:
+            return
+        now = run.clock.now()
+        yield _gauge("execd_market_regime", "0 normal, 1 volatile, 2 crisis.", tail.regime_at(now))
+        yield _gauge("execd_risk_model_away", "Whether the newest returns cannot be used.", bool(run.modeller.error))
+        if tail.model is None:
+            return
+        yield _gauge("execd_risk_model_age_days", "Calendar days since its newest scenario.", tail.age_days(now))
+        shortfall = GaugeMetricFamily(
+            "execd_expected_shortfall", "Of one day at 97.5 %, account currency, of what is held.", labels=["view"]
+        )
+        for view, _ in tail.views(now):
+            shortfall.add_metric([view.kind], view.held)
+        yield shortfall
 
     def _journal(self) -> Iterator[Metric]:
         run, journal = self._run, self._run.journal

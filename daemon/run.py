@@ -41,6 +41,7 @@ from daemon.feed import Feed
 from daemon.halts import RETRY_S, Halts, Heard
 from daemon.intake import Intake
 from daemon.metrics import Histogram, Stages, Tally
+from daemon.modelling import Modeller
 from daemon.oms import Oms
 from daemon.recorder import Recorder
 from daemon.rows import Rows
@@ -55,6 +56,7 @@ from risk.exposure import Exposure
 from risk.gate import Gate
 from risk.guard import Guard
 from risk.sizing import Sizer
+from risk.tail import TailRisk
 from tca.analyst import Analyst
 
 FLUSH_S = 1.0  # how long a market event may wait in the tape's buffer
@@ -103,6 +105,8 @@ class Run:
         self.gateways = self.make_gateways()
         self._latch = Latch()
         self._standing = Standing(data_dir / "halted.json") if threaded else None
+        self._tail = TailRisk() if config.risk.returns else None
+        self.modeller = self._modeller(self._tail, threaded=threaded) if self._tail is not None else None
         self.actors = self._actors(market)
         self.rows = Rows(oms=self.actors.oms, slicer=self.actors.slicer, exposure=self.actors.exposure)
         trading_on_it = [gateway.on_update for gateway in self.gateways.values() if isinstance(gateway, PaperGateway)]
@@ -135,6 +139,7 @@ class Run:
             self.instruments,
             config.limits.orders_per_s,
             {name: gateway.capabilities for name, gateway in self.gateways.items()},
+            tail=self._tail,
         )
         ledger = Ledger()
         oms = Oms(self.instruments, config.oms)
@@ -183,6 +188,9 @@ class Run:
             ),
             recorder=recorder,
         )
+
+    def _modeller(self, tail: TailRisk, *, threaded: bool) -> Modeller:
+        return Modeller(self.config.risk, self.instruments, tail, self.bus.publish, self.clock, threaded=threaded)
 
     def _halt_watch(self) -> HaltWatch:
         return HaltWatch(
@@ -273,6 +281,8 @@ class Run:
         for gateway in self.gateways.values():
             await self._keep_at(gateway.connect)
         self._publish_start(now())
+        if self.modeller is not None:
+            await self.modeller.begin()
         await self.bus.settled()
         await self._first_look()
         await self._keep_at(self.reconcile)

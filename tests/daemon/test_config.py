@@ -305,6 +305,8 @@ SPECIAL: dict[str, Any] = {  # that take not just any text
     "market.date": "2026-06-15",
     "store.url": "postgresql://execd@localhost/execd",
     "redis.url": "redis://localhost:6379/1",
+    "risk.allowed": ["ALFA@2026-06-15"],
+    "risk.window": 251,
 }
 PLAIN = {name: setting for name, setting in SETTINGS.items() if name not in {"instruments", "limits.symbols"}}
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class Desk:
         self.control = Control(
             path,
             ControlSettings(),
-            views={"status": lambda: {"state": "ACTIVE"}, "live": self.fail},
+            views={"status": lambda _: {"state": "ACTIVE"}, "live": self.fail, "check": self.echo},
             commands={
                 "halt": (Role.OPERATOR, self.halt),
                 "flatten": (Role.SUPERVISOR, self.refuse),
@@ -49,7 +49,13 @@ class Desk:
     async def refuse(self, order: Order, by: str) -> dict[str, Any]:
         raise Refused("not now: halt first")
 
-    def fail(self) -> None:
+    def echo(self, query: Mapping[str, str]) -> dict[str, str]:
+        if "qty" not in query:
+            raise ValueError("no order: qty is missing")
+        return dict(query)
+
+    def fail(self, query: Mapping[str, str]) -> None:
+        del query
         raise LookupError("no such row")
 
     async def break_down(self, order: Order, by: str) -> dict[str, Any]:
@@ -161,8 +167,9 @@ async def test_a_command_that_breaks_down_is_answered_in_words_and_on_record(tmp
 @pytest.mark.parametrize(
     "asked,body,status,said",
     [
-        ("GET nothing", None, 404, "there is live, status"),
+        ("GET nothing", None, 404, "there is check, live, status"),
         ("GET live", None, 500, "LookupError: no such row"),
+        ("GET check?symbol=X", None, 400, "no order: qty is missing"),
         ("POST nothing", None, 404, "there is flatten, halt"),
         ("POST halt", b'{"text": "\xff"}', 400, "utf-8"),
         ("PUT halt", b"", 405, "Method Not Allowed"),

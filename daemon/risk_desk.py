@@ -1,0 +1,100 @@
+"""`execd risk show` and `execd risk check`: how the account stands before its limits, and what an order would meet."""
+
+import json
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import msgspec
+import typer
+
+from daemon.asking import RefusedError, ask
+from daemon.desk import LATEST, Folder
+from daemon.place import find
+
+BAR = 20  # characters
+
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+def show(folder: Folder = LATEST, *, as_json: AsJson = False) -> None:
+    """Limits, their use and headroom, expected shortfall with its interval, the regime, and what adds most to it."""
+    risk = ask(find(folder).control, "GET", "risk")
+    typer.echo(json.dumps(risk, indent=1) if as_json else "\n".join(lines_of(risk)))
+
+
+def check(
+    order: Annotated[str, typer.Option(help='JSON: {"symbol": "AAPL", "side": "BUY", "qty": 100, "price": 190.5}.')],
+    folder: Folder = LATEST,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the gate about an order as a parent, against the live state; nothing is sent. Exit 7: it would be denied."""
+    try:
+        fields = msgspec.json.decode(order, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"--order: no JSON object: {error}") from error
+    answer = ask(find(folder).control, "GET", f"check?{urlencode(fields)}")
+    if as_json:
+        typer.echo(json.dumps(answer, indent=1))
+    else:
+        for each in answer["checks"]:
+            typer.echo(f"{each['check']:<24} {'passes' if each['denial'] is None else 'denies'}")
+    if not answer["passes"]:
+        raise RefusedError(f"would be denied: {_said(answer['checks'][-1]['denial'])}")
+    if not as_json:
+        typer.echo(f"would be accepted, under limits {answer['limits']}")
+
+
+def _said(denial: dict[str, Any]) -> str:
+    numbers = f", {float(denial['value']):,.4g} of {float(denial['limit']):,.4g} {denial['unit']}"
+    most = f"; {denial['max_qty']} would pass this check" if denial["max_qty"] is not None else ""
+    return f"{denial['reason']}{numbers if denial['unit'] else ''}: {denial['text']}{most}"
+
+
+def lines_of(risk: dict[str, Any]) -> list[str]:
+    """One page for people."""
+    equity = float(risk["equity"])
+    lines = [
+        f"risk score {risk['score']} of 100, by {risk['fullest']}   equity {equity:,.2f}   limits {risk['limits']}",
+        "",
+        f"{'limit':<20} {'used':>10} {'of':>10} {'left':>10}  ",
+    ]
+    for use in risk["uses"]:
+        shown = "{:>10.2%}" if use["limit"] in _FRACTIONS else "{:>10,.0f}"
+        numbers = " ".join(shown.format(value) for value in (use["value"], use["most"], use["most"] - use["value"]))
+        full = min(max(round(BAR * use["ratio"]), 0), BAR)
+        lines.append(f"{use['limit']:<20} {numbers}  {'#' * full}{'.' * (BAR - full)} {use['of']}".rstrip())
+    return [*lines, "", *_model_lines(risk["model"], equity)]
+
+
+_FRACTIONS = frozenset(
+    {"position", "sector", "gross", "net", "daily_loss", "drawdown", "shortfall_plain", "shortfall_filtered"}
+)
+
+
+def _model_lines(model: dict[str, Any] | None, equity: float) -> list[str]:
+    if model is None:
+        return ["no risk model: set risk.returns to a file of daily returns, and expected shortfall is checked, too"]
+    by = "by hand" if model["overridden"] else "by the data"
+    lines = [
+        f"regime {model['regime']} {by}: plain expected shortfall may reach {model['multiplier']:.0%} of its limit"
+    ]
+    if model["error"]:
+        lines.append(f"the newest returns are not used: {model['error']}")
+    if model["version"] is None:
+        return [*lines, "there is no model: orders that open are denied"]
+    lines.append(
+        f"model {model['version']}: {model['scenarios']} days up to {model['date']}, {model['symbols']} symbols"
+        + "".join(f", {proxy['symbol']} filled by {proxy['sector']} on {proxy['days']}" for proxy in model["proxies"])
+    )
+    for view in model["views"]:
+        if not view["components"]:
+            continue  # nothing is held
+        lines.append(
+            f"{view['view']:<10} expected shortfall of one day, 97.5 %: {view['held']:>12,.2f} "
+            f"({view['low']:,.0f} to {view['high']:,.0f}, 95 %), value at risk {view['value_at_risk']:,.2f}"
+        )
+        for part in view["components"]:
+            share = f" {part['part'] / equity:>8.3%} of equity" if equity > 0 else ""
+            lines.append(f"  {part['symbol']:<18} {part['part']:>12,.2f}{share}")
+    return lines
