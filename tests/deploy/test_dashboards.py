@@ -5,11 +5,13 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from core.causes import KILL
+from daemon.config import RiskConfig
 from daemon.drain import Halted
 from daemon.metrics import Collector
 from tests.daemon.crashing import config, write_signals
@@ -26,6 +28,7 @@ from tests.deploy.monitoring import (
     rules,
     selectors_in,
 )
+from tests.returns import history, write_returns
 
 COLUMNS = 24
 PANEL_KEYS = (
@@ -44,7 +47,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The names of all series of a daemon that has traded and was halted."""
     folder = tmp_path_factory.mktemp("exported") / "day"
     write_signals(folder)
-    run = live(config(folder))
+    settings = config(folder)
+    returns = write_returns(folder / "returns.csv", history(symbols=tuple(settings.instruments)))
+    run = live(msgspec.structs.replace(settings, risk=RiskConfig(returns=str(returns), window=250)))
     run.actors.drain.last = Halted(KILL, 1, 2, 3, 4, 0)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collector(run))

@@ -15,6 +15,7 @@ import pytest
 from daemon.asking import RefusedError
 from tests.daemon.service import Service, order
 from tests.deploy.monitoring import RULES, RUNBOOKS, Query, fenced, filled, queries, rules, selectors_in
+from tests.returns import history, write_returns
 from tests.servers.prometheus import Prometheus, Series, needs_prometheus
 from tests.servers.valkey import other_hand, running
 
@@ -66,7 +67,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder, port = tmp_path_factory.mktemp("monitoring"), free_port()
     prometheus = Prometheus(folder / "prometheus", port=port, instance=INSTANCE, rules=RULES)
     with running(folder / "valkey") as server, other_hand(server) as hand:
-        service = Service(folder / "service", server.settings, http={"port": port})
+        returns = write_returns(folder / "returns.csv", history(symbols=("ALFA", "BRAV")))
+        risk = {"returns": str(returns), "window": 250}
+        service = Service(folder / "service", server.settings, http={"port": port}, risk=risk)
         scene = Scene(service, prometheus)
 
         def publish(*signals: bytes) -> None:
