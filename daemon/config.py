@@ -34,6 +34,7 @@ from daemon.halts import HaltSettings
 from daemon.oms import OmsSettings
 from risk.limits import Limits, version_of
 from risk.scenarios import LAMBDA, WINDOW, WINDOW_MIN, jump
+from risk.tail import CORRELATION
 
 ENVIRONMENT_PREFIX = "EXECD_"
 OPTIONS = credentials.VARIABLES | {"EXECD_DIR"}  # variables that are no settings: secrets, and options of commands
@@ -143,6 +144,7 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     returns: str = ""  # daily simple returns, CSV or Parquet, a column a symbol; empty: no ES is checked
     window: int = WINDOW  # days: the scenarios
     decay: float = LAMBDA  # of the volatility that filters them
+    correlation: float = CORRELATION  # above it symbols move together, and limits.cluster_max holds for them
     allowed: tuple[str, ...] = ()  # SYMBOL@DATE of jumps that are no splits
     check_s: float = 60.0  # how often the file is looked at
 
@@ -151,6 +153,8 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError(f"window = {self.window}: {WINDOW_MIN} days or more belong here")
         if not 0 < self.decay < 1:
             raise ValueError(f"decay = {self.decay}: a number between 0 and 1 belongs here")
+        if not 0 < self.correlation < 1:
+            raise ValueError(f"correlation = {self.correlation}: a number between 0 and 1 belongs here")
         if not (isfinite(self.check_s) and self.check_s > 0):
             raise ValueError(f"check_s = {self.check_s}: a positive number of seconds belongs here")
         for text in self.allowed:

@@ -101,6 +101,7 @@ class Modeller:
             decay=settings.decay,
             sectors={each.symbol: each.sector for each in self._instruments if each.sector},
             allowed=frozenset(map(jump, settings.allowed)),
+            correlation=settings.correlation,
         )
 
     def _stamped(self) -> tuple[int, int]:

@@ -68,7 +68,7 @@ def lines_of(risk: dict[str, Any]) -> list[str]:
 
 
 _FRACTIONS = frozenset(
-    {"position", "sector", "gross", "net", "daily_loss", "drawdown", "shortfall_plain", "shortfall_filtered"}
+    {"position", "sector", "cluster", "gross", "net", "daily_loss", "drawdown", "shortfall_plain", "shortfall_filtered"}
 )
 
 

@@ -356,6 +356,31 @@ def sector_is_allowed(case: Case, limits: Limits) -> Denial | None:
     return _gross_is_allowed(case, Reason.SECTOR, total=total, fraction=limits.sector_max, what=what)
 
 
+def cluster_is_allowed(case: Case, limits: Limits) -> Denial | None:
+    """R4: what moves with its symbol, each on the side that is worse for this order, longs less shorts, of equity."""
+    tail, ask = case.exposure.tail, case.ask
+    if tail is None or case.shrinks:
+        return None
+    spans, ahead = case.reach.spans, ZERO
+    for symbol, sign in tail.cluster(ask.symbol):
+        other = spans.get(symbol)
+        if other is not None:
+            ahead += other.longest if sign * ask.side.sign > 0 else -other.shortest
+    value, allowed = ahead + case.after * case.unit_value, limits.cluster_max * case.equity
+    if value <= allowed:
+        return None
+    shown, limit, unit = case.in_words(value, limits.cluster_max)
+    return Denial(
+        reason=Reason.CLUSTER,
+        value=shown,
+        limit=limit,
+        unit=unit,
+        max_qty=case.lots(max((allowed - ahead) / case.unit_value - case.before, case.reducible)),
+        text=f"what moves with {ask.symbol} could reach {value * ask.side.sign:,.0f}, "
+        f"{limits.cluster_max:.1%} of equity are allowed",
+    )
+
+
 def gross_is_allowed(case: Case, limits: Limits) -> Denial | None:
     """R9: the gross of all positions if every symbol executes on its worse side, of equity."""
     what = "gross exposure"
@@ -537,6 +562,7 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     position_is_allowed,
     positions_are_few,
     sector_is_allowed,
+    cluster_is_allowed,
     gross_is_allowed,
     net_is_allowed,
     parent_is_open,

@@ -20,6 +20,7 @@ _LEVERAGE = 4  # of equity, what brokers lend within a day
 _FRACTIONS = {  # and the most of each; all must be positive
     "position_max": 1,
     "sector_max": _LEVERAGE,
+    "cluster_max": _LEVERAGE,
     "gross_max": _LEVERAGE,
     "net_max": _LEVERAGE,
     "es_max": 1,
@@ -51,6 +52,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     position_max: Decimal = Decimal("0.08")  # R2, of equity, worst case with working orders
     sector_max: Decimal = Decimal("0.25")  # R3, gross of one sector, of equity, worst case with working orders
+    cluster_max: Decimal = Decimal("0.2")  # R4, of what moves with a symbol, longs less shorts, likewise
     gross_max: Decimal = Decimal(1)  # R9, gross of all positions, of equity, worst case with working orders
     net_max: Decimal = Decimal(1)  # R9, long less short or short less long, likewise
     positions_max: int = 10  # R9, symbols that are held or on their way

@@ -24,6 +24,7 @@ from enum import StrEnum
 from math import fsum
 
 import msgspec
+import numpy as np
 
 from core.events import RegimeSet, RiskModelSet
 from core.returns import Returns
@@ -32,6 +33,7 @@ from risk.regime import Regime, RegimeState, fold, read
 from risk.scenarios import Jump, ScenarioModel, build, sound
 from risk.shortfall import RESUM_EVERY, PortfolioShortfall, Vector
 
+CORRELATION = 0.75  # above it symbols are of one cluster
 LOOSE_MAX = 0.01  # of ES, by which the bound may be loose before the tail is found anew
 _NEWTON_MAX = 50  # steps; each ends on a corner of a convex line that has few between two quantities of interest
 
@@ -56,12 +58,17 @@ class Stake(msgspec.Struct, frozen=True, gc=False):
 NOTHING = Stake()
 
 
+Cluster = tuple[tuple[str, int], ...]
+"""The other symbols that move with one, and whether with it, 1, or against it, -1."""
+
+
 class Prepared(msgspec.Struct, frozen=True):
     """A model and what is dear to make from it; made beside the event loop, good for one `TailRisk`."""
 
     model: ScenarioModel
     regime: RegimeState
     portfolios: dict[Kind, PortfolioShortfall]
+    clusters: dict[str, Cluster]
 
 
 def prepare(
@@ -71,15 +78,29 @@ def prepare(
     decay: float,
     sectors: dict[str, str],
     allowed: frozenset[Jump] = frozenset(),
+    correlation: float = CORRELATION,
 ) -> Prepared:
-    """The model of a history, and the market's regime by it; raises ScenarioError."""
+    """The model of a history, the market's regime by it, and what moves together; raises ScenarioError."""
     model = build(returns, window=window, decay=decay, sectors=sectors, allowed=allowed)
     filled, _ = sound(returns, sectors=sectors, allowed=allowed)
     portfolios = {
         Kind.FILTERED: PortfolioShortfall(model.filtered),
         Kind.PLAIN: PortfolioShortfall(model.plain),
     }
-    return Prepared(model, fold(read(filled)), portfolios)
+    return Prepared(model, fold(read(filled)), portfolios, clusters(model, correlation))
+
+
+def clusters(model: ScenarioModel, correlation: float = CORRELATION) -> dict[str, Cluster]:
+    """For each symbol the others whose correlation with it is above a bound, with either sign (R4)."""
+    together = np.abs(model.correlation) > correlation
+    np.fill_diagonal(together, val=False)
+    return {
+        symbol: tuple(
+            (model.symbols[other], 1 if model.correlation[row, other] > 0 else -1)
+            for other in np.flatnonzero(together[row]).tolist()
+        )
+        for row, symbol in enumerate(model.symbols)
+    }
 
 
 class Reserved:
@@ -210,7 +231,18 @@ class TailRisk:
     Without a model nothing may be opened: `absent` says why.
     """
 
-    __slots__ = ("_day", "_multiplier", "_offered", "_rows", "_stakes", "_unknown", "_views", "model", "regime")
+    __slots__ = (
+        "_clusters",
+        "_day",
+        "_multiplier",
+        "_offered",
+        "_rows",
+        "_stakes",
+        "_unknown",
+        "_views",
+        "model",
+        "regime",
+    )
 
     def __init__(self) -> None:
         self.model: ScenarioModel | None = None
@@ -219,6 +251,7 @@ class TailRisk:
         self._stakes: dict[str, Stake] = {}
         self._rows: dict[str, int] = {}
         self._views: tuple[View, ...] = ()
+        self._clusters: dict[str, Cluster] = {}
         self._unknown: set[str] = set()  # at stake, and without scenarios
         self._day, self._multiplier = -1, 0.0
 
@@ -237,6 +270,7 @@ class TailRisk:
         self.model = prepared.model
         self._rows = {symbol: row for row, symbol in enumerate(prepared.model.symbols)}
         self._views = tuple(View(kind, portfolio) for kind, portfolio in prepared.portfolios.items())
+        self._clusters = prepared.clusters
         self._unknown.clear()
         for symbol, stake in self._stakes.items():
             self._place(symbol, stake)
@@ -266,6 +300,10 @@ class TailRisk:
     def version(self) -> str:
         """The model's name; empty without one."""
         return self.model.version if self.model is not None else ""
+
+    def cluster(self, symbol: str) -> Cluster:
+        """What else moves with a symbol; nothing where that is not known."""
+        return self._clusters.get(symbol, ())
 
     def row(self, symbol: str) -> int:
         """The row of a symbol that is not `absent`."""

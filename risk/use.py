@@ -37,6 +37,7 @@ def uses(exposure: Exposure, guard: Guard, limits: Limits, now: int) -> list[Use
     found = [
         _of(equity, "position", widest, limits.position_max, symbol),
         _of(equity, "sector", largest, limits.sector_max, sector),
+        *_clusters(exposure, equity, limits),
         _of(equity, "gross", reach.gross, limits.gross_max),
         _of(equity, "net", max(reach.longest, -reach.shortest), limits.net_max),
     ]
@@ -52,6 +53,23 @@ def uses(exposure: Exposure, guard: Guard, limits: Limits, now: int) -> list[Use
         _count("parents_per_day", exposure.parents_on(now), limits.parents_per_day),
         _count("orders_per_s", round(exposure.rate_use(now) * limits.orders_per_s), limits.orders_per_s),
     ]
+
+
+def _clusters(exposure: Exposure, equity: Decimal, limits: Limits) -> list[Use]:
+    """The largest cluster of what is at stake, on either side."""
+    tail, spans = exposure.tail, exposure.reach(of_parents=True).spans
+    if tail is None:
+        return []
+    widest, of = ZERO, ""
+    for symbol, own in spans.items():
+        up, down = own.longest, -own.shortest
+        for other, sign in tail.cluster(symbol):
+            if (span := spans.get(other)) is not None:
+                up += span.longest if sign > 0 else -span.shortest
+                down += -span.shortest if sign > 0 else span.longest
+        if max(up, down) > widest:
+            widest, of = max(up, down), symbol
+    return [_of(equity, "cluster", widest, limits.cluster_max, of)]
 
 
 def score(found: list[Use]) -> tuple[int, str]:

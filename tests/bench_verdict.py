@@ -24,7 +24,7 @@ from risk.limits import Limits
 from risk.regime import RegimeState
 from risk.scenarios import ScenarioModel
 from risk.shortfall import PortfolioShortfall
-from risk.tail import Kind, Prepared, TailRisk
+from risk.tail import Kind, Prepared, TailRisk, clusters
 from tests.builders import DAY, NOW, abilities, fold, held, limits, opened, quote
 
 SYMBOLS, SCENARIOS, HELD = 500, 1_000, 25
@@ -100,12 +100,12 @@ def _model(names: tuple[str, ...]) -> Prepared:
         symbols=names,
         plain=plain,
         filtered=1.1 * plain[:, ::-1].copy(),
-        correlation=np.eye(1),
+        correlation=np.array(np.corrcoef(plain)),
         shrinkage=0.0,
         proxies=(),
     )
     portfolios = {Kind.FILTERED: PortfolioShortfall(model.filtered), Kind.PLAIN: PortfolioShortfall(model.plain)}
-    return Prepared(model, RegimeState(), portfolios)
+    return Prepared(model, RegimeState(), portfolios, clusters(model))
 
 
 def _ratios(orders: int) -> Iterator[float]:

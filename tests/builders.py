@@ -43,7 +43,7 @@ from risk.limits import Limits, SymbolLimits
 from risk.regime import RegimeState
 from risk.scenarios import ScenarioModel
 from risk.shortfall import PortfolioShortfall
-from risk.tail import Kind, Prepared, TailRisk
+from risk.tail import Kind, Prepared, TailRisk, clusters
 
 DAY = dt.date(2025, 3, 5)
 MINUTE = 60 * NS_PER_S
@@ -84,6 +84,7 @@ def abilities(instruments: Instruments = INSTRUMENTS) -> dict[str, VenueAbility]
 OPEN_LIMITS = Limits(
     position_max=Decimal(1),
     sector_max=Decimal(4),
+    cluster_max=Decimal(4),
     gross_max=Decimal(4),
     net_max=Decimal(4),
     positions_max=1_000,
@@ -329,7 +330,8 @@ def book(*events: Event, cash: str = "100000", orders_per_s: int = 1_000) -> Exp
 def steps() -> Prepared:
     """Of 250 days AAPL fell by a tenth on seven and SHRT with it, LOTS on seven others; filtered, by half as much more.
 
-    So the ES of AAPL is a tenth of what is held. FRAC and FUTR have no scenarios.
+    So the ES of AAPL is a tenth of what is held. FRAC and FUTR have no scenarios. What moves together is said apart:
+    SHRT with AAPL, LOTS against it, and nothing else.
     """
     plain = np.zeros((3, 250))
     plain[:2, :7], plain[2, 7:14] = -0.1, -0.1
@@ -339,12 +341,12 @@ def steps() -> Prepared:
         symbols=("AAPL", "SHRT", "LOTS"),
         plain=plain,
         filtered=1.5 * plain,
-        correlation=np.eye(3),
+        correlation=np.array([[1.0, 0.9, -0.8], [0.9, 1.0, -0.7], [-0.8, -0.7, 1.0]]),
         shrinkage=0.0,
         proxies=(),
     )
     portfolios = {Kind.FILTERED: PortfolioShortfall(model.filtered), Kind.PLAIN: PortfolioShortfall(model.plain)}
-    return Prepared(model, RegimeState(), portfolios)
+    return Prepared(model, RegimeState(), portfolios, clusters(model))
 
 
 def modelled(regime: str = "NORMAL") -> RiskModelSet:

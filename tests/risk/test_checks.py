@@ -113,6 +113,7 @@ P1_SHORT = accepted(parent(qty="100", valid_until=NOW + MINUTE))
 TENTH = limits(position_max=Decimal("0.1"))  # of 100,000: 100 shares at 100
 TENTH_OF_A_SECTOR = limits(sector_max=Decimal("0.1"))
 HUNDREDTH_OF_A_DAY = limits(participation_max=Decimal("0.01"))  # of 10,000 shares of AAPL: 100
+FIFTH_OF_A_CLUSTER = limits(cluster_max=Decimal("0.2"))
 THREE_PERCENT = limits(es_max=Decimal("0.0301"))  # and a little, for rounding
 EMPTY_BOOK = quote(bid=None, ask=None)
 
@@ -683,6 +684,71 @@ CASES: list[Row] = [
         TENTH,
         no(Reason.POSITION, "0.12", "0.1", "of equity", "30"),
     ),
+    ("without a risk model to be", checks.cluster_is_allowed, ask(), (), FIFTH_OF_A_CLUSTER, None),
+    (
+        "the last of a cluster",
+        checks.cluster_is_allowed,
+        ask(qty="100"),
+        (modelled(), held("SHRT", 100)),
+        FIFTH_OF_A_CLUSTER,
+        None,
+    ),
+    (
+        "with what moves with it, held and on its way",
+        checks.cluster_is_allowed,
+        ask(qty="100"),
+        (modelled(), held("SHRT", 60), *working("SHRT", BUY, 60), *working("SHRT", SELL, 90)),
+        FIFTH_OF_A_CLUSTER,
+        no(Reason.CLUSTER, "0.22", "0.2", "of equity", "80"),
+    ),
+    (
+        "a short of what moves against it is as good as a long",
+        checks.cluster_is_allowed,
+        ask(qty="100"),
+        (modelled(), held("LOTS", -100), held("SHRT", 50)),
+        FIFTH_OF_A_CLUSTER,
+        no(Reason.CLUSTER, "0.25", "0.2", "of equity", "50"),
+    ),
+    (
+        "a long of what moves against it hedges",
+        checks.cluster_is_allowed,
+        ask(qty="300"),
+        (modelled(), held("LOTS", 100)),
+        FIFTH_OF_A_CLUSTER,
+        None,
+    ),
+    (
+        "a short is measured downwards",
+        checks.cluster_is_allowed,
+        ask("SHRT", SELL, "100"),
+        (modelled(), held("AAPL", -150)),
+        FIFTH_OF_A_CLUSTER,
+        no(Reason.CLUSTER, "0.25", "0.2", "of equity", "50"),
+    ),
+    (
+        "a hedge passes in a cluster that is over",
+        checks.cluster_is_allowed,
+        ask("SHRT", SELL, "100"),
+        (modelled(), held("AAPL", 500)),
+        FIFTH_OF_A_CLUSTER,
+        None,
+    ),
+    (
+        "what does not move with it does not count",
+        checks.cluster_is_allowed,
+        ask("LOTS", qty="200"),
+        (modelled(), held("SHRT", -400)),
+        FIFTH_OF_A_CLUSTER,
+        None,
+    ),
+    (
+        "nothing can be opened without equity",
+        checks.cluster_is_allowed,
+        ask("SHRT", qty="1"),
+        (modelled(), quote("AAPL", "0.99", "1.01"), held("AAPL", 2000)),
+        FIFTH_OF_A_CLUSTER,
+        no(Reason.CLUSTER, "2100", "0", "USD"),
+    ),
     ("without a risk model to be", checks.shortfall_is_allowed, ask(), (), THREE_PERCENT, None),
     (
         "before the model came",
@@ -941,6 +1007,7 @@ ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.position_is_allowed: (ask(), (P1, held("AAPL", 1)), TENTH),
     checks.positions_are_few: (ask(), (P1, held("LOTS", 100)), limits(positions_max=1)),
     checks.sector_is_allowed: (ask(), (P1, held("SHRT", -1)), TENTH_OF_A_SECTOR),
+    checks.cluster_is_allowed: (ask(), (P1, modelled(), held("SHRT", 101)), FIFTH_OF_A_CLUSTER),
     checks.gross_is_allowed: (ask(), (P1, held("LOTS", -100)), limits(gross_max=Decimal("0.1"))),
     checks.net_is_allowed: (ask(), (P1, held("LOTS", 100)), limits(net_max=Decimal("0.1"))),
     checks.shortfall_is_allowed: (ask(), (P1, modelled(), held("AAPL", 101)), THREE_PERCENT),
@@ -1011,6 +1078,7 @@ def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
     bounds = limits(
         position_max=draw(st.sampled_from([Decimal("0.01"), Decimal("0.08"), Decimal("0.5")])),
         sector_max=draw(FRACTIONS),
+        cluster_max=draw(FRACTIONS),
         gross_max=draw(FRACTIONS),
         net_max=draw(FRACTIONS),
         positions_max=draw(st.integers(1, 3)),
@@ -1117,6 +1185,7 @@ def take(asked: Ask, exposure: Exposure) -> ParentAccepted | OrderApproved | Ord
 BOUNDS = limits(
     position_max=Decimal("0.08"),
     sector_max=Decimal("0.1"),
+    cluster_max=Decimal("0.15"),
     gross_max=Decimal("0.3"),
     net_max=Decimal("0.2"),
     positions_max=3,
@@ -1139,7 +1208,21 @@ def sums(asked: Ask, exposure: Exposure) -> dict[str, Decimal]:
         "gross": sum(worst.values(), ZERO),
         "net": max(sum((long for long, _ in ends.values()), ZERO), -sum((short for _, short in ends.values()), ZERO)),
         "positions": Decimal(sum(any(pair) for pair in ends.values())),
+        "cluster": cluster_of(asked, ends) if exposure.tail is not None and exposure.tail.model is not None else ZERO,
     }
+
+
+def cluster_of(asked: Ask, ends: dict[str, tuple[Decimal, Decimal]]) -> Decimal:
+    """The most of what moves with the order's symbol, to either side, over all corners of what may execute."""
+    signs = {
+        "AAPL": {"AAPL": 1, "SHRT": 1, "LOTS": -1},
+        "SHRT": {"SHRT": 1, "AAPL": 1},
+        "LOTS": {"LOTS": 1, "AAPL": -1},
+    }
+    members = signs.get(asked.symbol, {asked.symbol: 1})
+    corners = product(*(ends[symbol] for symbol in members))
+    totals = [sum(sign * at for sign, at in zip(members.values(), corner, strict=True)) for corner in corners]
+    return max(abs(Decimal(total)) for total in totals)
 
 
 def shortfalls(asked: Ask, exposure: Exposure) -> dict[Kind, float]:
@@ -1171,6 +1254,7 @@ def test_no_approval_takes_a_measure_over_its_limit_or_further_over(situation: t
         "sector": BOUNDS.sector_max * equity,
         "gross": BOUNDS.gross_max * equity,
         "net": BOUNDS.net_max * equity,
+        "cluster": BOUNDS.cluster_max * equity,
         "positions": Decimal(BOUNDS.positions_max),
     }
     es_before = shortfalls(asked, exposure)
@@ -1181,7 +1265,7 @@ def test_no_approval_takes_a_measure_over_its_limit_or_further_over(situation: t
         part = exposure.tail.multiplier(NOW) if kind is Kind.PLAIN else 1.0
         assert shrinks or es <= max(es_before[kind], float(BOUNDS.es_max * equity) * part) + 1e-6, kind
     for name, value in sums(asked, exposure).items():
-        if name == "net" and shrinks:  # the end of a hedge moves it
+        if name in {"net", "cluster"} and shrinks:  # the end of a hedge moves it
             continue
         assert value <= max(most[name], sums_before[name]), name
     mark = exposure.mark(asked.symbol)
@@ -1219,6 +1303,7 @@ OF_EXPOSURE = (
     checks.position_is_allowed,
     checks.positions_are_few,
     checks.sector_is_allowed,
+    checks.cluster_is_allowed,
     checks.gross_is_allowed,
     checks.net_is_allowed,
     checks.shortfall_is_allowed,

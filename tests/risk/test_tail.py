@@ -14,7 +14,7 @@ from core.units import NS_PER_S
 from risk import tail as tail_module
 from risk.regime import Regime
 from risk.shortfall import RESUM_EVERY, Matrix, expected_shortfall
-from risk.tail import NOTHING, Kind, Prepared, Reserved, Stake, TailRisk, prepare
+from risk.tail import NOTHING, Kind, Prepared, Reserved, Stake, TailRisk, clusters, prepare
 from tests.returns import LAST, history
 
 SYMBOLS = ("A", "B", "C", "D")
@@ -186,6 +186,30 @@ def test_a_model_that_was_offered_under_another_name_is_not_taken() -> None:
     tail.offer(prepared(history(seed=2)))
     tail.take(named(prepared()))
     assert tail.model is None
+
+
+# Clusters -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_moves_together_or_against_each_other_is_of_one_cluster() -> None:
+    returns = history(symbols=("A", "B", "C", "D"))
+    a, b = returns.values[:, 0], returns.values[:, 1]
+    values = np.column_stack([a, 0.5 * a + 0.1 * b, -2 * a + 0.1 * b, b])
+    tail = ready(prepared(Returns(returns.dates, returns.symbols, values)))
+    assert {symbol: dict(tail.cluster(symbol)) for symbol in SYMBOLS} == {
+        "A": {"B": 1, "C": -1},
+        "B": {"A": 1, "C": -1},
+        "C": {"A": -1, "B": -1},
+        "D": {},
+    }
+    assert tail.cluster("Z") == ()
+
+
+def test_a_cluster_begins_above_its_bound() -> None:
+    model = prepared().model
+    bound = float(model.correlation[0, 1])
+    assert "B" not in dict(clusters(model, abs(bound))["A"])
+    assert "B" in dict(clusters(model, abs(bound) - 1e-9)["A"])
 
 
 # The regime -----------------------------------------------------------------------------------------------------------
