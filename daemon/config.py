@@ -313,13 +313,27 @@ def _check(config: Config, source: _Source) -> None:
         if instrument.currency != config.account.currency:
             said = f"{instrument.currency}, but the account is in {config.account.currency}: one currency per account"
             raise source.error(f"{path}.currency", said)
-    for symbol in config.limits.symbols:
-        if symbol not in config.instruments:
-            raise source.error(f"limits.symbols.{symbol}", "there is no such instrument")
+    _check_limits(config, source)
     if config.daemon.world == "live" and config.sync != "full":
         raise source.error("store.sync", '"normal" loses orders at a power cut: live mode needs "full"')
     if not config.account.cash.is_finite() or config.account.cash <= ZERO:
         raise source.error("account.cash", f"{config.account.cash}: start with a positive amount")
+
+
+def _check_limits(config: Config, source: _Source) -> None:
+    """Whatever limits name is there."""
+    named: dict[str, tuple[str, ...]] = {f"limits.symbols.{symbol}": (symbol,) for symbol in config.limits.symbols}
+    named["limits.restricted"] = config.limits.restricted
+    for name, own in config.limits.strategies.items():
+        named[f"limits.strategies.{name}.symbols"] = own.symbols
+        for venue in own.venues:
+            if venue not in VENUES:
+                said = f"{venue} is not one of {', '.join(VENUES)}"
+                raise source.error(f"limits.strategies.{name}.venues", said)
+    for path, symbols in named.items():
+        for symbol in symbols:
+            if symbol not in config.instruments:
+                raise source.error(path, f"{symbol}: there is no such instrument")
 
 
 def _with_environment(raw: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:

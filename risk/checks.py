@@ -218,6 +218,44 @@ def symbol_is_agreed(case: Case, limits: Limits) -> Denial | None:
     return None if text is None else _refuse(Reason.QUARANTINE, f"{symbol} is in quarantine: {text}")
 
 
+def symbol_may_be_traded(case: Case, limits: Limits) -> Denial | None:
+    """R14: its symbol is not on the restricted list; an operator may still flatten it."""
+    symbol = case.ask.symbol
+    if symbol not in limits.restricted or case.ask.flatten:
+        return None
+    return _refuse(Reason.RESTRICTED, f"{symbol} is on the restricted list")
+
+
+def strategy_may_trade(case: Case, limits: Limits) -> Denial | None:
+    """R14: its strategy may trade this symbol on this venue; an operator may flatten what any strategy holds."""
+    ask = case.ask
+    if not limits.strategies or ask.flatten:
+        return None
+    own = limits.strategies.get(ask.strategy)
+    if own is None:
+        return _refuse(Reason.PERMISSION, f"{ask.strategy} is not among the strategies that may trade")
+    if own.symbols and ask.symbol not in own.symbols:
+        return _refuse(Reason.PERMISSION, f"{ask.strategy} may not trade {ask.symbol}")
+    if own.venues and ask.venue not in own.venues:
+        return _refuse(Reason.PERMISSION, f"{ask.strategy} may not trade on {ask.venue}")
+    return None
+
+
+def order_is_no_duplicate(case: Case, limits: Limits) -> Denial | None:
+    """R13: a parent is not the one again that its strategy had accepted last, in the same symbol, within the window."""
+    ask = case.ask
+    if not ask.is_parent or ask.flatten or not limits.duplicate_window_s:
+        return None
+    last = case.exposure.newest.get((ask.strategy, ask.symbol))
+    if last is None or last.side is not ask.side or last.qty != ask.qty:
+        return None
+    age_ns = ask.ts - last.ts
+    if age_ns >= limits.duplicate_window_ns:
+        return None
+    same = f"{ask.side} {ask.qty} {ask.symbol} of {ask.strategy}"
+    return _refuse(Reason.DUPLICATE, f"{same} was accepted {age_ns / NS_PER_S:.3f} s ago as {last.parent_id}")
+
+
 def session_is_open(case: Case, limits: Limits) -> Denial | None:
     """A13: a child falls into the session, and not into its last seconds."""
     ask, instrument = case.ask, case.instrument
@@ -553,6 +591,9 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     venue_takes_it,
     trading_is_allowed,
     symbol_is_agreed,
+    symbol_may_be_traded,
+    strategy_may_trade,
+    order_is_no_duplicate,
     session_is_open,
     price_is_fresh,
     price_is_near,

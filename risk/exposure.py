@@ -78,6 +78,15 @@ class ParentExposure(msgspec.Struct):
         return max(self.order_qty - self.cum_qty, self.live_qty)
 
 
+class Newest(msgspec.Struct, frozen=True):
+    """The last parent of a strategy in a symbol, as it was asked for."""
+
+    ts: int
+    parent_id: str
+    side: Side
+    qty: Decimal
+
+
 class Rate:
     """An exact rolling window on event time: at most `per_s` events in any half-open second; deterministic, O(1).
 
@@ -131,6 +140,7 @@ class Exposure:
         "children",
         "instruments",
         "market",
+        "newest",
         "orders_per_s",
         "parents",
         "parents_today",
@@ -153,6 +163,7 @@ class Exposure:
         self.market: dict[str, MarketData] = {}
         self.children: dict[str, ChildExposure] = {}
         self.parents: dict[str, ParentExposure] = {}
+        self.newest: dict[tuple[str, str], Newest] = {}  # by strategy and symbol
         self.parents_today: tuple[str, int] = ("", 0)
         self.quarantined: dict[str, str] = {}
         self.rates: dict[str, Rate] = {}
@@ -164,7 +175,7 @@ class Exposure:
         self._of_children = Reach()  # with what is working
         self._of_parents = Reach()  # with what is committed
         self._tail = tail  # None: this account is run without a risk model
-        self._moved: set[str] = set()  # symbols whose reach is not measured yet
+        self._moved: dict[str, None] = {}  # symbols whose reach is not measured yet, in order: floats add up the same
 
     # what checks ask
 
@@ -251,7 +262,7 @@ class Exposure:
             self._value += self._worth(symbol, held, mid) - self._worth(symbol, held, before or mid)
         self._marks[symbol] = mid
         if before is None or symbol in self._of_children.spans or symbol in self._of_parents.spans:
-            self._moved.add(symbol)  # a price moves no others
+            self._moved[symbol] = None  # a price moves no others
 
     def accept(self, event: ParentAccepted) -> None:
         """Commit a parent's quantity."""
@@ -265,6 +276,7 @@ class Exposure:
             flatten=parent.flatten,
         )
         self._commit(exposure, event.order_qty)
+        self.newest[parent.strategy, parent.symbol] = Newest(event.ts, event.parent_id, parent.side, parent.order_qty)
         if not parent.flatten:  # the day's bound is on strategies, not on who has to stop them
             self.parents_today = (_day(event.ts), self.parents_on(event.ts) + 1)
 
@@ -337,7 +349,7 @@ class Exposure:
         if mark is None:
             mark = self._marks[event.symbol] = event.last_px
         self._value += self._worth(event.symbol, signed, mark)
-        self._moved.add(event.symbol)
+        self._moved[event.symbol] = None
 
     def _fill_parent(self, parent_id: str, qty: Decimal) -> None:
         parent = self.parents.get(parent_id)
@@ -366,7 +378,7 @@ class Exposure:
         total = self._working.get((symbol, side), ZERO) + change
         assert total >= 0, f"working {side} {symbol} fell to {total}"
         self._working[symbol, side] = total
-        self._moved.add(symbol)
+        self._moved[symbol] = None
 
     def _commit(self, order: ParentExposure | ChildExposure, change: Decimal) -> None:
         key, own = (order.symbol, order.side), (order.strategy, order.symbol)
@@ -374,7 +386,7 @@ class Exposure:
         assert total >= 0, f"committed {order.side} {order.symbol} fell to {total}"
         self._committed[key] = total
         self._coming[own] = self._coming.get(own, ZERO) + order.side.sign * change
-        self._moved.add(order.symbol)
+        self._moved[order.symbol] = None
 
     def _measure_moved(self) -> None:
         for symbol in self._moved:
@@ -410,6 +422,7 @@ class Exposure:
             "causes": self.causes.dump(),
             "children": {key: msgspec.to_builtins(child) for key, child in self.children.items()},
             "parents": {key: msgspec.to_builtins(parent) for key, parent in self.parents.items()},
+            "newest": [[*key, msgspec.to_builtins(newest)] for key, newest in self.newest.items()],
             "parents_today": list(self.parents_today),
             "quarantined": dict(self.quarantined),
             "rates": {venue: rate.dump() for venue, rate in self.rates.items()},
@@ -425,6 +438,7 @@ class Exposure:
         self.causes.load(state.causes)
         self.children = state.children
         self.parents = state.parents
+        self.newest = {(strategy, symbol): newest for strategy, symbol, newest in state.newest}
         self.parents_today = state.parents_today
         self.quarantined = state.quarantined
         for venue, rate in state.rates.items():
@@ -443,7 +457,7 @@ class Exposure:
                 self._commit(child, child.leaves_qty)
         for parent in self.parents.values():
             self._commit(parent, parent.open_qty)
-        self._moved.update(self._marks)
+        self._moved.update(dict.fromkeys(self._marks))
 
 
 class _Dump(msgspec.Struct):
@@ -457,6 +471,7 @@ class _Dump(msgspec.Struct):
     market: list[MarketData]
     marks: dict[str, Decimal]
     tail: dict[str, object] | None = None
+    newest: list[tuple[str, str, Newest]] = []
 
 
 def _day(ts: int) -> str:

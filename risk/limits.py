@@ -16,6 +16,7 @@ _MOST = {  # above them a limit limits nothing; all must be positive
     "approval_ttl_ms": 3_600_000,  # ms, one hour
     "signal_horizon_s": 366 * 86_400,  # s, one year
 }
+_WINDOW_MAX = 86_400  # s
 _LEVERAGE = 4  # of equity, what brokers lend within a day
 _FRACTIONS = {  # and the most of each; all must be positive
     "position_max": 1,
@@ -47,6 +48,14 @@ class SymbolLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise ValueError(f"{name} = {value}: a number that is zero or more belongs here")
 
 
+class StrategyLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one strategy may do (R14). Empty: all that there is."""
+
+    symbols: tuple[str, ...] = ()
+    venues: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()  # where its signals may come from, as `stream:execd:signals`; `*` at the end fits all
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The limits of one account. Fractions are of its equity."""
 
@@ -64,6 +73,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     quote_age_s_max: float = 10.0  # R7
     orders_per_s: int = 50  # R12, children per venue
     parents_per_day: int = 100  # R12
+    duplicate_window_s: float = 1.0  # R13, a parent like the one before it is an error; 0: it is not
     approval_ttl_ms: int = 500  # an approval that has not left by then lapses
     close_margin_s: int = 5  # A13, nothing is sent so shortly before the close
     strength_min: float = 0.1  # S9
@@ -72,8 +82,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     strength_notional_max: Decimal = Decimal(10_000)  # Z2, money
     risk_budget: float = 0.02  # Z1, daily volatility at which a strength is not scaled down
     signal_horizon_s: int = 7 * 86_400  # S7
+    restricted: tuple[str, ...] = ()  # R14, symbols that nobody trades; an operator may still flatten them
     symbols_default: SymbolLimits = SymbolLimits()
     symbols: dict[str, SymbolLimits] = {}
+    strategies: dict[str, StrategyLimits] = {}  # R14, once one is named here, those that are not may do nothing
 
     def __post_init__(self) -> None:
         for name, most in _FRACTIONS.items():
@@ -83,6 +95,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for name, most in _MOST.items():
             if not 0 < getattr(self, name) <= most:
                 raise ValueError(f"{name} = {getattr(self, name)}: a positive number, {most:,} at most, belongs here")
+        if not (isfinite(self.duplicate_window_s) and 0 <= self.duplicate_window_s <= _WINDOW_MAX):
+            raise ValueError(f"duplicate_window_s = {self.duplicate_window_s}: 0 to {_WINDOW_MAX:,} s belong here")
         if self.close_margin_s < 0:
             raise ValueError(f"close_margin_s = {self.close_margin_s}: zero or more seconds belong here")
         bounds = self.strength_notional_min, self.strength_notional_max
@@ -104,9 +118,25 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """How long before the close the last order may leave, ns."""
         return self.close_margin_s * NS_PER_S
 
+    @property
+    def duplicate_window_ns(self) -> int:
+        """How long the same order is a duplicate, ns."""
+        return int(self.duplicate_window_s * NS_PER_S)
+
+    def may_speak(self, strategy: str, source: str) -> bool:
+        """Whether signals of a strategy may come from there."""
+        own = self.strategies.get(strategy)
+        if own is None:
+            return not self.strategies
+        return not own.sources or any(_fits(source, pattern) for pattern in own.sources)
+
     def of(self, symbol: str) -> SymbolLimits:
         """The limits of one instrument."""
         return self.symbols.get(symbol, self.symbols_default)
+
+
+def _fits(source: str, pattern: str) -> bool:
+    return source.startswith(pattern[:-1]) if pattern.endswith("*") else source == pattern
 
 
 def version_of(limits: Limits) -> str:

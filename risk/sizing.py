@@ -164,6 +164,8 @@ class Sizer:
         age_s = (event.ts - signal.ts) / NS_PER_S
         if signal.account not in {"", self._account}:
             return "ACCOUNT", f"account {signal.account} is not traded here, this daemon trades {self._account}"
+        if not self._limits.may_speak(signal.strategy, event.source):
+            return "SOURCE", f"{signal.strategy} may not send signals over {event.source}"
         if age_s > self._limits.signal_horizon_s:
             return "TOO_OLD", f"{age_s:,.0f} s old, the horizon is {self._limits.signal_horizon_s:,} s"
         if signal.ts <= self._floor:

@@ -93,6 +93,7 @@ OPEN_LIMITS = Limits(
     daily_loss_max=Decimal(1),
     drawdown_max=Decimal(1),
     parents_per_day=1_000,
+    duplicate_window_s=0.0,
     orders_per_s=1_000,
     symbols_default=SymbolLimits(order_qty_max=Decimal(1_000_000), order_notional_max=Decimal(1_000_000_000)),
 )

@@ -34,6 +34,7 @@ BASE: dict[str, Any] = {
     "limits": {
         "position_max": 1,
         "parents_per_day": 100_000,
+        "duplicate_window_s": 0,
         "orders_per_s": 10_000,
         "symbols_default": {"order_qty_max": 100_000, "order_notional_max": 100_000_000},
     },

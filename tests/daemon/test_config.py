@@ -91,7 +91,23 @@ MISTAKES = {
     ),
     "limits of an instrument that is not there": (
         "[limits.symbols.AAPL]\norder_qty_max = 1\n",
-        "execd.toml:1: limits.symbols.AAPL: there is no such instrument",
+        "execd.toml:1: limits.symbols.AAPL: AAPL: there is no such instrument",
+    ),
+    "a restricted symbol that is not there": (
+        "[limits]\nrestricted = ['AAPL']\n",
+        "execd.toml:2: limits.restricted: AAPL: there is no such instrument",
+    ),
+    "a strategy's symbol that is not there": (
+        "[limits.strategies.alpha]\nsymbols = ['AAPL']\n",
+        "execd.toml:2: limits.strategies.alpha.symbols: AAPL: there is no such instrument",
+    ),
+    "a strategy's venue that is not there": (
+        "[limits.strategies.alpha]\nvenues = ['MARS']\n",
+        "execd.toml:2: limits.strategies.alpha.venues: MARS is not one of paper",
+    ),
+    "a window without an end": (
+        "[limits]\nduplicate_window_s = inf\n",
+        "execd.toml:2: limits.duplicate_window_s: duplicate_window_s = inf: 0 to 86,400 s belong here",
     ),
     "live, and not durable": (
         "[daemon]\nworld = 'live'\n[store]\nsync = 'normal'\n",
@@ -308,7 +324,8 @@ SPECIAL: dict[str, Any] = {  # that take not just any text
     "risk.allowed": ["ALFA@2026-06-15"],
     "risk.window": 251,
 }
-PLAIN = {name: setting for name, setting in SETTINGS.items() if name not in {"instruments", "limits.symbols"}}
+UNLIKE_OTHERS = {"instruments", "limits.symbols", "limits.strategies", "limits.restricted"}  # they name instruments
+PLAIN = {name: setting for name, setting in SETTINGS.items() if name not in UNLIKE_OTHERS}
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -30,7 +30,7 @@ from risk import checks
 from risk.checks import CHECKS, Ask, Case, Check, Denial, judge
 from risk.exposure import Exposure
 from risk.gate import Gate
-from risk.limits import Limits, SymbolLimits
+from risk.limits import Limits, StrategyLimits, SymbolLimits
 from risk.shortfall import expected_shortfall
 from risk.tail import Kind
 from tests.builders import (
@@ -109,10 +109,13 @@ def own_limits(qty: str | None = "500", notional: str | None = "20000") -> Limit
 
 QUARANTINE = BreakFound(ts=NOW, venue="paper", kind="POSITION", symbol="AAPL", text="ours 1, theirs 2")
 P1 = accepted(parent(qty="100"))
+P2_SHRT = accepted(parent("SHRT", qty="100", parent_id="P2"))
 P1_SHORT = accepted(parent(qty="100", valid_until=NOW + MINUTE))
 TENTH = limits(position_max=Decimal("0.1"))  # of 100,000: 100 shares at 100
 TENTH_OF_A_SECTOR = limits(sector_max=Decimal("0.1"))
 HUNDREDTH_OF_A_DAY = limits(participation_max=Decimal("0.01"))  # of 10,000 shares of AAPL: 100
+ALPHA_ONLY = limits(strategies={"alpha": StrategyLimits(symbols=("AAPL",), venues=("paper",))})
+SECOND = limits(duplicate_window_s=1.0)
 FIFTH_OF_A_CLUSTER = limits(cluster_max=Decimal("0.2"))
 THREE_PERCENT = limits(es_max=Decimal("0.0301"))  # and a little, for rounding
 EMPTY_BOOK = quote(bid=None, ask=None)
@@ -684,6 +687,69 @@ CASES: list[Row] = [
         TENTH,
         no(Reason.POSITION, "0.12", "0.1", "of equity", "30"),
     ),
+    ("not on the list", checks.symbol_may_be_traded, ask(), (), limits(restricted=("SHRT",)), None),
+    (
+        "on the list",
+        checks.symbol_may_be_traded,
+        ask(),
+        (),
+        limits(restricted=("SHRT", "AAPL")),
+        no(Reason.RESTRICTED),
+    ),
+    (
+        "on the list, to flatten",
+        checks.symbol_may_be_traded,
+        ask(flatten=True),
+        (),
+        limits(restricted=("AAPL",)),
+        None,
+    ),
+    ("everybody may trade where nobody is named", checks.strategy_may_trade, ask(), (), limits(), None),
+    ("who is not named", checks.strategy_may_trade, ask(strategy="beta"), (), ALPHA_ONLY, no(Reason.PERMISSION)),
+    (
+        "who is not named, to flatten",
+        checks.strategy_may_trade,
+        ask(strategy="beta", flatten=True),
+        (),
+        ALPHA_ONLY,
+        None,
+    ),
+    ("what it may trade", checks.strategy_may_trade, ask(), (), ALPHA_ONLY, None),
+    ("another symbol", checks.strategy_may_trade, ask("SHRT"), (), ALPHA_ONLY, no(Reason.PERMISSION)),
+    ("another venue", checks.strategy_may_trade, ask(venue="other"), (), ALPHA_ONLY, no(Reason.PERMISSION)),
+    (
+        "all of a strategy without bounds",
+        checks.strategy_may_trade,
+        ask("SHRT", venue="other"),
+        (),
+        limits(strategies={"alpha": StrategyLimits()}),
+        None,
+    ),
+    ("a first parent", checks.order_is_no_duplicate, ask_parent(), (), SECOND, None),
+    ("the same again", checks.order_is_no_duplicate, ask_parent(), (P1,), SECOND, no(Reason.DUPLICATE)),
+    (
+        "the same again, when the window is over",
+        checks.order_is_no_duplicate,
+        ask_parent(ts=NOW + NS_PER_S),
+        (P1,),
+        SECOND,
+        None,
+    ),
+    ("the same again, nobody minds", checks.order_is_no_duplicate, ask_parent(), (P1,), limits(), None),
+    ("of another strategy", checks.order_is_no_duplicate, ask_parent(strategy="beta"), (P1,), SECOND, None),
+    ("of another size", checks.order_is_no_duplicate, ask_parent(qty="99"), (P1,), SECOND, None),
+    ("to the other side", checks.order_is_no_duplicate, ask_parent(side=SELL), (P1,), SECOND, None),
+    ("in another symbol", checks.order_is_no_duplicate, ask_parent("SHRT"), (P1,), SECOND, None),
+    ("a child like its parent", checks.order_is_no_duplicate, ask(), (P1,), SECOND, None),
+    ("to flatten", checks.order_is_no_duplicate, ask_parent(flatten=True), (P1,), SECOND, None),
+    (
+        "as it was asked for, not as it was cut",
+        checks.order_is_no_duplicate,
+        ask_parent(),
+        (accepted(parent(qty="100"), Decimal(50)),),
+        SECOND,
+        no(Reason.DUPLICATE),
+    ),
     ("without a risk model to be", checks.cluster_is_allowed, ask(), (), FIFTH_OF_A_CLUSTER, None),
     (
         "the last of a cluster",
@@ -998,6 +1064,9 @@ ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.venue_takes_it: (ask(venue="moon"), (P1,), limits()),
     checks.trading_is_allowed: (ask(), (P1, halted("HALTED")), limits()),
     checks.symbol_is_agreed: (ask(), (P1, QUARANTINE), limits()),
+    checks.symbol_may_be_traded: (ask(), (P1,), limits(restricted=("AAPL",))),
+    checks.strategy_may_trade: (ask("SHRT", parent_id="P2"), (P2_SHRT,), ALPHA_ONLY),
+    checks.order_is_no_duplicate: (ask_parent(), (P1,), SECOND),
     checks.session_is_open: (ask(ts=CLOSE - NS_PER_S), (P1, quote(ts=CLOSE - NS_PER_S)), limits()),
     checks.price_is_fresh: (ask(ts=NOW + MINUTE), (P1,), limits()),
     checks.price_is_near: (ask(**limit_at("106")), (P1,), limits()),
@@ -1287,6 +1356,9 @@ HOLD: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.order_is_valid: (ask(side=SELL, **limit_at("100.005")), (SHRINKING,), limits()),
     checks.venue_takes_it: (ask(side=SELL, venue="moon"), (SHRINKING,), limits()),
     checks.symbol_is_agreed: (ask(side=SELL), (SHRINKING, QUARANTINE), limits()),
+    checks.symbol_may_be_traded: (ask(side=SELL), (SHRINKING,), limits(restricted=("AAPL",))),
+    checks.strategy_may_trade: (ask(side=SELL, strategy="beta"), (SHRINKING,), ALPHA_ONLY),
+    checks.order_is_no_duplicate: (ask_parent(side=SELL), (SHRINKING,), SECOND),
     checks.session_is_open: (ask(side=SELL, ts=CLOSE), (SHRINKING, quote(ts=CLOSE)), limits()),
     checks.price_is_fresh: (ask(side=SELL, ts=NOW + MINUTE), (SHRINKING,), limits()),
     checks.price_is_near: (ask(side=SELL, **limit_at("94")), (SHRINKING,), limits()),

@@ -25,7 +25,7 @@ from core.signals import Algo, Instruction, OrderSignal, RebalanceSignal, Signal
 from core.units import NS_PER_S, ZERO
 from risk import sizing
 from risk.exposure import Exposure
-from risk.limits import Limits, SymbolLimits
+from risk.limits import Limits, StrategyLimits, SymbolLimits
 from risk.sizing import AHEAD_S_MAX, Sizer
 from tests.builders import (
     INSTRUMENTS,
@@ -242,6 +242,24 @@ ACCEPTED = [
 def test_a_signal_that_cannot_be_acted_on_is_refused_and_may_come_again(reason: str, signal: Signal) -> None:
     refused = size(signal)
     assert words(refused) == [reason]  # and its key is not taken
+
+
+@pytest.mark.parametrize(
+    "strategies,may",
+    [
+        ({}, True),
+        ({"alpha": StrategyLimits()}, True),
+        ({"beta": StrategyLimits()}, False),
+        ({"alpha": StrategyLimits(sources=("file",))}, True),
+        ({"alpha": StrategyLimits(sources=("stream:execd:signals", "fi*"))}, True),
+        ({"alpha": StrategyLimits(sources=("stream:execd:signals", "fil"))}, False),
+    ],
+)
+def test_a_strategy_speaks_only_over_its_own_sources(strategies: dict[str, StrategyLimits], *, may: bool) -> None:
+    bounds = limits(strategies=strategies)
+    actor = Sizer(book(), bounds, tag="T1", account="main")
+    said = words(list(actor.on_signal(received(order()))))
+    assert said == (["SignalAccepted", "BUY 10 AAPL"] if may else ["SOURCE"])
 
 
 @pytest.mark.parametrize("signal", ACCEPTED)

@@ -40,7 +40,7 @@ def test_an_account_without_positions_uses_nothing() -> None:
         ((held("AAPL", 100), held("LOTS", -200)), "position", ("LOTS", 0.2, 0.5)),
         ((held("AAPL", 100), held("SHRT", -200)), "sector", ("Tech", 0.3, 0.5)),
         ((modelled(), held("AAPL", 100), held("LOTS", -200)), "cluster", ("AAPL", 0.3, 0.6)),
-        ((modelled(), held("SHRT", -100), *working("AAPL", Side.SELL, 50)), "cluster", ("SHRT", 0.15, 0.6)),
+        ((modelled(), held("SHRT", -100), *working("AAPL", Side.SELL, 50)), "cluster", ("AAPL", 0.15, 0.6)),
         ((held("AAPL", 100), held("LOTS", -200)), "gross", ("", 0.3, 2.0)),
         ((held("AAPL", 100), held("LOTS", -200)), "net", ("", 0.1, 1.0)),
         ((held("AAPL", 100), held("LOTS", -200)), "positions", ("", 2, 4)),
