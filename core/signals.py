@@ -206,7 +206,7 @@ def _fault_of_size(signal: Signal) -> str | None:
     if isinstance(signal, TargetSignal):
         return (
             _exactly_one({"qty": signal.qty, "weight": signal.weight})
-            or _each({"qty": signal.qty}, _is_amount, f"is not a number {_AMOUNT_BOUNDS}")
+            or _each({"qty": signal.qty}, is_amount, f"is not a number {AMOUNT_BOUNDS}")
             or _each({"weight": signal.weight}, _is_weight, _WEIGHT_FAULT)
         )
     if len(signal.weights) > MAX_LEGS:
@@ -217,12 +217,13 @@ def _fault_of_size(signal: Signal) -> str | None:
     return _each(signal.weights, _is_weight, _WEIGHT_FAULT)
 
 
-_AMOUNT_BOUNDS = f"below {MAX_AMOUNT:,} of at most {MAX_DIGITS} digits"
-_POSITIVE_FAULT = f"is not a positive number {_AMOUNT_BOUNDS}"
+AMOUNT_BOUNDS = f"below {MAX_AMOUNT:,} of at most {MAX_DIGITS} digits"
+_POSITIVE_FAULT = f"is not a positive number {AMOUNT_BOUNDS}"
 _WEIGHT_FAULT = f"is not a fraction of equity between -{MAX_WEIGHT:g} and {MAX_WEIGHT:g} (percent?)"
 
 
-def _is_amount(value: Decimal) -> bool:
+def is_amount(value: Decimal) -> bool:
+    """Whether it is a number of shares, a price or money that exact arithmetic keeps; of any sign."""
     if not value.is_finite() or value.copy_abs() >= MAX_AMOUNT:  # abs() rounds, which overflows at 1e999999999
         return False
     _, digits, exponent = value.as_tuple()
@@ -230,7 +231,7 @@ def _is_amount(value: Decimal) -> bool:
 
 
 def _is_positive(value: Decimal) -> bool:
-    return _is_amount(value) and value > 0
+    return is_amount(value) and value > 0
 
 
 def _is_weight(value: float) -> bool:

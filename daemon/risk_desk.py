@@ -10,6 +10,7 @@ import typer
 from daemon.asking import RefusedError, ask
 from daemon.desk import LATEST, Folder
 from daemon.place import find
+from risk.use import OF_EQUITY
 
 BAR = 20  # characters
 
@@ -60,16 +61,11 @@ def lines_of(risk: dict[str, Any]) -> list[str]:
         f"{'limit':<20} {'used':>10} {'of':>10} {'left':>10}  ",
     ]
     for use in risk["uses"]:
-        shown = "{:>10.2%}" if use["limit"] in _FRACTIONS else "{:>10,.0f}"
+        shown = "{:>10.2%}" if use["unit"] == OF_EQUITY else "{:>10,.0f}"
         numbers = " ".join(shown.format(value) for value in (use["value"], use["most"], use["most"] - use["value"]))
         full = min(max(round(BAR * use["ratio"]), 0), BAR)
         lines.append(f"{use['limit']:<20} {numbers}  {'#' * full}{'.' * (BAR - full)} {use['of']}".rstrip())
     return [*lines, "", *_model_lines(risk["model"], equity)]
-
-
-_FRACTIONS = frozenset(
-    {"position", "sector", "cluster", "gross", "net", "daily_loss", "drawdown", "shortfall_plain", "shortfall_filtered"}
-)
 
 
 def _model_lines(model: dict[str, Any] | None, equity: float) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from core.orders import OrdType, Side
+from core.signals import AMOUNT_BOUNDS, is_amount
 from risk.checks import CHECKS, Ask, Case
 from risk.shortfall import estimate
 from risk.tail import TailRisk, View
@@ -55,8 +56,10 @@ def checked(run: "Run", query: Mapping[str, str]) -> Facts:
         asked = msgspec.convert(dict(query), Asked, strict=False)
     except msgspec.ValidationError as error:
         raise ValueError(f"no order: {error}") from error
-    if not asked.qty.is_finite():
-        raise ValueError(f"no order: qty = {asked.qty}")
+    for name in ("qty", "price"):
+        amount: Decimal | None = getattr(asked, name)
+        if amount is not None and not is_amount(amount):
+            raise ValueError(f"no order: {name} = {amount}: a number {AMOUNT_BOUNDS} belongs here")
     instrument = run.instruments.get(asked.symbol)
     ask = Ask(
         ts=run.clock.now(),

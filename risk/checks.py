@@ -23,6 +23,7 @@ from risk.limits import Limits
 from risk.reach import Reach
 from risk.tail import View
 
+MARK_MAX = Decimal(10**12)  # a price from here on is a fault of the data, and its sums would leave exact arithmetic
 ROUNDING = 1e-9  # a model's float that is a billionth larger is no larger
 
 
@@ -40,6 +41,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ord_type: OrdType
     price: Decimal | None
     time_in_force: TimeInForce | None
+    asked_qty: Decimal | None = None  # of a parent: the quantity before it was made smaller
     flatten: bool = False  # of an operator's flatten
 
     @property
@@ -247,7 +249,7 @@ def order_is_no_duplicate(case: Case, limits: Limits) -> Denial | None:
     if not ask.is_parent or ask.flatten or not limits.duplicate_window_s:
         return None
     last = case.exposure.newest.get((ask.strategy, ask.symbol))
-    if last is None or last.side is not ask.side or last.qty != ask.qty:
+    if last is None or last.side is not ask.side or last.qty != (ask.asked_qty or ask.qty):
         return None
     age_ns = ask.ts - last.ts
     if age_ns >= limits.duplicate_window_ns:
@@ -280,8 +282,11 @@ def price_is_fresh(case: Case, limits: Limits) -> Denial | None:
     """R7: there is a reference price, it is not crossed, and inside the session not stale."""
     ask, exposure = case.ask, case.exposure
     market = exposure.market.get(ask.symbol)
-    if market is None or exposure.mark(ask.symbol) is None:
+    mark = exposure.mark(ask.symbol)
+    if market is None or mark is None:
         return _refuse(Reason.NO_PRICE, f"{ask.symbol} has no market data yet")
+    if not 0 < mark < MARK_MAX:
+        return _refuse(Reason.NO_PRICE, f"the mid of {ask.symbol} is {mark}: no price that can be traded at")
     if market.bid is not None and market.ask is not None and market.bid > market.ask:
         return _refuse(Reason.NO_PRICE, f"{ask.symbol} is crossed: bid {market.bid} above ask {market.ask}")
     age_ns = ask.ts - market.ts
@@ -395,16 +400,21 @@ def sector_is_allowed(case: Case, limits: Limits) -> Denial | None:
 
 
 def cluster_is_allowed(case: Case, limits: Limits) -> Denial | None:
-    """R4: what moves with its symbol, each on the side that is worse for this order, longs less shorts, of equity."""
+    """R4: what moves with its symbol, each on the side that is worse for this order, longs less shorts, of equity.
+
+    The order counts in the clusters of its neighbours, too: of them all the fullest decides.
+    """
     tail, ask = case.exposure.tail, case.ask
     if tail is None or case.shrinks:
         return None
-    spans, ahead = case.reach.spans, ZERO
-    for symbol, sign in tail.cluster(ask.symbol):
-        other = spans.get(symbol)
-        if other is not None:
-            ahead += other.longest if sign * ask.side.sign > 0 else -other.shortest
-    value, allowed = ahead + case.after * case.unit_value, limits.cluster_max * case.equity
+    own, reach = tail.cluster(ask.symbol), case.reach
+    most = reach.ahead(own, ask.side.sign)
+    for symbol, sign in own.items():
+        if (center := reach.spans.get(symbol)) is not None:
+            direction = sign * ask.side.sign
+            others = reach.ahead(tail.cluster(symbol), direction, but=ask.symbol)
+            most = max(most, center.towards(direction) + others)
+    value, allowed = most + case.after * case.unit_value, limits.cluster_max * case.equity
     if value <= allowed:
         return None
     shown, limit, unit = case.in_words(value, limits.cluster_max)
@@ -413,7 +423,7 @@ def cluster_is_allowed(case: Case, limits: Limits) -> Denial | None:
         value=shown,
         limit=limit,
         unit=unit,
-        max_qty=case.lots(max((allowed - ahead) / case.unit_value - case.before, case.reducible)),
+        max_qty=case.lots(max((allowed - most) / case.unit_value - case.before, case.reducible)),
         text=f"what moves with {ask.symbol} could reach {value * ask.side.sign:,.0f}, "
         f"{limits.cluster_max:.1%} of equity are allowed",
     )
@@ -484,9 +494,12 @@ def shortfall_is_allowed(case: Case, limits: Limits) -> Denial | None:
         value = view.measure(row, after, of_parents=of_parents)
         if value <= allowed:
             continue
-        allowed = max(allowed, view.measure(row, before, of_parents=of_parents) * (1.0 + ROUNDING))
+        # It hedges if all that may execute besides leaves the portfolio no worse than it is or has become by then. What
+        # works in other symbols counts in full on one side only: two hedges, each good for the whole, are one too many.
+        now = max(view.after(row, 0.0), view.after(row, before))
+        allowed = max(allowed, now * (1.0 + ROUNDING))
         if value <= allowed:
-            continue  # it hedges
+            continue
         most = _largest(case, view, row, allowed)
         if worst is None or (most or ZERO) < (worst.max_qty or ZERO):
             shown, of, unit_of = case.in_words(Decimal(f"{value:.12g}"), Decimal(f"{limit:.12g}"))
@@ -644,7 +657,10 @@ def _gross_is_allowed(case: Case, reason: Reason, *, total: Decimal, fraction: D
 
 
 def _largest(case: Case, view: View, row: int, allowed: float) -> Decimal | None:
-    """The largest quantity in whole lots with which a view stays within `allowed`, or that shrinks the position."""
+    """The largest quantity in whole lots with which a view stays within `allowed`, or that shrinks the position.
+
+    A smaller one need not: the least shortfall of a hedge lies at a size of its own.
+    """
     unit, lot = case.ask.side.sign * float(case.unit_value), case.instrument.lot
     reserved, of_parents = case.before - case.held, case.ask.is_parent
 
@@ -654,7 +670,9 @@ def _largest(case: Case, view: View, row: int, allowed: float) -> Decimal | None
         return qty <= case.reducible or view.measure(row, size, of_parents=of_parents) <= allowed
 
     size = view.most(row, float(case.after - case.held) * unit, allowed, of_parents=of_parents)
-    few, many = 0, ceil(case.ask.qty / lot)  # few pass, many do not
+    if size is None:
+        return case.lots(case.reducible)
+    few, many = floor(case.reducible / lot), ceil(case.ask.qty / lot)  # few pass, many do not
     guess = floor((size / unit - float(reserved)) / float(lot))
     for lots in (guess, guess + 1, guess - 1):
         if few < lots < many:

@@ -146,5 +146,6 @@ def _ask_of_parent(order: ParentOrder, qty: Decimal) -> Ask:
         ord_type=OrdType.LIMIT if order.how.price is not None else OrdType.MARKET,
         price=order.how.price,
         time_in_force=None,
+        asked_qty=order.order_qty,
         flatten=order.flatten,
     )

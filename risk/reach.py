@@ -5,6 +5,7 @@ Per symbol two signed values: the position if everything on the buy side execute
 sums are at marks, in the account's currency, and exact, so they need no re-summing.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -17,6 +18,10 @@ class Span(NamedTuple):
     longest: Decimal
     shortest: Decimal
     worst: Decimal  # the larger of both without its sign
+
+    def towards(self, direction: int) -> Decimal:
+        """How far up, 1, or down, -1."""
+        return self.longest if direction > 0 else -self.shortest
 
 
 FLAT = Span(ZERO, ZERO, ZERO)
@@ -42,6 +47,15 @@ class Reach:
     def of(self, symbol: str) -> Span:
         """Of one symbol."""
         return self.spans.get(symbol, FLAT)
+
+    def ahead(self, signs: Mapping[str, int], direction: int, *, but: str = "") -> Decimal:
+        """How far several symbols may get together, each up or down by its sign times `direction`."""
+        total = ZERO
+        for symbol in signs if len(signs) < len(self.spans) else self.spans:  # the shorter of both
+            sign, span = signs.get(symbol), self.spans.get(symbol)
+            if sign is not None and span is not None and symbol != but:
+                total += span.towards(sign * direction)
+        return total
 
     def put(self, symbol: str, sector: str, span: Span) -> None:
         """The span of a symbol is this from now on."""

@@ -20,8 +20,9 @@ which know of it. Values are money, positive where it is lost; an approval holds
 """
 
 import datetime as dt
+import math
+from collections.abc import Mapping
 from enum import StrEnum
-from math import fsum
 
 import msgspec
 import numpy as np
@@ -58,8 +59,9 @@ class Stake(msgspec.Struct, frozen=True, gc=False):
 NOTHING = Stake()
 
 
-Cluster = tuple[tuple[str, int], ...]
+Cluster = Mapping[str, int]
 """The other symbols that move with one, and whether with it, 1, or against it, -1."""
+ALONE: Cluster = {}
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -95,10 +97,10 @@ def clusters(model: ScenarioModel, correlation: float = CORRELATION) -> dict[str
     together = np.abs(model.correlation) > correlation
     np.fill_diagonal(together, val=False)
     return {
-        symbol: tuple(
-            (model.symbols[other], 1 if model.correlation[row, other] > 0 else -1)
+        symbol: {
+            model.symbols[other]: 1 if model.correlation[row, other] > 0 else -1
             for other in np.flatnonzero(together[row]).tolist()
-        )
+        }
         for row, symbol in enumerate(model.symbols)
     }
 
@@ -124,7 +126,7 @@ class Reserved:
             self._of.pop(row, None)
         self._changes += 1
         if self._changes >= RESUM_EVERY or not self._of:
-            self._total, self._changes = fsum(self._of.values()), 0
+            self._total, self._changes = math.fsum(self._of.values()), 0
 
     @property
     def total(self) -> float:
@@ -186,18 +188,25 @@ class View:
         self.evaluated += 1
         return self._portfolio.evaluate(row, size) + self._reserved[of_parents].without(row)
 
-    def most(self, row: int, size: float, allowed: float, *, of_parents: bool) -> float:
-        """About the size nearest to `size` at which the measure comes down to `allowed`, by Newton's method.
+    def after(self, row: int, size: float) -> float:
+        """ES of what is held and so much more of one symbol, if nothing else executes."""
+        self._settle()
+        return self._portfolio.evaluate(row, size)
 
-        The measure must be above `allowed` at `size` and not above it somewhere nearer to the other end: it is convex,
-        so no step goes too far.
+    def most(self, row: int, size: float, allowed: float, *, of_parents: bool) -> float | None:
+        """About the size nearest to `size` and smaller at which the measure comes down to `allowed`; None without one.
+
+        By Newton's method: the measure is above `allowed` at `size` and convex, so no step goes too far, and where it
+        does not fall on the way back it never comes down.
         """
-        others = self._reserved[of_parents].without(row)
+        others, direction = self._reserved[of_parents].without(row), math.copysign(1.0, size)
         for _ in range(_NEWTON_MAX):
             value, slope = self._portfolio.tangent(row, size)
             too_much = value + others - allowed
-            if too_much <= 0.0 or not slope:
-                break
+            if too_much <= 0.0:
+                return size
+            if slope * direction <= 0.0:
+                return None
             size -= too_much / slope
         return size
 
@@ -247,7 +256,7 @@ class TailRisk:
     def __init__(self) -> None:
         self.model: ScenarioModel | None = None
         self.regime = RegimeState()
-        self._offered: Prepared | None = None
+        self._offered: dict[str, Prepared] = {}  # by version, until its event comes
         self._stakes: dict[str, Stake] = {}
         self._rows: dict[str, int] = {}
         self._views: tuple[View, ...] = ()
@@ -256,16 +265,16 @@ class TailRisk:
         self._day, self._multiplier = -1, 0.0
 
     def offer(self, prepared: Prepared) -> None:
-        """What the next event names: arrays do not travel in events."""
-        self._offered = prepared
+        """What an event to come names: arrays do not travel in events."""
+        self._offered[prepared.model.version] = prepared
 
     def take(self, event: RiskModelSet) -> None:
         """Judge by this model from now on; recovery learns the regime only, and a new model comes before any order."""
         recent = tuple(Regime[name] for name in event.recent)
         self.regime = RegimeState(dt.date.fromisoformat(event.date), recent, self.regime.override)
         self._day = -1
-        prepared, self._offered = self._offered, None
-        if prepared is None or prepared.model.version != event.version:
+        prepared = self._offered.pop(event.version, None)
+        if prepared is None:
             return
         self.model = prepared.model
         self._rows = {symbol: row for row, symbol in enumerate(prepared.model.symbols)}
@@ -303,7 +312,7 @@ class TailRisk:
 
     def cluster(self, symbol: str) -> Cluster:
         """What else moves with a symbol; nothing where that is not known."""
-        return self._clusters.get(symbol, ())
+        return self._clusters.get(symbol, ALONE)
 
     def row(self, symbol: str) -> int:
         """The row of a symbol that is not `absent`."""

@@ -1,7 +1,7 @@
 """How much of each limit is used, for people and machines: what is nearest to its limit is the account's risk score.
 
-Measured is what the gate measures, with all that may still execute: positions by their worse side, shortfalls with what
-live parents may add in any order of their fills.
+Positions are measured as the gate measures them, with all that may still execute, by their worse side. Shortfalls are
+those of what is held: what is on its way to hedge it would count as if it added to it.
 """
 
 from decimal import Decimal
@@ -14,18 +14,21 @@ from risk.guard import Guard
 from risk.limits import Limits
 
 FULL = 100  # of a score
+OF_EQUITY = "of equity"
 
 
 class Use(msgspec.Struct, frozen=True):
-    """The nearest use of one limit. `value` and `most` are fractions of the equity, or counts; `ratio` is 1 where full.
+    """The nearest use of one limit, 1 in `ratio` where it is full.
 
-    `of` names what is nearest, where the limit is one for each of several.
+    `value` and `most` are in `unit`: fractions "of equity", "money" where there is no equity left, or a count of what
+    the limit's name says. `of` names what is nearest, where the limit is one for each of several.
     """
 
     limit: str
     value: float
     most: float
     ratio: float
+    unit: str = ""
     of: str = ""
 
 
@@ -44,7 +47,7 @@ def uses(exposure: Exposure, guard: Guard, limits: Limits, now: int) -> list[Use
     tail = exposure.tail
     for view, part in tail.views(now) if tail is not None else ():
         most = limits.es_max * Decimal(str(part))
-        found.append(_of(equity, f"shortfall_{view.kind}", Decimal(repr(view.at_worst(of_parents=True))), most))
+        found.append(_of(equity, f"shortfall_{view.kind}", Decimal(repr(view.held)), most))
     return [
         *found,
         _count("positions", len(reach.spans), limits.positions_max),
@@ -57,18 +60,15 @@ def uses(exposure: Exposure, guard: Guard, limits: Limits, now: int) -> list[Use
 
 def _clusters(exposure: Exposure, equity: Decimal, limits: Limits) -> list[Use]:
     """The largest cluster of what is at stake, on either side."""
-    tail, spans = exposure.tail, exposure.reach(of_parents=True).spans
+    tail, reach = exposure.tail, exposure.reach(of_parents=True)
     if tail is None:
         return []
     widest, of = ZERO, ""
-    for symbol, own in spans.items():
-        up, down = own.longest, -own.shortest
-        for other, sign in tail.cluster(symbol):
-            if (span := spans.get(other)) is not None:
-                up += span.longest if sign > 0 else -span.shortest
-                down += -span.shortest if sign > 0 else span.longest
-        if max(up, down) > widest:
-            widest, of = max(up, down), symbol
+    for symbol, own in reach.spans.items():
+        for direction in (1, -1):
+            reached = own.towards(direction) + reach.ahead(tail.cluster(symbol), direction)
+            if reached > widest:
+                widest, of = reached, symbol
     return [_of(equity, "cluster", widest, limits.cluster_max, of)]
 
 
@@ -80,12 +80,12 @@ def score(found: list[Use]) -> tuple[int, str]:
 
 def _of(equity: Decimal, limit: str, value: Decimal, most: Decimal, of: str = "") -> Use:
     if not equity:
-        return Use(limit, float(value), float(most), float(value > 0), of)
-    return Use(limit, float(value / equity), float(most), max(float(value / equity / most), 0.0), of)
+        return Use(limit, float(value), 0.0, float(value > 0), "money", of)
+    return Use(limit, float(value / equity), float(most), max(float(value / equity / most), 0.0), OF_EQUITY, of)
 
 
 def _fraction(limit: str, value: Decimal, most: Decimal) -> Use:
-    return Use(limit, float(value), float(most), max(float(value / most), 0.0))
+    return Use(limit, float(value), float(most), max(float(value / most), 0.0), OF_EQUITY)
 
 
 def _count(limit: str, value: int, most: int) -> Use:

@@ -73,9 +73,11 @@ class Book:
         while True:
             row, side = self.random.randrange(SYMBOLS), self.random.choice((Side.BUY, Side.SELL))
             size = view.most(row, side.sign * 2e6, allowed, of_parents=True)
+            if size is None or size * side.sign <= 0:
+                continue  # not every symbol gets there: some hedge
             qty = round(abs(size) / 100)
-            if 0 < qty < 19_000 and size * side.sign > 0:
-                break  # not every symbol gets there: some hedge
+            if 0 < qty < 19_000:
+                break
         return Ask(
             ts=NOW,
             parent_id="P",

@@ -42,7 +42,7 @@ from risk.exposure import Exposure
 from risk.limits import Limits, SymbolLimits
 from risk.regime import RegimeState
 from risk.scenarios import ScenarioModel
-from risk.shortfall import PortfolioShortfall
+from risk.shortfall import Matrix, PortfolioShortfall
 from risk.tail import Kind, Prepared, TailRisk, clusters
 
 DAY = dt.date(2025, 3, 5)
@@ -323,7 +323,8 @@ def book(*events: Event, cash: str = "100000", orders_per_s: int = 1_000) -> Exp
     exposure = silent(orders_per_s=orders_per_s)
     if any(isinstance(event, RiskModelSet | RegimeSet) for event in events):
         tail = TailRisk()
-        tail.offer(steps())
+        for model in (steps(), waves()):
+            tail.offer(model)
         exposure = Exposure(INSTRUMENTS, orders_per_s, abilities(), tail)
     return fold(exposure, opened(cash), *quotes, *events)
 
@@ -336,9 +337,20 @@ def steps() -> Prepared:
     """
     plain = np.zeros((3, 250))
     plain[:2, :7], plain[2, 7:14] = -0.1, -0.1
+    return _prepared("steps", plain)
+
+
+def waves() -> Prepared:
+    """The same three, each of which gains as often as it loses: AAPL and SHRT nearly together, LOTS against them."""
+    rng = np.random.Generator(np.random.PCG64(1))
+    together, own = rng.normal(0, 0.03, 250), rng.normal(0, 0.003, (3, 250))
+    return _prepared("waves", np.array([[1.0], [1.0], [-1.0]]) * together + own)
+
+
+def _prepared(version: str, plain: Matrix) -> Prepared:
     model = ScenarioModel(
         date=DAY - dt.timedelta(days=1),
-        version="steps",
+        version=version,
         symbols=("AAPL", "SHRT", "LOTS"),
         plain=plain,
         filtered=1.5 * plain,
@@ -350,10 +362,10 @@ def steps() -> Prepared:
     return Prepared(model, RegimeState(), portfolios, clusters(model))
 
 
-def modelled(regime: str = "NORMAL") -> RiskModelSet:
-    """The model of `steps`, in a market like this."""
+def modelled(regime: str = "NORMAL", version: str = "steps") -> RiskModelSet:
+    """The model of `steps` or `waves`, in a market like this."""
     date = (DAY - dt.timedelta(days=1)).isoformat()
-    return RiskModelSet(ts=NOW, version="steps", date=date, symbols=3, scenarios=250, recent=(regime,))
+    return RiskModelSet(ts=NOW, version=version, date=date, symbols=3, scenarios=250, recent=(regime,))
 
 
 def held(symbol: str, qty: int | Decimal) -> FillBooked:

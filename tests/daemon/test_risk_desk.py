@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from adapters.valkey import PrivateValkey
+from core.signals import AMOUNT_BOUNDS
 from daemon.cli import ExitCode
 from risk.scenarios import build
 from tests.daemon.service import Execd, Make, Service, order, publish
@@ -86,7 +87,14 @@ def test_check_says_what_each_check_says_and_sends_nothing(service: Service, exe
         ("[1]", "--order: no JSON object: Expected `object`, got `array`"),
         ('{"symbol": "ALFA", "side": "BUY"}', "no order: Object missing required field `qty`"),
         ('{"symbol": "ALFA", "side": "UP", "qty": 1}', "no order: Invalid enum value 'UP' - at `$.side`"),
-        ('{"symbol": "ALFA", "side": "BUY", "qty": "nan"}', "no order: qty = NaN"),
+        (
+            '{"symbol": "ALFA", "side": "BUY", "qty": "nan"}',
+            f"no order: qty = NaN: a number {AMOUNT_BOUNDS} belongs here",
+        ),
+        (
+            '{"symbol": "ALFA", "side": "BUY", "qty": 1, "price": "1e999999999"}',
+            f"no order: price = 1E+999999999: a number {AMOUNT_BOUNDS} belongs here",
+        ),
     ],
 )
 def test_what_is_no_order_is_told_in_words(service: Service, execd: Execd, order_text: str, said: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.causes import TradingState
@@ -318,6 +318,23 @@ CASES: list[Row] = [
         checks.price_is_fresh,
         ask(),
         (quote(bid="100.05", ask="100.01", last="100"),),
+        limits(),
+        no(Reason.NO_PRICE),
+    ),
+    (
+        "a price below nothing",
+        checks.price_is_fresh,
+        ask(),
+        (quote(bid="-3", ask="-1"),),
+        limits(),
+        no(Reason.NO_PRICE),
+    ),
+    ("a price of nothing", checks.price_is_fresh, ask(), (quote(bid="-1", ask="1"),), limits(), no(Reason.NO_PRICE)),
+    (
+        "a price beyond all",
+        checks.price_is_fresh,
+        ask(),
+        (quote(bid="1e12", ask="1e12"),),
         limits(),
         no(Reason.NO_PRICE),
     ),
@@ -740,6 +757,22 @@ CASES: list[Row] = [
     ("of another size", checks.order_is_no_duplicate, ask_parent(qty="99"), (P1,), SECOND, None),
     ("to the other side", checks.order_is_no_duplicate, ask_parent(side=SELL), (P1,), SECOND, None),
     ("in another symbol", checks.order_is_no_duplicate, ask_parent("SHRT"), (P1,), SECOND, None),
+    (
+        "the same again, made smaller",
+        checks.order_is_no_duplicate,
+        ask_parent(qty="50", asked_qty=Decimal(100)),
+        (P1,),
+        SECOND,
+        no(Reason.DUPLICATE),
+    ),
+    (
+        "another one, made as small",
+        checks.order_is_no_duplicate,
+        ask_parent(asked_qty=Decimal(300)),
+        (P1,),
+        SECOND,
+        None,
+    ),
     ("a child like its parent", checks.order_is_no_duplicate, ask(), (P1,), SECOND, None),
     ("to flatten", checks.order_is_no_duplicate, ask_parent(flatten=True), (P1,), SECOND, None),
     (
@@ -796,6 +829,30 @@ CASES: list[Row] = [
         checks.cluster_is_allowed,
         ask("SHRT", SELL, "100"),
         (modelled(), held("AAPL", 500)),
+        FIFTH_OF_A_CLUSTER,
+        None,
+    ),
+    (
+        "it counts in its neighbour's cluster, too",
+        checks.cluster_is_allowed,
+        ask("SHRT", qty="100"),
+        (modelled(), held("AAPL", 100), held("LOTS", -100), *working("LOTS", BUY, 50)),
+        FIFTH_OF_A_CLUSTER,
+        no(Reason.CLUSTER, "0.3", "0.2", "of equity"),
+    ),
+    (
+        "and passes there up to the limit",
+        checks.cluster_is_allowed,
+        ask("SHRT", qty="100"),
+        (modelled(), held("AAPL", 60), held("LOTS", -100), *working("LOTS", SELL, 10)),
+        FIFTH_OF_A_CLUSTER,
+        no(Reason.CLUSTER, "0.27", "0.2", "of equity", "30"),
+    ),
+    (
+        "a neighbour of which nothing is at stake is no centre",
+        checks.cluster_is_allowed,
+        ask("SHRT", qty="100"),
+        (modelled(), held("LOTS", -200)),
         FIFTH_OF_A_CLUSTER,
         None,
     ),
@@ -1277,18 +1334,26 @@ def sums(asked: Ask, exposure: Exposure) -> dict[str, Decimal]:
         "gross": sum(worst.values(), ZERO),
         "net": max(sum((long for long, _ in ends.values()), ZERO), -sum((short for _, short in ends.values()), ZERO)),
         "positions": Decimal(sum(any(pair) for pair in ends.values())),
-        "cluster": cluster_of(asked, ends) if exposure.tail is not None and exposure.tail.model is not None else ZERO,
+        "cluster": max(
+            cluster_of(symbol, ends)
+            for symbol in CLUSTERS.get(asked.symbol, {asked.symbol: 1})
+            if symbol == asked.symbol or any(ends[symbol])
+        )
+        if exposure.tail is not None and exposure.tail.model is not None
+        else ZERO,
     }
 
 
-def cluster_of(asked: Ask, ends: dict[str, tuple[Decimal, Decimal]]) -> Decimal:
-    """The most of what moves with the order's symbol, to either side, over all corners of what may execute."""
-    signs = {
-        "AAPL": {"AAPL": 1, "SHRT": 1, "LOTS": -1},
-        "SHRT": {"SHRT": 1, "AAPL": 1},
-        "LOTS": {"LOTS": 1, "AAPL": -1},
-    }
-    members = signs.get(asked.symbol, {asked.symbol: 1})
+CLUSTERS = {
+    "AAPL": {"AAPL": 1, "SHRT": 1, "LOTS": -1},
+    "SHRT": {"SHRT": 1, "AAPL": 1},
+    "LOTS": {"LOTS": 1, "AAPL": -1},
+}
+
+
+def cluster_of(center: str, ends: dict[str, tuple[Decimal, Decimal]]) -> Decimal:
+    """The most of what moves with a symbol, to either side, over all corners of what may execute."""
+    members = CLUSTERS.get(center, {center: 1})
     corners = product(*(ends[symbol] for symbol in members))
     totals = [sum(sign * at for sign, at in zip(members.values(), corner, strict=True)) for corner in corners]
     return max(abs(Decimal(total)) for total in totals)
@@ -1345,6 +1410,48 @@ def test_no_approval_takes_a_measure_over_its_limit_or_further_over(situation: t
     assert before <= (per_side(asked, exposure), uncovered(asked, exposure))
     if not asked.is_parent:
         assert over_parent(asked, exposure) <= 0
+
+
+STEPS = st.tuples(
+    st.sampled_from(["AAPL", "SHRT", "LOTS"]),
+    st.sampled_from(Side),
+    st.integers(1, 10),  # hundreds
+    st.sampled_from([0.0, 0.0, 0.5, 1.0]),  # how much of it executes at once
+)
+
+
+@example(held_at=(3, 0, 0), regime="NORMAL", steps=[("LOTS", BUY, 4, 0.0), ("SHRT", SELL, 4, 0.0)])  # two hedges of one
+@given(
+    st.tuples(*(st.integers(-8, 8) for _ in range(3))),
+    st.sampled_from(["NORMAL", "CRISIS"]),
+    st.lists(STEPS, max_size=6),
+)
+def test_no_sequence_of_approvals_takes_the_shortfall_over_its_limit_or_further_over_in_any_order_of_fills(
+    held_at: tuple[int, int, int], regime: str, steps: list[tuple[str, Side, int, float]]
+) -> None:
+    """What shrinks its own position is left out: the end of a hedge always passes."""
+    positions = zip(("AAPL", "SHRT", "LOTS"), held_at, strict=True)
+    exposure = book(
+        modelled(regime, "waves"), *(held(symbol, 100 * hundreds) for symbol, hundreds in positions if hundreds)
+    )
+    equity, asked = exposure.equity, ask_parent()
+    assert exposure.tail is not None
+    most = {
+        view.kind: max(shortfalls(asked, exposure)[view.kind], float(BOUNDS.es_max * equity) * part)
+        for view, part in exposure.tail.views(NOW)
+    }
+    for number, (symbol, side, hundreds, filled_part) in enumerate(steps):
+        order = parent(symbol, side, order_qty=Decimal(100 * hundreds), parent_id=f"S{number}")
+        asked = ask_parent(symbol, side, str(order.order_qty), parent_id=order.parent_id)
+        case = Case(asked, exposure)
+        if case.shrinks or checks.shortfall_is_allowed(case, BOUNDS) is not None:
+            continue
+        fold(exposure, accepted(order))
+        if filled_part:
+            sent = child(symbol, side, order_qty=order.order_qty, parent_id=order.parent_id)
+            fold(exposure, filled(sent, Decimal(100 * hundreds) * Decimal(filled_part)))
+        for kind, es in shortfalls(asked, exposure).items():
+            assert es <= most[kind] + 1e-6, kind
 
 
 # For each reason that holds for reducing orders too, one that shrinks the position and is denied for it. Checks that

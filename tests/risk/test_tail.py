@@ -125,8 +125,29 @@ def test_the_largest_size_is_where_the_measure_comes_down_to_what_is_allowed(
             continue
         allowed = low + part * (high - low)
         most = view.most(1, size, allowed, of_parents=False)
+        assert most is not None
         assert 0.0 <= most <= size
         assert view.measure(1, most, of_parents=False) == pytest.approx(allowed, rel=1e-9)
+
+
+@given(MONEY, st.floats(1e3, 1e6), st.sampled_from([1, -1]), st.floats(0.01, 1.5))
+def test_no_size_is_found_only_where_none_between_nothing_and_the_order_is_allowed(
+    held: float, size: float, sign: int, part: float
+) -> None:
+    tail = ready()
+    tail.put("A", Stake(held=held))
+    tail.put("C", Stake(buys=1e5))  # counts in full: what hedges need not be allowed either
+    for view, _ in tail.views(NOON):
+        sizes = [sign * size * step / 50 for step in range(51)]
+        values = [view.measure(1, each, of_parents=False) for each in sizes]
+        allowed = part * max(values[0], values[-1])
+        if values[-1] <= allowed:
+            continue
+        most = view.most(1, sizes[-1], allowed, of_parents=False)
+        if most is None or most * sign < 0:
+            assert min(values) > allowed
+        else:
+            assert view.measure(1, most, of_parents=False) <= allowed * (1 + 1e-9)
 
 
 def test_a_new_model_judges_what_is_held_already() -> None:
@@ -202,7 +223,7 @@ def test_what_moves_together_or_against_each_other_is_of_one_cluster() -> None:
         "C": {"A": -1, "B": -1},
         "D": {},
     }
-    assert tail.cluster("Z") == ()
+    assert tail.cluster("Z") == {}
 
 
 def test_a_cluster_begins_above_its_bound() -> None:

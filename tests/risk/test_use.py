@@ -51,7 +51,7 @@ def test_an_account_without_positions_uses_nothing() -> None:
         ((modelled(), held("AAPL", 100)), "shortfall_filtered", ("", 0.015, 0.04)),
         ((modelled("CRISIS"), held("AAPL", 100)), "shortfall_plain", ("", 0.01, 0.024)),
         ((modelled("CRISIS"), held("AAPL", 100)), "shortfall_filtered", ("", 0.015, 0.04)),
-        ((modelled(), held("AAPL", 100), *working("LOTS", Side.BUY, 100)), "shortfall_plain", ("", 0.02, 0.04)),
+        ((modelled(), held("AAPL", 100), *working("LOTS", Side.BUY, 100)), "shortfall_plain", ("", 0.01, 0.04)),
     ],
 )
 def test_each_use_is_that_of_what_is_nearest(
@@ -70,6 +70,12 @@ def test_without_a_risk_model_there_is_no_shortfall_and_without_equity_whatever_
     assert {limit: ruin[limit].ratio for limit in ("position", "gross", "net")} == dict.fromkeys(
         ("position", "gross", "net"), 1.0
     )
+
+
+def test_a_value_is_in_the_unit_that_it_names() -> None:
+    found, ruin = used(held("AAPL", 100)), used(quote("AAPL", "0.99", "1.01"), held("AAPL", 2000))
+    assert (found["gross"].unit, found["daily_loss"].unit, found["positions"].unit) == ("of equity", "of equity", "")
+    assert (ruin["gross"].unit, ruin["gross"].value, ruin["gross"].most) == ("money", 2000.0, 0.0)
 
 
 def test_the_score_is_the_fullest_limit_and_never_more_than_a_hundred() -> None:
