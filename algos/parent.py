@@ -8,7 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from algos.trajectory import Trajectory
-from core.events import NewOrderSingle, OrderUpdated, ParentAccepted, ParentScheduled
+from core.events import NewOrderSingle, OrderUpdated, ParentAccepted, ParentScheduled, Reason
 from core.orders import OrdStatus, Side, TimeInForce
 from core.signals import Algo, Instruction
 from core.units import NS_PER_S, ZERO
@@ -53,7 +53,7 @@ class Parent(msgspec.Struct, kw_only=True):
     unresolved: bool = False
     flatten: bool = False  # goes on while trading is halted
     stopped: bool = False  # an operator wants no more of it
-    paused: bool = False  # trading is reducing and its children would open: it waits for another state
+    denied: Reason | None = None  # its newest child was; None once one is approved, or the state of trading changes
     burst: int = 0  # lots, the most that is sent in one period, from a point of the curve to the next
     period_end: int = 0  # a second after its begin, or later
     ceiling: Decimal = ZERO  # the most that may be done or working in the present period
@@ -75,6 +75,11 @@ class Parent(msgspec.Struct, kw_only=True):
         )
 
     # questions
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether trading is reducing and its children would open: it waits for another state."""
+        return self.denied is Reason.STATE and not self.flatten
 
     def to_send(self, now: int) -> Decimal:
         """What the curve wants sent; negative: what it wants back."""
@@ -180,4 +185,9 @@ class Parent(msgspec.Struct, kw_only=True):
     def refuse(self, now: int) -> None:
         """Send nothing for a time that doubles with each refusal in a row."""
         self.hold_until = now + min(RETRY_NS << min(self.refusals, 10), HOLD_NS_MAX)
+        self.refusals += 1
+
+    def wait(self, now: int) -> None:
+        """Send nothing for the longest such time: asking again soon would be answered the same."""
+        self.hold_until = now + HOLD_NS_MAX
         self.refusals += 1

@@ -7,7 +7,8 @@ second half, or where an order may not rest, they cross the spread. So a reject,
 case of its own.
 
 While trading is halted nothing is sent but for an operator's flatten; a parent whose child is denied because trading is
-reducing pauses until the state changes. Neither moves its end.
+reducing pauses until the state changes, and one that the portfolio's shortfall stands against waits for another model
+or regime, and asks once a minute, as prices and fills help, too. Nothing of this moves its end.
 
 Catching up is bounded: from one point of the curve to the next, and in any case within a second, a parent sends at most
 twice the most that its curve adds at a point (within a second, where points are closer). After a pause, a halt or a
@@ -46,6 +47,8 @@ from core.events import (
     ParentEnded,
     ParentScheduled,
     Reason,
+    RegimeSet,
+    RiskModelSet,
     TimeAdvanced,
     TradingHalted,
     TradingResumed,
@@ -57,6 +60,7 @@ from core.signals import Algo
 from core.trading import Causes
 from core.units import ZERO, floor_to
 
+OF_THE_MODEL = frozenset({Reason.SHORTFALL, Reason.NO_SCENARIOS})  # what a parent that is denied for it waits out
 MAX_DUE = 16  # parents that one `TimeAdvanced` works, some 5 ms; the others are due at once, after whatever else waits
 
 
@@ -105,16 +109,17 @@ class Slicer:
         self._arm(event.parent_id, parent, event.ts)
 
     def deny(self, event: OrderDenied) -> None:
-        """A child never left: its quantity is open again, after a pause that doubles unless it was the rate."""
+        """A child never left: its quantity is open again, after a pause whose length depends on the reason."""
         parent = self._parent_of(event.cl_ord_id)
         if parent is not None:
             self._drop(parent, event.cl_ord_id)
+            parent.denied = event.reason
             if event.reason is Reason.RATE:  # it was the moment, not the order
                 parent.pause(event.ts)
+            elif event.reason in OF_THE_MODEL:
+                parent.wait(event.ts)
             else:
                 parent.refuse(event.ts)
-            if event.reason is Reason.STATE and not parent.flatten:  # asking again would be answered the same
-                parent.paused = True
             self._arm(event.parent_id, parent, event.ts)
 
     def approve(self, event: OrderApproved) -> None:
@@ -122,6 +127,7 @@ class Slicer:
         parent = self._parent_of(event.cl_ord_id)
         if parent is not None:
             parent.children[event.cl_ord_id].reducing = event.reducing
+            parent.denied = None
 
     def update(self, event: OrderUpdated) -> None:
         """A child stands differently; a terminal one gives its remainder back to the gap."""
@@ -186,7 +192,7 @@ class Slicer:
         """Send nothing while a cause forbids it; one that takes everything back ends a flatten, too."""
         self._causes.halt(event)
         for parent in self.parents.values():
-            parent.paused = False
+            parent.denied = None
             parent.stopped |= parent.flatten and event.working is WorkingOrders.CANCEL_ALL
         self._arm_all(event.ts)
 
@@ -194,9 +200,16 @@ class Slicer:
         """A cause has ended: every parent is due at once, to catch up with its curve."""
         self._causes.resume(event)
         for parent_id, parent in self.parents.items():
-            parent.paused = False
+            parent.denied = None
             if parent.curve is not None:
                 self._set_due(parent_id, parent, event.ts)
+
+    def reconsider(self, event: RiskModelSet | RegimeSet) -> None:
+        """The gate judges otherwise now: whom the model stood against asks at once."""
+        for parent_id, parent in self.parents.items():
+            if parent.denied in OF_THE_MODEL:
+                parent.hold_until = event.ts
+                self._arm(parent_id, parent, event.ts)
 
     def flatten(self, event: FlattenRequested) -> None:
         """What works in a symbol that is to be flat is over."""
@@ -317,7 +330,8 @@ class Slicer:
     def _wind_up(self, parent: Parent, now: int) -> Iterable[Event]:
         yield from _cancel_all(parent, now, "its parent is over")
         if all(child.unresolved for child in parent.children.values()):
-            yield _ended(parent, now, self._end_reason(parent))
+            reason = self._end_reason(parent)
+            yield _ended(parent, now, reason, text=(parent.denied or "") if reason is EndReason.DENIED else "")
 
     def _end_reason(self, parent: Parent) -> EndReason:
         if parent.cum_qty >= parent.order_qty:
@@ -337,7 +351,7 @@ class Slicer:
     # bookkeeping
 
     def _is_held(self, parent: Parent) -> bool:
-        return parent.paused or (self._causes.state is TradingState.HALTED and not parent.flatten)
+        return parent.is_paused or (self._causes.state is TradingState.HALTED and not parent.flatten)
 
     def _in(self, symbol: str) -> list[Parent]:
         """The parents of a symbol; all of them where it is empty."""

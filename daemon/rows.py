@@ -84,6 +84,7 @@ def _parent(parent: Parent) -> Row:
         "leaves_qty": parent.leaves_qty,
         "avg_px": parent.notional / parent.cum_qty if parent.cum_qty else None,
         "children": len(parent.children),
-        "paused": parent.paused,
+        "paused": parent.is_paused,
+        "denied": parent.denied,
         "end": parent.end,
     }

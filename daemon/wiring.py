@@ -61,8 +61,8 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:
     bus.fold(e.TradingResumed, a.exposure.resume, a.slicer.resume, a.sender.resume, a.halts.resume)
     bus.fold(e.DayRolled, a.guard.roll)
     bus.fold(e.HighWaterMarkReset, a.guard.reset)
-    bus.fold(e.RiskModelSet, a.exposure.model)
-    bus.fold(e.RegimeSet, a.exposure.regime)
+    bus.fold(e.RiskModelSet, a.exposure.model, a.slicer.reconsider)
+    bus.fold(e.RegimeSet, a.exposure.regime, a.slicer.reconsider)
     bus.fold(e.FlattenRequested, a.slicer.flatten)
     bus.fold(e.BreakFound, a.exposure.quarantine)
 

@@ -33,6 +33,7 @@ from core.events import (
     ParentOrder,
     ParentScheduled,
     Reason,
+    RegimeSet,
     TimeAdvanced,
     TradingHalted,
     TradingResumed,
@@ -215,10 +216,46 @@ def test_a_denial_for_the_rate_is_no_refusal_of_the_order() -> None:
         slicer.send(sent)
         slicer.deny(denied(sent, Reason.RATE))
         assert slicer.next_due() == now + RETRY_NS
-    slicer.advance(TimeAdvanced(ts=curve.end))
-    (over,) = slicer.on_due(TimeAdvanced(ts=curve.end))
-    assert isinstance(over, ParentEnded)
+    (over,) = over_of(slicer, curve.end)
     assert over.reason is EndReason.WINDOW
+
+
+def test_a_parent_that_the_model_stands_against_asks_once_a_minute_and_at_once_under_another_one() -> None:
+    slicer = Slicer(INSTRUMENTS)
+    slicer.quote(quote())
+    wanted = accepted(parent(how=Instruction(algo=Algo.MARKET, duration_s=600)))
+    slicer.open(wanted)
+    (curve,) = slicer.on_accepted(wanted)
+    assert isinstance(curve, ParentScheduled)
+    slicer.schedule(curve)
+
+    def deny(number: int, now: int, reason: Reason) -> None:
+        sent = child(ts=now, cl_ord_id=f"P1C{number}A1")
+        slicer.send(sent)
+        slicer.deny(denied(sent, reason))
+
+    for number, reason in enumerate((Reason.SHORTFALL, Reason.NO_SCENARIOS), 1):
+        deny(number, NOW + number, reason)
+        assert slicer.next_due() == NOW + number + HOLD_NS_MAX
+        assert slicer.parents["P1"].denied == reason
+    slicer.reconsider(RegimeSet(ts=NOW + 5, regime="NORMAL", by="ann"))
+    due = slicer.next_due()
+    assert due is not None
+    assert due <= NOW + 5 + RETRY_NS
+    slicer.advance(TimeAdvanced(ts=due))
+    assert [type(event) for event in slicer.on_due(TimeAdvanced(ts=due))] == [NewOrderSingle]
+    deny(3, due, Reason.POSITION)
+    held_until = slicer.next_due()
+    slicer.reconsider(RegimeSet(ts=due + 1, regime="NORMAL", by="ann"))
+    assert slicer.next_due() == held_until  # the model has nothing to do with that
+    (over,) = over_of(slicer, curve.end)
+    assert (over.reason, over.text) == (EndReason.DENIED, "POSITION")
+
+
+def over_of(slicer: Slicer, end: int) -> list[ParentEnded]:
+    """Which parents a slicer ends at the end of a window."""
+    slicer.advance(TimeAdvanced(ts=end))
+    return [event for event in slicer.on_due(TimeAdvanced(ts=end)) if isinstance(event, ParentEnded)]
 
 
 @pytest.mark.parametrize("may_not_rest", [TimeInForce.IOC, TimeInForce.FOK])
