@@ -285,7 +285,7 @@ def price_is_fresh(case: Case, limits: Limits) -> Denial | None:
     mark = exposure.mark(ask.symbol)
     if market is None or mark is None:
         return _refuse(Reason.NO_PRICE, f"{ask.symbol} has no market data yet")
-    if not 0 < mark < MARK_MAX:
+    if not ZERO < mark < MARK_MAX:
         return _refuse(Reason.NO_PRICE, f"the mid of {ask.symbol} is {mark}: no price that can be traded at")
     if market.bid is not None and market.ask is not None and market.bid > market.ask:
         return _refuse(Reason.NO_PRICE, f"{ask.symbol} is crossed: bid {market.bid} above ask {market.ask}")
@@ -665,14 +665,13 @@ def _largest(case: Case, view: View, row: int, allowed: float) -> Decimal | None
     reserved, of_parents = case.before - case.held, case.ask.is_parent
 
     def passes(lots: int) -> bool:
-        qty = lots * lot
-        size = float(reserved + qty) * unit
-        return qty <= case.reducible or view.measure(row, size, of_parents=of_parents) <= allowed
+        size = float(reserved + lots * lot) * unit
+        return view.measure(row, size, of_parents=of_parents) <= allowed
 
     size = view.most(row, float(case.after - case.held) * unit, allowed, of_parents=of_parents)
     if size is None:
         return case.lots(case.reducible)
-    few, many = floor(case.reducible / lot), ceil(case.ask.qty / lot)  # few pass, many do not
+    few, many = floor(case.reducible / lot), ceil(case.ask.qty / lot)  # few pass, as they shrink; many do not
     guess = floor((size / unit - float(reserved)) / float(lot))
     for lots in (guess, guess + 1, guess - 1):
         if few < lots < many:

@@ -90,6 +90,15 @@ def test_the_measure_is_that_of_a_recomputation_and_the_bound_is_never_below_it(
                 )
 
 
+def test_the_bound_holds_for_moves_so_small_that_the_tail_is_not_found_anew() -> None:
+    tail = ready()
+    for step in range(20):
+        tail.put("A", Stake(held=1e6 * (1 + step / 2_000)))
+        for view, _ in tail.views(NOON):
+            exact = view.measure(1, 0.0, of_parents=False)
+            assert (1 - 1e-12) * exact <= view.bound(1, 0.0, of_parents=False) <= 1.02 * exact
+
+
 def reached(stake: Stake, order: float) -> list[tuple[float, float]]:
     """What a symbol's orders may become: (of its buys, of its sales), none, half or all of each."""
     buys = stake.buys + max(order, 0.0)
