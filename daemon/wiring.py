@@ -91,4 +91,5 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:
     bus.hand(e.TradingHalted, a.drain.begin)
     bus.hand(e.TradingResumed, a.drain.end)
     bus.tap(a.recorder.record, *outlets)
-    bus.after(a.recorder.seal)  # what followed from one outside event becomes durable together
+    # at rest: what followed from one outside event becomes durable together, and the next verdict finds all measured.
+    bus.after(a.recorder.seal, a.exposure.measure)

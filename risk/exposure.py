@@ -221,13 +221,13 @@ class Exposure:
 
     def reach(self, *, of_parents: bool) -> Reach:
         """How far positions may get: with all that is committed, as parents are judged, or all that works."""
-        self._measure_moved()
+        self.measure()
         return self._of_parents if of_parents else self._of_children
 
     @property
     def tail(self) -> TailRisk | None:
         """The expected shortfall of all positions and of what may execute; None where there is no risk model to be."""
-        self._measure_moved()
+        self.measure()
         return self._tail
 
     def rate_use(self, now: int) -> float:
@@ -243,6 +243,12 @@ class Exposure:
         """Whether the rate limit of a venue lets one more child pass now."""
         rate = self.rates.get(venue)
         return rate is None or rate.has_room(now)
+
+    def measure(self) -> None:
+        """Measure what has moved: at rest, so that the next verdict need not, however much is held."""
+        for symbol in self._moved:
+            self._measure(symbol)
+        self._moved.clear()
 
     # folds
 
@@ -387,11 +393,6 @@ class Exposure:
         self._committed[key] = total
         self._coming[own] = self._coming.get(own, ZERO) + order.side.sign * change
         self._moved[order.symbol] = None
-
-    def _measure_moved(self) -> None:
-        for symbol in self._moved:
-            self._measure(symbol)
-        self._moved.clear()
 
     def _measure(self, symbol: str) -> None:
         """What the symbol may reach is told to both pictures, and to the risk model."""
