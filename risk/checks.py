@@ -258,6 +258,28 @@ def order_is_no_duplicate(case: Case, limits: Limits) -> Denial | None:
     return _refuse(Reason.DUPLICATE, f"{same} was accepted {age_ns / NS_PER_S:.3f} s ago as {last.parent_id}")
 
 
+def order_meets_none_of_ours(case: Case, limits: Limits) -> Denial | None:
+    """R13: a child's price does not reach an opposite order of ours at its venue; without a price it reaches any.
+
+    What is being cancelled, or is in doubt, may still execute: it counts until it has ended, or was given up. This
+    holds for a flatten, too. It takes back what works before anything is sized; until the venue has confirmed that, its
+    children are denied and come again. To let them pass would only trade with ourselves, and shrink nothing.
+    """
+    del limits
+    ask = case.ask
+    if ask.is_parent:
+        return None  # at what price its children are sent is not known yet
+    met = case.exposure.resting.best((ask.venue, ask.symbol, ask.side.opposite))
+    if met is None:
+        return None
+    cl_ord_id, price = met
+    if ask.price is not None and price is not None and ask.side.sign * (ask.price - price) < 0:
+        return None
+    own, other = "any price" if ask.price is None else ask.price, "any price" if price is None else price
+    what = f"{ask.side} {ask.symbol} at {own}"
+    return _refuse(Reason.SELF_MATCH, f"{what} would meet our {ask.side.opposite} at {other}, {cl_ord_id}")
+
+
 def session_is_open(case: Case, limits: Limits) -> Denial | None:
     """A13: a child falls into the session, and not into its last seconds."""
     ask, instrument = case.ask, case.instrument
@@ -607,6 +629,7 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     symbol_may_be_traded,
     strategy_may_trade,
     order_is_no_duplicate,
+    order_meets_none_of_ours,
     session_is_open,
     price_is_fresh,
     price_is_near,

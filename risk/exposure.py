@@ -6,6 +6,8 @@ working children, and children that outlive their parent because nobody knows th
 against held plus working, parents against held plus committed: both are reserved at the moment of the verdict, so two
 orders racing for the last of a limit can never both pass.
 
+What works is known by its price, too, so that no two orders of ours meet at a venue (`risk.resting`).
+
 How far each position may get with what is reserved, and the sums over all of them, are kept besides (`risk.reach`): one
 picture with what is committed, for parents, and one with what is working, for children.
 
@@ -28,6 +30,7 @@ from core.events import (
     FillBusted,
     MarketData,
     OrderApproved,
+    OrderUnresolved,
     OrderUpdated,
     ParentAccepted,
     ParentEnded,
@@ -42,19 +45,26 @@ from core.positions import Book
 from core.trading import Causes
 from core.units import NS_PER_DAY, NS_PER_S, ZERO
 from risk.reach import Reach, span
+from risk.resting import RestingOrders
 from risk.tail import Stake, TailRisk
 
 
 class ChildExposure(msgspec.Struct):
-    """An approved child: what may still execute."""
+    """An approved child: what may still execute, and at which price (None: at any).
+
+    Of one that was given up nobody will learn whether it does: it stays reserved, and stands in no other order's way.
+    """
 
     strategy: str
+    venue: str
     symbol: str
     side: Side
     parent_id: str
+    price: Decimal | None
     order_qty: Decimal
-    cum_qty: Decimal
     leaves_qty: Decimal
+    cum_qty: Decimal = ZERO
+    given_up: bool = False
 
 
 class ParentExposure(msgspec.Struct):
@@ -146,6 +156,7 @@ class Exposure:
         "parents_today",
         "quarantined",
         "rates",
+        "resting",
     )
 
     def __init__(
@@ -167,6 +178,7 @@ class Exposure:
         self.parents_today: tuple[str, int] = ("", 0)
         self.quarantined: dict[str, str] = {}
         self.rates: dict[str, Rate] = {}
+        self.resting = RestingOrders()
         self._working: dict[tuple[str, Side], Decimal] = {}
         self._committed: dict[tuple[str, Side], Decimal] = {}
         self._coming: dict[tuple[str, str], Decimal] = {}
@@ -289,9 +301,17 @@ class Exposure:
     def approve(self, event: OrderApproved) -> None:
         """Reserve a child's quantity."""
         order = event.order
-        self.children[order.cl_ord_id] = ChildExposure(
-            order.strategy, order.symbol, order.side, order.parent_id, order.order_qty, ZERO, order.order_qty
+        child = self.children[order.cl_ord_id] = ChildExposure(
+            strategy=order.strategy,
+            venue=order.venue,
+            symbol=order.symbol,
+            side=order.side,
+            parent_id=order.parent_id,
+            price=order.price,
+            order_qty=order.order_qty,
+            leaves_qty=order.order_qty,
         )
+        self._rest(order.cl_ord_id, child)
         self._work(order.symbol, order.side, order.order_qty)
         self._change_parent(self.parents[order.parent_id], live=order.order_qty)
         self.rates.setdefault(order.venue, Rate(self.orders_per_s)).take(event.ts)
@@ -301,7 +321,7 @@ class Exposure:
         child = self.children.get(event.cl_ord_id)
         if child is None:
             return
-        self._set_leaves(child, event.leaves_qty)
+        self._set_leaves(event.cl_ord_id, child, event.leaves_qty)
         if event.terminal:
             del self.children[event.cl_ord_id]
 
@@ -311,8 +331,15 @@ class Exposure:
         child = self.children.get(event.cl_ord_id)
         if child is not None:
             child.cum_qty += event.last_qty
-            self._set_leaves(child, max(child.order_qty - child.cum_qty, ZERO))
+            self._set_leaves(event.cl_ord_id, child, max(child.order_qty - child.cum_qty, ZERO))
         self._fill_parent(event.parent_id, event.last_qty)
+
+    def give_up(self, event: OrderUnresolved) -> None:
+        """Nobody will learn what became of a child: who waited for it would wait for ever."""
+        child = self.children.get(event.cl_ord_id)
+        if child is not None:
+            child.given_up = True
+            self._rest(event.cl_ord_id, child)
 
     def bust(self, event: FillBusted) -> None:
         """Take an execution back; the venue does not work its quantity again."""
@@ -368,17 +395,25 @@ class Exposure:
         parent.live_qty += live
         self._commit(parent, parent.open_qty - before)
 
-    def _set_leaves(self, child: ChildExposure, leaves: Decimal) -> None:
+    def _set_leaves(self, cl_ord_id: str, child: ChildExposure, leaves: Decimal) -> None:
         change = leaves - child.leaves_qty
         if not change:
             return
         child.leaves_qty = leaves
+        self._rest(cl_ord_id, child)
         self._work(child.symbol, child.side, change)
         parent = self.parents.get(child.parent_id)
         if parent is not None:
             self._change_parent(parent, live=change)
         else:
             self._commit(child, change)
+
+    def _rest(self, cl_ord_id: str, child: ChildExposure) -> None:
+        place = (child.venue, child.symbol, child.side)
+        if child.leaves_qty and not child.given_up:
+            self.resting.put(place, cl_ord_id, child.price)
+        else:
+            self.resting.drop(place, cl_ord_id)
 
     def _work(self, symbol: str, side: Side, change: Decimal) -> None:
         total = self._working.get((symbol, side), ZERO) + change
@@ -452,7 +487,8 @@ class Exposure:
         for symbol, qty in self.book.symbols():
             if qty:
                 self._value += self._worth(symbol, qty, self._marks[symbol])
-        for child in self.children.values():
+        for cl_ord_id, child in self.children.items():
+            self._rest(cl_ord_id, child)
             self._work(child.symbol, child.side, child.leaves_qty)
             if child.parent_id not in self.parents:
                 self._commit(child, child.leaves_qty)

@@ -23,6 +23,7 @@ from core.events import (
     NewOrderSingle,
     OrderApproved,
     OrderDenied,
+    OrderUnresolved,
     OrderUpdated,
     ParentAccepted,
     ParentEnded,
@@ -260,6 +261,18 @@ def updated(order: NewOrderSingle, status: OrdStatus, cum_qty: Decimal = ZERO, t
     )
 
 
+def given_up(order: NewOrderSingle) -> OrderUnresolved:
+    """Nobody could learn what became of a child."""
+    return OrderUnresolved(
+        ts=order.ts,
+        cl_ord_id=order.cl_ord_id,
+        parent_id=order.parent_id,
+        venue=order.venue,
+        symbol=order.symbol,
+        leaves_qty=order.order_qty,
+    )
+
+
 def filled(
     order: NewOrderSingle, qty: str | Decimal, px: str | Decimal = "100", *, exec_id: str = "E1", ts: int | None = None
 ) -> FillBooked:
@@ -295,6 +308,7 @@ def fold(exposure: Exposure, *events: Event) -> Exposure:
         ParentAccepted: exposure.accept,
         OrderApproved: exposure.approve,
         OrderUpdated: exposure.update,
+        OrderUnresolved: exposure.give_up,
         FillBooked: exposure.fill,
         FillBusted: exposure.bust,
         ParentEnded: exposure.end,

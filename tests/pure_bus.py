@@ -255,7 +255,7 @@ class PureBus:
         bus.fold(e.FillBooked, exposure.fill, slicer.fill)
         bus.fold(e.FillBusted, exposure.bust, slicer.bust)
         bus.fold(e.OrderUpdated, exposure.update, slicer.update)
-        bus.fold(e.OrderUnresolved, slicer.give_up)
+        bus.fold(e.OrderUnresolved, exposure.give_up, slicer.give_up)
         bus.fold(e.ParentEnded, exposure.end, slicer.end)
         bus.fold(e.TradingHalted, exposure.halt, slicer.halt)
         bus.fold(e.TradingResumed, exposure.resume, slicer.resume)

@@ -653,6 +653,13 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     )
 
 
+def meet(one: NewOrderSingle, other: NewOrderSingle) -> bool:
+    """Whether a venue could match the two."""
+    if one.symbol != other.symbol or one.side is other.side:
+        return False
+    return one.price is None or other.price is None or one.side.sign * (one.price - other.price) >= 0
+
+
 class Watch:
     """Keeps its own books of every parent from the events alone, and objects to whatever breaks a law."""
 
@@ -664,6 +671,7 @@ class Watch:
         self.done: dict[str, Decimal] = {}
         self.live: dict[str, dict[str, Decimal]] = {}
         self.lost: set[str] = set()
+        self.working: dict[str, NewOrderSingle] = {}
         world.taps.append(self.see)
 
     def see(self, event: Event) -> None:
@@ -674,8 +682,10 @@ class Watch:
             case NewOrderSingle():
                 self.sent(event)
                 self.live[event.parent_id][event.cl_ord_id] = event.order_qty
-            case OrderApproved() if event.flatten:
-                assert event.reducing, "a flatten that could flip"
+            case OrderApproved():
+                assert event.reducing or not event.flatten, "a flatten that could flip"
+                assert not any(meet(event.order, other) for other in self.working.values()), "two of ours cross"
+                self.working[event.cl_ord_id] = event.order
             case OrderDenied():
                 self.live.get(event.parent_id, {}).pop(event.cl_ord_id, None)
             case FillBooked() if event.parent_id in self.parents:
@@ -683,8 +693,10 @@ class Watch:
                 self.live[event.parent_id][event.cl_ord_id] -= event.last_qty
             case OrderUpdated() if event.terminal:
                 del self.live[event.parent_id][event.cl_ord_id]
+                self.working.pop(event.cl_ord_id, None)
             case OrderUnresolved():
                 self.lost.add(event.cl_ord_id)
+                self.working.pop(event.cl_ord_id, None)
             case ParentEnded():
                 self.end(event)
             case TradingHalted():

@@ -24,7 +24,7 @@ from core.events import (
     TradingHalted,
 )
 from core.instruments import VenueAbility
-from core.orders import OrdType, Side, TimeInForce
+from core.orders import OrdStatus, OrdType, Side, TimeInForce
 from core.units import NS_PER_MS, NS_PER_S, ZERO, floor_to
 from risk import checks
 from risk.checks import CHECKS, Ask, Case, Check, Denial, judge
@@ -44,12 +44,14 @@ from tests.builders import (
     clock,
     filled,
     fold,
+    given_up,
     held,
     limits,
     modelled,
     parent,
     quote,
     session,
+    updated,
     working,
 )
 
@@ -118,6 +120,9 @@ ALPHA_ONLY = limits(strategies={"alpha": StrategyLimits(symbols=("AAPL",), venue
 SECOND = limits(duplicate_window_s=1.0)
 FIFTH_OF_A_CLUSTER = limits(cluster_max=Decimal("0.2"))
 THREE_PERCENT = limits(es_max=Decimal("0.0301"))  # and a little, for rounding
+OUR_SALE = working("AAPL", SELL, 1)
+OUR_ORDER = child("AAPL", SELL, parent_id="WAAPLSELL1", cl_ord_id="WAAPLSELL1C1A1", order_qty=Decimal(1))
+OUR_MARKET_SALE = msgspec.structs.replace(OUR_ORDER, ord_type=OrdType.MARKET, price=None)
 EMPTY_BOOK = quote(bid=None, ask=None)
 
 Row = tuple[str, Check, Ask, tuple[Event, ...], Limits, Denial | None]
@@ -783,6 +788,100 @@ CASES: list[Row] = [
         SECOND,
         no(Reason.DUPLICATE),
     ),
+    ("nothing of ours", checks.order_meets_none_of_ours, ask(), (), limits(), None),
+    ("of the same side", checks.order_meets_none_of_ours, ask(), working("AAPL", BUY, 1), limits(), None),
+    ("in another symbol", checks.order_meets_none_of_ours, ask(), working("SHRT", SELL, 1), limits(), None),
+    (
+        "at another venue",
+        checks.order_meets_none_of_ours,
+        ask(venue="other"),
+        working("AAPL", SELL, 1),
+        limits(),
+        None,
+    ),
+    ("a parent meets nobody yet", checks.order_meets_none_of_ours, ask_parent(), OUR_SALE, limits(), None),
+    ("at any price", checks.order_meets_none_of_ours, ask(), OUR_SALE, limits(), no(Reason.SELF_MATCH)),
+    (
+        "at its price",
+        checks.order_meets_none_of_ours,
+        ask(**limit_at("100")),
+        OUR_SALE,
+        limits(),
+        no(Reason.SELF_MATCH),
+    ),
+    ("below it", checks.order_meets_none_of_ours, ask(**limit_at("99.99")), OUR_SALE, limits(), None),
+    (
+        "a sale at a purchase's price",
+        checks.order_meets_none_of_ours,
+        ask(side=SELL, **limit_at("100")),
+        working("AAPL", BUY, 1),
+        limits(),
+        no(Reason.SELF_MATCH),
+    ),
+    (
+        "a sale above it",
+        checks.order_meets_none_of_ours,
+        ask(side=SELL, **limit_at("100.01")),
+        working("AAPL", BUY, 1),
+        limits(),
+        None,
+    ),
+    (
+        "far from one that would execute at any",
+        checks.order_meets_none_of_ours,
+        ask(**limit_at("1")),
+        (OUR_SALE[0], approved(OUR_MARKET_SALE)),
+        limits(),
+        no(Reason.SELF_MATCH),
+    ),
+    (
+        "to flatten",
+        checks.order_meets_none_of_ours,
+        ask(flatten=True),
+        OUR_SALE,
+        limits(),
+        no(Reason.SELF_MATCH),
+    ),
+    (
+        "one that is being cancelled",
+        checks.order_meets_none_of_ours,
+        ask(),
+        (*OUR_SALE, updated(OUR_ORDER, OrdStatus.PENDING_CANCEL)),
+        limits(),
+        no(Reason.SELF_MATCH),
+    ),
+    (
+        "one in doubt",
+        checks.order_meets_none_of_ours,
+        ask(),
+        (*OUR_SALE, updated(OUR_ORDER, OrdStatus.UNKNOWN)),
+        limits(),
+        no(Reason.SELF_MATCH),
+    ),
+    (
+        "one that nobody can account for any more",
+        checks.order_meets_none_of_ours,
+        ask(),
+        (*OUR_SALE, updated(OUR_ORDER, OrdStatus.UNKNOWN), given_up(OUR_ORDER)),
+        limits(),
+        None,
+    ),
+    (
+        "one that was cancelled",
+        checks.order_meets_none_of_ours,
+        ask(),
+        (*OUR_SALE, updated(OUR_ORDER, OrdStatus.CANCELED)),
+        limits(),
+        None,
+    ),
+    (
+        "one that has executed, before its end is told",
+        checks.order_meets_none_of_ours,
+        ask(),
+        (*OUR_SALE, filled(OUR_ORDER, "1")),
+        limits(),
+        None,
+    ),
     ("without a risk model to be", checks.cluster_is_allowed, ask(), (), FIFTH_OF_A_CLUSTER, None),
     (
         "the last of a cluster",
@@ -1081,6 +1180,15 @@ def test_the_tables_know_every_check() -> None:
     assert {case[1] for case in CASES} == set(CHECKS)
 
 
+def test_who_would_meet_an_order_of_ours_is_told_which_and_at_what_price() -> None:
+    denial = judge(ask(**limit_at("100.05")), book(P1, *OUR_SALE), limits())
+    assert denial is not None
+    assert denial.text == "BUY AAPL at 100.05 would meet our SELL at 100, WAAPLSELL1C1A1"
+    denial = judge(ask(), book(P1, OUR_SALE[0], approved(OUR_MARKET_SALE)), limits())
+    assert denial is not None
+    assert denial.text == "BUY AAPL at any price would meet our SELL at any price, WAAPLSELL1C1A1"
+
+
 def test_the_rate_of_one_venue_does_not_touch_another() -> None:
     spent = book(accepted(parent(qty="1000")), *(approved(child(qty="1")) for _ in range(2)), orders_per_s=2)
     bounds = limits(orders_per_s=2)
@@ -1124,6 +1232,7 @@ ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.symbol_may_be_traded: (ask(), (P1,), limits(restricted=("AAPL",))),
     checks.strategy_may_trade: (ask("SHRT", parent_id="P2"), (P2_SHRT,), ALPHA_ONLY),
     checks.order_is_no_duplicate: (ask_parent(), (P1,), SECOND),
+    checks.order_meets_none_of_ours: (ask(), (P1, *OUR_SALE), limits()),
     checks.session_is_open: (ask(ts=CLOSE - NS_PER_S), (P1, quote(ts=CLOSE - NS_PER_S)), limits()),
     checks.price_is_fresh: (ask(ts=NOW + MINUTE), (P1,), limits()),
     checks.price_is_near: (ask(**limit_at("106")), (P1,), limits()),
@@ -1466,6 +1575,7 @@ HOLD: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.symbol_may_be_traded: (ask(side=SELL), (SHRINKING,), limits(restricted=("AAPL",))),
     checks.strategy_may_trade: (ask(side=SELL, strategy="beta"), (SHRINKING,), ALPHA_ONLY),
     checks.order_is_no_duplicate: (ask_parent(side=SELL), (SHRINKING,), SECOND),
+    checks.order_meets_none_of_ours: (ask(side=SELL), (SHRINKING, *working("AAPL", BUY, 1)), limits()),
     checks.session_is_open: (ask(side=SELL, ts=CLOSE), (SHRINKING, quote(ts=CLOSE)), limits()),
     checks.price_is_fresh: (ask(side=SELL, ts=NOW + MINUTE), (SHRINKING,), limits()),
     checks.price_is_near: (ask(side=SELL, **limit_at("94")), (SHRINKING,), limits()),

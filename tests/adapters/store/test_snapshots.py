@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, delete, select, update
 
 from adapters.store.journal import GENESIS, tail
-from adapters.store.snapshots import Snapshot, load_latest, save
+from adapters.store.snapshots import SCHEMA_VERSION, Snapshot, load_latest, save
 from adapters.store.tables import journal, snapshots
 from core.positions import Book
 from tests.adapters.store import examples
@@ -67,7 +67,7 @@ def test_before_the_first_entry_the_hash_is_the_genesis() -> None:
     [
         ({"payload": b"\x80"}, "it is damaged"),
         ({"sha256": bytes(32)}, "it is damaged"),
-        ({"schema_version": 99}, "it has schema 99, this version reads 3"),
+        ({"schema_version": 99}, f"it has schema 99, this version reads {SCHEMA_VERSION}"),
         ({"chain_hash": bytes(32)}, "the journal has another hash there"),
     ],
 )
