@@ -140,6 +140,7 @@ class Run:
             config.limits.orders_per_s,
             {name: gateway.capabilities for name, gateway in self.gateways.items()},
             tail=self._tail,
+            messages_per_s=config.limits.messages_per_s,
         )
         ledger = Ledger()
         oms = Oms(self.instruments, config.oms)

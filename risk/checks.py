@@ -594,7 +594,10 @@ def parent_is_valid(case: Case, limits: Limits) -> Denial | None:
 
 
 def rate_is_kept(case: Case, limits: Limits) -> Denial | None:
-    """R12: children per second and venue, parents per day but for an operator's."""
+    """R12: children per second and venue, parents per day and messages per second and venue but for an operator's.
+
+    Messages are children and cancels. A halt's cancels may fill a second many times over: no flatten waits for that.
+    """
     ask, exposure = case.ask, case.exposure
     if ask.is_parent and ask.flatten:
         return None
@@ -609,15 +612,11 @@ def rate_is_kept(case: Case, limits: Limits) -> Denial | None:
             unit="parents",
             text=f"{count} parents were accepted today",
         )
-    if exposure.has_room(ask.venue, ask.ts):
-        return None
-    return Denial(
-        reason=Reason.RATE,
-        value=Decimal(limits.orders_per_s + 1),
-        limit=Decimal(limits.orders_per_s),
-        unit="orders/s",
-        text=f"{ask.venue} takes {limits.orders_per_s} orders a second",
-    )
+    if not exposure.has_room(ask.venue, ask.ts):
+        return _too_fast(ask.venue, limits.orders_per_s, "orders")
+    if not ask.flatten and not exposure.has_message_room(ask.venue, ask.ts):
+        return _too_fast(ask.venue, limits.messages_per_s, "messages")
+    return None
 
 
 CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlier ones ensure, cheap ones come first
@@ -703,6 +702,16 @@ def _largest(case: Case, view: View, row: int, allowed: float) -> Decimal | None
         lots = (few + many) // 2
         few, many = (lots, many) if passes(lots) else (few, lots)
     return few * lot or None
+
+
+def _too_fast(venue: str, per_s: int, what: str) -> Denial:
+    return Denial(
+        reason=Reason.RATE,
+        value=Decimal(per_s + 1),
+        limit=Decimal(per_s),
+        unit=f"{what}/s",
+        text=f"{venue} takes {per_s} {what} a second",
+    )
 
 
 def _refuse(reason: Reason, text: str, max_qty: Decimal | None = None) -> Denial:

@@ -30,6 +30,7 @@ from core.events import (
     FillBusted,
     MarketData,
     OrderApproved,
+    OrderCancelRequest,
     OrderUnresolved,
     OrderUpdated,
     ParentAccepted,
@@ -103,6 +104,8 @@ class Rate:
     Each event lies a second or more after the `per_s`-th before it. The events 1, 1 + `per_s`, 1 + 2 `per_s` ... are
     thus a second apart, and so on for 2, 3 ...: no second holds two of the same row, and there are `per_s` rows. That
     needs no order between neighbours, so times may repeat and go back.
+
+    What is taken without room counts all the same: there is room again once the `per_s`-th newest is a second old.
     """
 
     __slots__ = ("_times",)
@@ -150,6 +153,8 @@ class Exposure:
         "children",
         "instruments",
         "market",
+        "messages",
+        "messages_per_s",
         "newest",
         "orders_per_s",
         "parents",
@@ -165,10 +170,13 @@ class Exposure:
         orders_per_s: int,
         abilities: Mapping[str, VenueAbility],
         tail: TailRisk | None = None,
+        *,
+        messages_per_s: int,
     ) -> None:
         self.instruments = instruments
         self.abilities = abilities  # by venue
         self.orders_per_s = orders_per_s
+        self.messages_per_s = messages_per_s
         self.book = Book()
         self.causes = Causes()
         self.market: dict[str, MarketData] = {}
@@ -177,7 +185,8 @@ class Exposure:
         self.newest: dict[tuple[str, str], Newest] = {}  # by strategy and symbol
         self.parents_today: tuple[str, int] = ("", 0)
         self.quarantined: dict[str, str] = {}
-        self.rates: dict[str, Rate] = {}
+        self.rates: dict[str, Rate] = {}  # of children, by venue
+        self.messages: dict[str, Rate] = {}  # of children and cancels, by venue
         self.resting = RestingOrders()
         self._working: dict[tuple[str, Side], Decimal] = {}
         self._committed: dict[tuple[str, Side], Decimal] = {}
@@ -246,6 +255,10 @@ class Exposure:
         """The fullest venue's part of its children per second, 1 where no more may pass."""
         return max((rate.use(now) for rate in self.rates.values()), default=0.0)
 
+    def message_use(self, now: int) -> float:
+        """The fullest venue's part of its messages per second, 1 where no more children may pass."""
+        return max((rate.use(now) for rate in self.messages.values()), default=0.0)
+
     def parents_on(self, ts: int) -> int:
         """Parents accepted on the UTC day of `ts`."""
         day, count = self.parents_today
@@ -254,6 +267,11 @@ class Exposure:
     def has_room(self, venue: str, now: int) -> bool:
         """Whether the rate limit of a venue lets one more child pass now."""
         rate = self.rates.get(venue)
+        return rate is None or rate.has_room(now)
+
+    def has_message_room(self, venue: str, now: int) -> bool:
+        """Whether the message rate of a venue lets one more child pass now."""
+        rate = self.messages.get(venue)
         return rate is None or rate.has_room(now)
 
     def measure(self) -> None:
@@ -315,6 +333,15 @@ class Exposure:
         self._work(order.symbol, order.side, order.order_qty)
         self._change_parent(self.parents[order.parent_id], live=order.order_qty)
         self.rates.setdefault(order.venue, Rate(self.orders_per_s)).take(event.ts)
+        self._count_message(order.venue, event.ts)
+
+    def cancel(self, event: OrderCancelRequest) -> None:
+        """Count a cancel. It always goes, and takes room that new children then lack.
+
+        One that never leaves (its order waits at home, or one request has taken back everything) counts too: what the
+        edge makes of it is not known here.
+        """
+        self._count_message(event.venue, event.ts)
 
     def update(self, event: OrderUpdated) -> None:
         """Release what can no longer execute; an order that comes back to life reserves again."""
@@ -375,6 +402,12 @@ class Exposure:
         self.quarantined[event.symbol] = event.text
 
     # bookkeeping
+
+    def _count_message(self, venue: str, ts: int) -> None:
+        rate = self.messages.get(venue)
+        if rate is None:
+            rate = self.messages[venue] = Rate(self.messages_per_s)
+        rate.take(ts)
 
     def _hold(self, event: FillBooked | FillBusted, signed: Decimal) -> None:
         self.book.fill(event)
@@ -462,6 +495,7 @@ class Exposure:
             "parents_today": list(self.parents_today),
             "quarantined": dict(self.quarantined),
             "rates": {venue: rate.dump() for venue, rate in self.rates.items()},
+            "messages": {venue: rate.dump() for venue, rate in self.messages.items()},
             "market": [msgspec.to_builtins(event) for event in self.market.values()],
             "marks": dict(self._marks),
             "tail": self._tail.dump() if self._tail is not None else None,
@@ -479,6 +513,8 @@ class Exposure:
         self.quarantined = state.quarantined
         for venue, rate in state.rates.items():
             self.rates.setdefault(venue, Rate(self.orders_per_s)).load(rate)
+        for venue, rate in state.messages.items():
+            self.messages.setdefault(venue, Rate(self.messages_per_s)).load(rate)
         self.market = {event.symbol: event for event in state.market}
         self._marks = state.marks
         if self._tail is not None and state.tail is not None:
@@ -505,6 +541,7 @@ class _Dump(msgspec.Struct):
     parents_today: tuple[str, int]
     quarantined: dict[str, str]
     rates: dict[str, list[int]]
+    messages: dict[str, list[int]]
     market: list[MarketData]
     marks: dict[str, Decimal]
     tail: dict[str, object] | None = None

@@ -12,6 +12,7 @@ _MOST = {  # above them a limit limits nothing; all must be positive
     "quote_age_s_max": 86_400,  # s, one day
     "positions_max": 100_000,
     "orders_per_s": 100_000,
+    "messages_per_s": 100_000,
     "parents_per_day": 10_000_000,
     "approval_ttl_ms": 3_600_000,  # ms, one hour
     "signal_horizon_s": 366 * 86_400,  # s, one year
@@ -72,6 +73,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     collar: Decimal = Decimal("0.05")  # R7, of the reference price
     quote_age_s_max: float = 10.0  # R7
     orders_per_s: int = 50  # R12, children per venue
+    messages_per_s: int = 100  # R12, children and cancels per venue; cancels are counted, never denied
     parents_per_day: int = 100  # R12
     duplicate_window_s: float = 1.0  # R13, a parent like the one before it is an error; 0: it is not
     approval_ttl_ms: int = 500  # an approval that has not left by then lapses

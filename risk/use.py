@@ -55,6 +55,7 @@ def uses(exposure: Exposure, guard: Guard, limits: Limits, now: int) -> list[Use
         _fraction("drawdown", guard.drawdown, limits.drawdown_max),
         _count("parents_per_day", exposure.parents_on(now), limits.parents_per_day),
         _count("orders_per_s", round(exposure.rate_use(now) * limits.orders_per_s), limits.orders_per_s),
+        _count("messages_per_s", round(exposure.message_use(now) * limits.messages_per_s), limits.messages_per_s),
     ]
 
 

@@ -48,6 +48,7 @@ def configuration(folder: Path, redis: str) -> dict[str, Any]:
         "account": {"cash": 1_000_000_000},
         "limits": {
             "orders_per_s": 100_000,
+            "messages_per_s": 100_000,
             "duplicate_window_s": 0,
             "parents_per_day": 10_000_000,
             "position_max": 1,

@@ -45,7 +45,7 @@ class Book:
         )
         self.tail, self.positions, self.random = TailRisk(), positions, random.Random(1)
         self.tail.offer(_model(self.names))
-        self.exposure = Exposure(instruments, 1_000, abilities(instruments), self.tail)
+        self.exposure = Exposure(instruments, 1_000, abilities(instruments), self.tail, messages_per_s=1_000)
         day = (DAY - dt.timedelta(days=1)).isoformat()
         model = RiskModelSet(
             ts=NOW, version="bench", date=day, symbols=SYMBOLS, scenarios=SCENARIOS, recent=("NORMAL",)

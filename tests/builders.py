@@ -22,6 +22,7 @@ from core.events import (
     MarketData,
     NewOrderSingle,
     OrderApproved,
+    OrderCancelRequest,
     OrderDenied,
     OrderUnresolved,
     OrderUpdated,
@@ -96,6 +97,7 @@ OPEN_LIMITS = Limits(
     parents_per_day=1_000,
     duplicate_window_s=0.0,
     orders_per_s=1_000,
+    messages_per_s=1_000,
     symbols_default=SymbolLimits(order_qty_max=Decimal(1_000_000), order_notional_max=Decimal(1_000_000_000)),
 )
 
@@ -261,6 +263,18 @@ def updated(order: NewOrderSingle, status: OrdStatus, cum_qty: Decimal = ZERO, t
     )
 
 
+def cancelled(order: NewOrderSingle, ts: int | None = None) -> OrderCancelRequest:
+    """The slicer wants a child back."""
+    return OrderCancelRequest(
+        ts=order.ts if ts is None else ts,
+        cl_ord_id=order.cl_ord_id,
+        parent_id=order.parent_id,
+        venue=order.venue,
+        symbol=order.symbol,
+        text="",
+    )
+
+
 def given_up(order: NewOrderSingle) -> OrderUnresolved:
     """Nobody could learn what became of a child."""
     return OrderUnresolved(
@@ -307,6 +321,7 @@ def fold(exposure: Exposure, *events: Event) -> Exposure:
         MarketData: exposure.quote,
         ParentAccepted: exposure.accept,
         OrderApproved: exposure.approve,
+        OrderCancelRequest: exposure.cancel,
         OrderUpdated: exposure.update,
         OrderUnresolved: exposure.give_up,
         FillBooked: exposure.fill,
@@ -323,23 +338,28 @@ def fold(exposure: Exposure, *events: Event) -> Exposure:
     return exposure
 
 
-def silent(instruments: Instruments = INSTRUMENTS, orders_per_s: int = 1_000) -> Exposure:
+def silent(
+    instruments: Instruments = INSTRUMENTS,
+    orders_per_s: int = 1_000,
+    messages_per_s: int = 1_000,
+    tail: TailRisk | None = None,
+) -> Exposure:
     """An exposure that has not heard of anything yet."""
-    return Exposure(instruments, orders_per_s, abilities(instruments))
+    return Exposure(instruments, orders_per_s, abilities(instruments), tail, messages_per_s=messages_per_s)
 
 
-def book(*events: Event, cash: str = "100000", orders_per_s: int = 1_000) -> Exposure:
+def book(*events: Event, cash: str = "100000", orders_per_s: int = 1_000, messages_per_s: int = 1_000) -> Exposure:
     """An account with cash and a market of 99.99 to 100.01 in everything, and what happened then.
 
     It has a risk model to be where its events speak of one.
     """
     quotes = [quote(instrument.symbol) for instrument in INSTRUMENTS]
-    exposure = silent(orders_per_s=orders_per_s)
+    tail: TailRisk | None = None
     if any(isinstance(event, RiskModelSet | RegimeSet) for event in events):
         tail = TailRisk()
         for model in (steps(), waves()):
             tail.offer(model)
-        exposure = Exposure(INSTRUMENTS, orders_per_s, abilities(), tail)
+    exposure = silent(INSTRUMENTS, orders_per_s, messages_per_s, tail)
     return fold(exposure, opened(cash), *quotes, *events)
 
 

@@ -224,7 +224,12 @@ class PureBus:
         self.bus.publish(opened(cash))
 
     def _build(self) -> None:
-        self.exposure = Exposure(self.instruments, self.limits.orders_per_s, abilities(self.instruments))
+        self.exposure = Exposure(
+            self.instruments,
+            self.limits.orders_per_s,
+            abilities(self.instruments),
+            messages_per_s=self.limits.messages_per_s,
+        )
         self.sizer = Sizer(self.exposure, self.limits, tag="T", account="main")
         self.gate = Gate(self.exposure, self.limits)
         self.slicer = Slicer(self.instruments)
@@ -251,7 +256,7 @@ class PureBus:
         bus.fold(e.NewOrderSingle, slicer.send)
         bus.fold(e.OrderDenied, slicer.deny)
         bus.fold(e.OrderApproved, exposure.approve, slicer.approve)
-        bus.fold(e.OrderCancelRequest, slicer.cancel)
+        bus.fold(e.OrderCancelRequest, exposure.cancel, slicer.cancel)
         bus.fold(e.FillBooked, exposure.fill, slicer.fill)
         bus.fold(e.FillBusted, exposure.bust, slicer.bust)
         bus.fold(e.OrderUpdated, exposure.update, slicer.update)

@@ -646,6 +646,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         limits=limits(
             quote_age_s_max=draw(st.sampled_from([10.0, 1000.0])),
             orders_per_s=draw(st.sampled_from([1, 1000])),
+            messages_per_s=draw(st.sampled_from([2, 1000])),
             position_max=draw(st.sampled_from([Decimal("0.02"), Decimal(1)])),
         ),
         cash=draw(st.sampled_from(["100000", "100000000"])),

@@ -40,6 +40,7 @@ from tests.builders import (
     accepted,
     approved,
     book,
+    cancelled,
     child,
     clock,
     filled,
@@ -1198,6 +1199,29 @@ def test_the_rate_of_one_venue_does_not_touch_another() -> None:
     assert checks.rate_is_kept(Case(ask(venue="other"), spent), bounds) is None
     assert checks.rate_is_kept(Case(ask(ts=NOW + NS_PER_S - 1), spent), bounds) == denial
     assert checks.rate_is_kept(Case(ask(ts=NOW + NS_PER_S), spent), bounds) is None
+
+
+def test_cancels_take_room_that_new_orders_then_lack_but_for_a_flatten() -> None:
+    one, other = child(qty="1"), child(qty="1", cl_ord_id="P1C2A1")
+    bounds = limits(messages_per_s=3)
+    spent = book(accepted(parent(qty="1000")), approved(one), cancelled(one), messages_per_s=3)
+    assert checks.rate_is_kept(Case(ask(), spent), bounds) is None
+    fold(spent, cancelled(other))
+    denial = checks.rate_is_kept(Case(ask(), spent), bounds)
+    assert denial is not None
+    assert msgspec.structs.replace(denial, text="") == no(Reason.RATE, "4", "3", "messages/s")
+    assert checks.rate_is_kept(Case(ask(flatten=True), spent), bounds) is None
+    assert checks.rate_is_kept(Case(ask(venue="other"), spent), bounds) is None
+    assert checks.rate_is_kept(Case(ask_parent(), spent), bounds) is None
+    assert checks.rate_is_kept(Case(ask(ts=NOW + NS_PER_S - 1), spent), bounds) == denial
+    assert checks.rate_is_kept(Case(ask(ts=NOW + NS_PER_S), spent), bounds) is None
+
+
+def test_a_flatten_is_held_to_the_rate_of_orders() -> None:
+    spent = book(accepted(parent(qty="1000")), approved(child(qty="1")), orders_per_s=1)
+    denial = checks.rate_is_kept(Case(ask(flatten=True), spent), limits(orders_per_s=1))
+    assert denial is not None
+    assert denial.unit == "orders/s"
 
 
 @pytest.mark.parametrize("ord_type", OrdType)

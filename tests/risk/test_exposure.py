@@ -16,6 +16,7 @@ from core.events import (
     FillBusted,
     MarketData,
     OrderApproved,
+    OrderUnresolved,
     OrderUpdated,
     ParentAccepted,
     ParentEnded,
@@ -33,10 +34,12 @@ from tests.builders import (
     approved,
     book,
     busted,
+    cancelled,
     child,
     ended,
     filled,
     fold,
+    given_up,
     held,
     opened,
     parent,
@@ -99,6 +102,18 @@ class Slow:
         ours = [order for order in self.children() if (order.order.symbol, order.order.side) == (symbol, side)]
         return sum((self.leaves(order) for order in ours), ZERO)
 
+    def resting(self, symbol: str, side: Side) -> tuple[str, Decimal | None] | None:
+        """The most aggressive of what may execute and was not given up."""
+        lost = {event.cl_ord_id for event in self.events if isinstance(event, OrderUnresolved)}
+        ours = [
+            (order.cl_ord_id, order.order.price)
+            for order in self.children()
+            if (order.order.symbol, order.order.side) == (symbol, side)
+            and self.leaves(order)
+            and order.cl_ord_id not in lost
+        ]
+        return min(ours, key=lambda each: (-side.sign * (each[1] or side.sign * 10_000), each[0]), default=None)
+
     def ended(self) -> set[str]:
         return {event.parent_id for event in self.events if isinstance(event, ParentEnded)}
 
@@ -146,7 +161,8 @@ class World:
         return self.dice.popleft() % sides if self.dice else 0
 
     def play(self) -> list[Event]:
-        moves = (self.quote, self.open, self.send, self.fill, self.bust, self.end_child, self.end, self.halt)
+        of_children = (self.send, self.fill, self.bust, self.end_child, self.cancel, self.give_up)
+        moves = (self.quote, self.open, *of_children, self.end, self.halt)
         while self.dice:
             moves[self.roll(len(moves))]()
         return self.events
@@ -181,6 +197,7 @@ class World:
             parent_id=owner.parent_id,
             strategy=owner.parent.strategy,
             cl_ord_id=self.name("C"),
+            price=(None, Decimal(99), Decimal(100), Decimal(101))[self.roll(4)],
         )
         self.events.append(approved(order))
         self.orders.append(approved(order))
@@ -204,6 +221,14 @@ class World:
         if self.orders:
             order = self.orders[self.roll(len(self.orders))]
             self.say(order.cl_ord_id, sorted(TERMINAL)[self.roll(len(TERMINAL))])
+
+    def cancel(self) -> None:
+        if self.orders:
+            self.events.append(cancelled(self.orders[self.roll(len(self.orders))].order))
+
+    def give_up(self) -> None:
+        if self.orders:
+            self.events.append(given_up(self.orders[self.roll(len(self.orders))].order))
 
     def say(self, cl_ord_id: str, status: OrdStatus) -> None:
         order = next(order for order in self.orders if order.cl_ord_id == cl_ord_id)
@@ -268,6 +293,7 @@ def assert_same(exposure: Exposure, slow: Slow) -> None:
         for side in Side:
             assert exposure.working(symbol, side) == slow.working(symbol, side)
             assert exposure.committed(symbol, side) == slow.committed(symbol, side)
+            assert exposure.resting.best((INSTRUMENTS[symbol].venue, symbol, side)) == slow.resting(symbol, side)
     for parent_id, entry in exposure.parents.items():
         assert (entry.cum_qty, entry.live_qty) == (slow.done(parent_id), slow.live(parent_id))
 
@@ -301,6 +327,8 @@ def test_a_snapshot_continues_as_if_nothing_had_happened(events: list[Event], cu
         for side in Side:
             assert second.working(symbol, side) == straight.working(symbol, side)
             assert second.committed(symbol, side) == straight.committed(symbol, side)
+            place = (INSTRUMENTS[symbol].venue, symbol, side)
+            assert second.resting.best(place) == straight.resting.best(place)
 
 
 # The moments that matter ----------------------------------------------------------------------------------------------
@@ -396,6 +424,20 @@ def test_no_second_holds_more_than_the_rate_even_where_time_goes_back(per_s: int
     times = [now for now, _, has_room in tries(per_s, steps) if has_room]
     for since in times:
         assert sum(since <= ts < since + NS_PER_S for ts in times) <= per_s
+
+
+@given(PER_S, st.lists(st.tuples(st.integers(0, PARTS + 1), st.booleans()), max_size=150))
+def test_what_is_taken_without_room_leaves_less_of_it(per_s: int, steps: list[tuple[int, bool]]) -> None:
+    rate, now, done = Rate(per_s), NOW, list[int]()
+    for step, is_forced in steps:
+        now += step * NS_PER_S // PARTS // (1 + per_s // 10)
+        has_room = rate.has_room(now)
+        recent = sum(now - NS_PER_S < ts for ts in done)
+        assert has_room == (recent < per_s)
+        assert rate.use(now) == min(recent / per_s, 1.0)
+        if has_room or is_forced:
+            rate.take(now)
+            done.append(now)
 
 
 def test_a_burst_fills_the_second_to_its_last_nanosecond() -> None:

@@ -22,6 +22,7 @@ from tests.builders import (
     NOW,
     accepted,
     book,
+    cancelled,
     child,
     clock,
     fold,
@@ -270,6 +271,44 @@ def test_a_market_order_is_valued_at_the_mid() -> None:
     exposure = book(accepted(parent(qty="200")))
     assert isinstance(verdict(child(qty="100", ord_type=OrdType.MARKET, price=None), exposure, bounds), OrderApproved)
     assert isinstance(verdict(child(qty="101", ord_type=OrdType.MARKET, price=None), exposure, bounds), OrderDenied)
+
+
+SENT = st.lists(st.tuples(st.integers(0, 400), st.sampled_from(["order", "cancel", "flatten"])), max_size=60)
+
+
+@given(st.integers(1, 4), st.integers(1, 8), SENT)
+def test_an_order_passes_exactly_where_orders_and_messages_of_the_last_second_leave_room(
+    orders_per_s: int, messages_per_s: int, steps: list[tuple[int, str]]
+) -> None:
+    bounds = limits(orders_per_s=orders_per_s, messages_per_s=messages_per_s)
+    exposure = book(
+        accepted(parent(qty="1000")),
+        accepted(parent(qty="1000", parent_id="P2", flatten=True)),
+        orders_per_s=orders_per_s,
+        messages_per_s=messages_per_s,
+    )
+    now, orders, messages = NOW, list[int](), list[int]()
+    for number, (ms, what) in enumerate(steps):
+        now += ms * NS_PER_MS
+        fold(exposure, quote(ts=now))
+        owner = "P2" if what == "flatten" else "P1"
+        order = child(qty="1", ts=now, parent_id=owner, cl_ord_id=f"{owner}C{number}A1")
+        if what == "cancel":
+            fold(exposure, cancelled(order))
+            messages.append(now)
+            continue
+        recent, said = (sum(now - ts < NS_PER_S for ts in times) for times in (orders, messages))
+        effect = verdict(order, exposure, bounds)
+        passes = recent < orders_per_s and (what == "flatten" or said < messages_per_s)
+        assert isinstance(effect, OrderApproved) == passes
+        if isinstance(effect, OrderApproved):
+            fold(exposure, effect)
+            orders.append(now)
+            messages.append(now)
+        if number % 7 == 0:
+            dumped = msgspec.json.decode(msgspec.json.encode(exposure.dump()))
+            exposure = silent(orders_per_s=orders_per_s, messages_per_s=messages_per_s)
+            exposure.load(dumped)
 
 
 @pytest.mark.parametrize("side", Side)

@@ -29,6 +29,7 @@ from risk.limits import Limits, SymbolLimits, version_of
         ("quote_age_s_max", 0),
         ("orders_per_s", 0),
         ("orders_per_s", -1),
+        ("messages_per_s", 0),
         ("parents_per_day", 0),
         ("approval_ttl_ms", 0),
         ("signal_horizon_s", 0),
@@ -47,6 +48,7 @@ from risk.limits import Limits, SymbolLimits, version_of
         ("quote_age_s_max", 86_400.1),
         ("orders_per_s", 100_001),
         ("orders_per_s", 10**400),
+        ("messages_per_s", 100_001),
         ("parents_per_day", 10_000_001),
         ("approval_ttl_ms", 3_600_001),
         ("signal_horizon_s", 366 * 86_400 + 1),
@@ -62,6 +64,7 @@ def test_the_largest_limits_are_taken() -> None:
     largest = {
         "quote_age_s_max": 86_400,
         "orders_per_s": 100_000,
+        "messages_per_s": 100_000,
         "parents_per_day": 10_000_000,
         "approval_ttl_ms": 3_600_000,
         "signal_horizon_s": 366 * 86_400,

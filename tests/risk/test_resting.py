@@ -122,7 +122,7 @@ class Flow:
     """A gate, and who remembers every order of its own that may execute and can be accounted for."""
 
     def __init__(self) -> None:
-        self.exposure = book()
+        self.exposure = book(cash="1000000000")
         self.working: dict[str, NewOrderSingle] = {}
         self.count = 0
 

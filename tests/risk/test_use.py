@@ -9,7 +9,20 @@ from core.orders import Side
 from risk.guard import Guard
 from risk.limits import Limits
 from risk.use import Use, score, uses
-from tests.builders import NOW, accepted, book, held, limits, modelled, parent, quote, working
+from tests.builders import (
+    NOW,
+    accepted,
+    approved,
+    book,
+    cancelled,
+    child,
+    held,
+    limits,
+    modelled,
+    parent,
+    quote,
+    working,
+)
 
 BOUNDS = limits(
     position_max=Decimal("0.5"),
@@ -45,6 +58,8 @@ def test_an_account_without_positions_uses_nothing() -> None:
         ((held("AAPL", 100), held("LOTS", -200)), "net", ("", 0.1, 1.0)),
         ((held("AAPL", 100), held("LOTS", -200)), "positions", ("", 2, 4)),
         ((accepted(parent(qty="100")),), "parents_per_day", ("", 1, 10)),
+        ((accepted(parent()), approved(child()), cancelled(child())), "orders_per_s", ("", 1, 1_000)),
+        ((accepted(parent()), approved(child()), cancelled(child())), "messages_per_s", ("", 2, 1_000)),
         ((accepted(parent(qty="100")),), "position", ("AAPL", 0.1, 0.5)),
         ((accepted(parent(qty="100")),), "positions", ("", 1, 4)),
         ((modelled(), held("AAPL", 100)), "shortfall_plain", ("", 0.01, 0.04)),
