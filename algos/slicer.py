@@ -7,8 +7,8 @@ second half, or where an order may not rest, they cross the spread. So a reject,
 case of its own.
 
 While trading is halted nothing is sent but for an operator's flatten; a parent whose child is denied because trading is
-reducing pauses until the state changes, and one that the portfolio's shortfall stands against waits for another model
-or regime, and asks once a minute, as prices and fills help, too. Nothing of this moves its end.
+reducing pauses until the state changes, and one that the portfolio's shortfall stands against asks once a minute. All
+who were denied ask at once under another model, regime or limit. Nothing of this moves their ends.
 
 Catching up is bounded: from one point of the curve to the next, and in any case within a second, a parent sends at most
 twice the most that its curve adds at a point (within a second, where points are closer). After a pause, a halt or a
@@ -36,6 +36,7 @@ from core.events import (
     FillBooked,
     FillBusted,
     FlattenRequested,
+    LimitsSet,
     MarketData,
     NewOrderSingle,
     OrderApproved,
@@ -204,10 +205,10 @@ class Slicer:
             if parent.curve is not None:
                 self._set_due(parent_id, parent, event.ts)
 
-    def reconsider(self, event: RiskModelSet | RegimeSet) -> None:
-        """The gate judges otherwise now: whom the model stood against asks at once."""
+    def reconsider(self, event: RiskModelSet | RegimeSet | LimitsSet) -> None:
+        """The gate judges otherwise now: whom it denied asks at once."""
         for parent_id, parent in self.parents.items():
-            if parent.denied in OF_THE_MODEL:
+            if parent.denied is not None and not parent.is_paused:
                 parent.hold_until = event.ts
                 self._arm(parent_id, parent, event.ts)
 

@@ -7,6 +7,7 @@ in the total order, `seq`, is the bus's business and travels beside the event.
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -193,6 +194,14 @@ class RegimeSet(Event, frozen=True, tag=True):
 
     regime: str
     by: str
+
+
+class LimitsSet(Event, frozen=True, tag=True):
+    """Orders are judged by these limits from now on: all of them, as JSON has them, and a name for exactly them."""
+
+    version: str
+    limits: dict[str, Any]
+    by: str  # who had them read again; `start`: a run began with them
 
 
 class FlattenRequested(Event, frozen=True, tag=True):
@@ -601,6 +610,7 @@ AnyEvent = (
     | HighWaterMarkReset
     | RiskModelSet
     | RegimeSet
+    | LimitsSet
     | FlattenRequested
     | CommandGiven
     | BreakFound

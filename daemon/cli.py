@@ -92,8 +92,9 @@ def main() -> None:
 @app.command()
 def run(config: ConfigFile) -> None:
     """Run the daemon until its inputs end or it is told to stop (SIGINT, SIGTERM)."""
-    loaded = load(config, os.environ)
-    _execute(loaded)
+    reread = partial(load, config.absolute(), os.environ)
+    loaded = reread()
+    _execute(loaded, reread)
     _conclude(loaded.data_dir, as_json=False)
 
 
@@ -272,6 +273,7 @@ signal_app.command("send")(by_hand.send)
 risk_app.command("backtest")(backtest.backtest)
 risk_app.command("reset-mark")(desk.reset_mark)
 risk_app.command("regime")(desk.regime)
+risk_app.command("reload")(desk.reload)
 risk_app.command("show")(risk_desk.show)
 risk_app.command("check")(risk_desk.check)
 
@@ -322,8 +324,8 @@ def _for_simulation(config: Config, tapes: list[str] | None, signals: Path, out:
     )
 
 
-def _execute(config: Config) -> bool:
-    """Run until the inputs end (True) or somebody stops it (False)."""
+def _execute(config: Config, reread: Callable[[], Config] | None = None) -> bool:
+    """Run until the inputs end (True) or somebody stops it (False); `reread` is what the file says by then."""
     _check_files(config.signals.files)
     opened = open_market(config, SystemClock().now() if config.clock.kind == "system" else None)
     for note in opened.notes:
@@ -335,12 +337,13 @@ def _execute(config: Config) -> bool:
             if config.clock.kind == "scaled"
             else SystemClock()
         )
-        running = Run(config, opened.market, clock, threaded=True)
+        running = Run(config, opened.market, clock, threaded=True, reread=reread)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, running.stop)
         asyncio.get_running_loop().add_signal_handler(
             signal.SIGUSR1, partial(running.actors.halts.kill, "SIGUSR1", by="a process signal")
         )
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, running.reloader.ask)
         place.remember(config)
         _remember(config.data_dir.absolute())
         who = config.daemon

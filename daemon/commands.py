@@ -1,8 +1,10 @@
-"""What people command over the control socket: halt, resume, flatten."""
+"""What people command over the control socket: halt, resume, flatten, what they say about risk."""
 
 import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from adapters.store import queries
 from core.causes import STARTUP, TradingState
@@ -85,6 +87,14 @@ class Commands:
         run.bus.publish(RegimeSet(ts=run.clock.now(), regime=order.text, by=by))
         await self._on_record(NOT_ON_RECORD)
         return {"regime": tail.regime_at(run.clock.now()).name, "multiplier": tail.multiplier(run.clock.now())}
+
+    async def reload(self, order: Order, by: str) -> Answer:
+        """The limits of the configuration file are in force from now on, all or none of them."""
+        del order
+        self._check_ready()
+        reloaded = await self._run.reloader.reload(by)
+        await self._on_record("they are in force, and will be on record once the database is back")
+        return msgspec.structs.asdict(reloaded)
 
     async def record(self, order: Order, by: str) -> Answer:
         """Put what somebody did on record, as after a drill; the record itself is made by the control socket."""

@@ -5,7 +5,7 @@ HTTP on a Unix socket; the kernel says who asks (`SO_PEERCRED`), the configurati
 | role       | may                                                         |
 | viewer     | see: everybody who can open the socket                      |
 | operator   | halt and resume                                             |
-| supervisor | flatten; root and the daemon's own user are supervisors     |
+| supervisor | flatten, and change what limits orders; root and the daemon's own user are supervisors |
 
 Every command is on record with its author, a refused one too; of those who may not command, a few a minute and how many
 more there were. A halt does not wait for the database and never comes too late; anything else that is found after its

@@ -1,4 +1,4 @@
-"""Commands of whoever runs a daemon: its state, halt, resume, flatten.
+"""Commands of whoever runs a daemon: its state, halt, resume, flatten, limits.
 
 They speak to the daemon over its control socket, as the user who types them. Only a halt has further ways: the halt
 file, and the key in Redis, for the moment in which the socket does not answer.
@@ -79,6 +79,22 @@ def regime(
     """Say what the market's regime is, which scales the limit on expected shortfall, or leave it to the data again."""
     answer = ask(find(folder).control, "POST", "regime", {"text": "" if what == "auto" else what})
     typer.echo(f"{answer['regime']}: plain expected shortfall may reach {answer['multiplier']:.0%} of its limit")
+
+
+def reload(folder: Folder = LATEST) -> None:
+    """Have the limits of the configuration file read again, all or none; nothing else changes before the next start."""
+    answer = ask(find(folder).control, "POST", "reload", {})
+    for name, (before, after) in answer["changed"].items():
+        typer.echo(f"{name:<32} {_in_words(before)} -> {_in_words(after)}")
+    typer.echo(f"limits {answer['version']}{' are in force' if answer['changed'] else ': nothing has changed'}")
+    if answer["waits"]:
+        typer.echo(f"takes effect at the next start: {', '.join(answer['waits'])}")
+
+
+def _in_words(limit: Any) -> str:  # noqa: ANN401 - any value of JSON
+    if isinstance(limit, list):
+        return ", ".join(limit) or "none"
+    return "-" if limit is None else str(limit)
 
 
 def flatten(

@@ -212,14 +212,14 @@ class Collector:
             "world": config.daemon.world,
             "version": VERSION,
             "configuration": hash_of(config),
-            "limits": config.limits_version,
         }
 
     def collect(self) -> Iterable[Metric]:
         """All metrics as of now; before recovery is done only that we are there."""
         run = self._run
-        who = GaugeMetricFamily("execd_info", "Who this daemon is; the value is always 1.", labels=list(self._who))
-        who.add_metric(list(self._who.values()), 1.0)
+        about = self._who | {"limits": run.actors.limits.version}
+        who = GaugeMetricFamily("execd_info", "Who this daemon is; the value is always 1.", labels=list(about))
+        who.add_metric(list(about.values()), 1.0)
         yield who
         yield _gauge("execd_ready", "Whether the daemon has recovered and takes signals.", float(run.ready.is_set()))
         yield from self._stages()
@@ -309,7 +309,7 @@ class Collector:
         yield _gauge("execd_oldest_doubt_seconds", "Age of the oldest of them.", oldest / NS_PER_S)
 
     def _account(self) -> Iterator[Metric]:
-        run, exposure, limits = self._run, self._run.actors.exposure, self._run.config.limits
+        run, exposure, limits = self._run, self._run.actors.exposure, self._run.actors.limits.current
         yield _gauge("execd_equity", "Cash and positions at their marks, account currency.", exposure.equity)
         yield _gauge("execd_cash", "Cash, account currency.", exposure.book.cash)
         yield _gauge("execd_quarantined_symbols", "Symbols that take no order.", len(exposure.quarantined))
@@ -365,7 +365,7 @@ class Collector:
         age_s = (now - newest) / NS_PER_S if newest else 0.0
         yield _gauge("execd_market_age_seconds", "Age of the newest market data, in market time.", max(age_s, 0.0))
         is_open = {name: calendar.session_at(now) is not None for name, calendar in CALENDARS.items()}
-        oldest = now - run.config.limits.quote_age_ns_max
+        oldest = now - run.actors.limits.current.quote_age_ns_max
         stale = sum(
             is_open[each.calendar] and (each.symbol not in market or market[each.symbol].ts < oldest)
             for each in run.instruments

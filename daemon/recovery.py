@@ -59,6 +59,7 @@ class Recovered(msgspec.Struct, frozen=True):
 def stateful(actors: Actors) -> dict[str, Stateful]:
     """The actors whose state is a fold of the past."""
     return {
+        "limits": actors.limits,
         "exposure": actors.exposure,
         "guard": actors.guard,
         "sizer": actors.sizer,

@@ -35,11 +35,11 @@ def risk_of(run: "Run") -> Facts:
     """Every limit with its use, and where there is a risk model what it says of the portfolio."""
     if not run.ready.is_set():
         raise ValueError("the daemon is starting: ask again when `execd status` says that it has")
-    exposure, limits, now = run.actors.exposure, run.config.limits, run.clock.now()
+    exposure, limits, now = run.actors.exposure, run.actors.limits.current, run.clock.now()
     found = uses(exposure, run.actors.guard, limits, now)
     points, fullest = score(found)
     return {
-        "limits": run.config.limits_version,
+        "limits": run.actors.limits.version,
         "equity": exposure.equity,
         "score": points,
         "fullest": fullest,
@@ -74,14 +74,14 @@ def checked(run: "Run", query: Mapping[str, str]) -> Facts:
         price=asked.price,
         time_in_force=None,
     )
-    case, limits = Case(ask, run.actors.exposure), run.config.limits
+    case, limits = Case(ask, run.actors.exposure), run.actors.limits.current
     said: list[Facts] = []
     for check in CHECKS:
         said.append({"check": check.__name__, "denial": check(case, limits)})
         if said[-1]["denial"] is not None:
             break  # later checks rely on it
     passes = said[-1]["denial"] is None
-    return {"order": asked, "passes": passes, "limits": run.config.limits_version, "checks": said}
+    return {"order": asked, "passes": passes, "limits": run.actors.limits.version, "checks": said}
 
 
 def _model(run: "Run", tail: TailRisk, now: int) -> Facts:

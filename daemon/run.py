@@ -44,6 +44,7 @@ from daemon.metrics import Histogram, Stages, Tally
 from daemon.modelling import Modeller
 from daemon.oms import Oms
 from daemon.recorder import Recorder
+from daemon.reload import Reloader, limits_set
 from daemon.rows import Rows
 from daemon.sender import Ledger, Sender
 from daemon.sequences import Sequences
@@ -55,6 +56,7 @@ from daemon.wiring import Actors, wire
 from risk.exposure import Exposure
 from risk.gate import Gate
 from risk.guard import Guard
+from risk.limits import LimitsInForce
 from risk.sizing import Sizer
 from risk.tail import TailRisk
 from tca.analyst import Analyst
@@ -79,9 +81,18 @@ class Run:
     """A daemon over one data directory. `execute` is its life; attributes are for those who watch.
 
     `threaded`: a live run, with all its edges. Otherwise a simulation: nothing but sources, market and venue.
+    `reread` is the configuration as its file says now; None: there is no file.
     """
 
-    def __init__(self, config: Config, market: Market, clock: Clock, *, threaded: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        market: Market,
+        clock: Clock,
+        *,
+        threaded: bool,
+        reread: Callable[[], Config] | None = None,
+    ) -> None:
         self.config = config
         self.clock = clock
         self._threaded = threaded
@@ -112,6 +123,7 @@ class Run:
         trading_on_it = [gateway.on_update for gateway in self.gateways.values() if isinstance(gateway, PaperGateway)]
         self.feed = Feed(market.updates, clock=clock, publish=self.bus.publish, listeners=trading_on_it)
         self.intake = Intake(self.bus, self.actors.recorder, self.actors.halts.admitted)
+        self.reloader = Reloader(self, reread)
         self.watch = self._halt_watch() if threaded else None
         self.edges, outlets = edges.of(self) if threaded else (edges.of_simulation(self), ())
         wire(self.bus, self.actors, outlets)
@@ -135,12 +147,12 @@ class Run:
     def _actors(self, market: Market) -> Actors:
         config, publish = self.config, self.bus.publish
         recorder = Recorder(self.journal, self.tape)
+        limits = LimitsInForce(config.limits)
         exposure = Exposure(
             self.instruments,
-            config.limits.orders_per_s,
+            limits,
             {name: gateway.capabilities for name, gateway in self.gateways.items()},
             tail=self._tail,
-            messages_per_s=config.limits.messages_per_s,
         )
         ledger = Ledger()
         oms = Oms(self.instruments, config.oms)
@@ -167,10 +179,11 @@ class Run:
         slicer = Slicer(self.instruments)
         return Actors(
             sequences=Sequences(),
-            sizer=Sizer(exposure, config.limits, tag=config.daemon.tag, account=config.daemon.account),
+            limits=limits,
+            sizer=Sizer(exposure, limits, tag=config.daemon.tag, account=config.daemon.account),
             exposure=exposure,
-            guard=Guard(exposure, config.limits),
-            gate=Gate(exposure, config.limits),
+            guard=Guard(exposure, limits),
+            gate=Gate(exposure, limits),
             slicer=slicer,
             oms=oms,
             analyst=Analyst(self.instruments, market.filters),
@@ -347,6 +360,9 @@ class Run:
                 account=config.daemon.account,
             )
         )
+        limits = self.actors.limits
+        if not limits.on_record or limits.version != config.limits_version:
+            self.bus.publish(limits_set(config, now, by="start"))
         recovery.hold(self.bus, now)
 
     async def _work(self, early: list[asyncio.Task[None]]) -> None:

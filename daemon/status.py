@@ -25,7 +25,7 @@ def status(run: "Run") -> View:
         "world": config.daemon.world,
         "version": VERSION,
         "configuration": hash_of(config),
-        "limits": config.limits_version,
+        "limits": run.actors.limits.version,
         "ready": run.ready.is_set(),
         "up_s": round(time.monotonic() - run.began, 1),
     }

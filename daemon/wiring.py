@@ -14,6 +14,7 @@ from daemon.sequences import Sequences
 from risk.exposure import Exposure
 from risk.gate import Gate
 from risk.guard import Guard
+from risk.limits import LimitsInForce
 from risk.sizing import Sizer
 from tca.analyst import Analyst
 
@@ -22,6 +23,7 @@ class Actors(msgspec.Struct, frozen=True, kw_only=True):
     """Everyone who listens to the bus."""
 
     sequences: Sequences
+    limits: LimitsInForce
     sizer: Sizer
     exposure: Exposure
     guard: Guard
@@ -36,7 +38,7 @@ class Actors(msgspec.Struct, frozen=True, kw_only=True):
     recorder: Recorder
 
 
-def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:
+def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: PLR0915 - all of it on one page
     """Connect the actors; `outlets` tell the world outside what happened, where somebody is to be told."""
     # folds: what happened changes state. Run first for each event, live and in recovery.
     bus.fold(e.AccountOpened, a.exposure.account, a.oms.account, a.guard.account)
@@ -63,6 +65,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:
     bus.fold(e.HighWaterMarkReset, a.guard.reset)
     bus.fold(e.RiskModelSet, a.exposure.model, a.slicer.reconsider)
     bus.fold(e.RegimeSet, a.exposure.regime, a.slicer.reconsider)
+    bus.fold(e.LimitsSet, a.limits.take, a.slicer.reconsider)
     bus.fold(e.FlattenRequested, a.slicer.flatten)
     bus.fold(e.BreakFound, a.exposure.quarantine)
 

@@ -45,6 +45,7 @@ from core.orders import Side
 from core.positions import Book
 from core.trading import Causes
 from core.units import NS_PER_DAY, NS_PER_S, ZERO
+from risk.limits import LimitsInForce
 from risk.reach import Reach, span
 from risk.resting import RestingOrders
 from risk.tail import Stake, TailRisk
@@ -101,6 +102,8 @@ class Newest(msgspec.Struct, frozen=True):
 class Rate:
     """An exact rolling window on event time: at most `per_s` events in any half-open second; deterministic, O(1).
 
+    `per_s` may be another one each time: what was counted stays counted, and a lower one binds at once.
+
     Each event lies a second or more after the `per_s`-th before it. The events 1, 1 + `per_s`, 1 + 2 `per_s` ... are
     thus a second apart, and so on for 2, 3 ...: no second holds two of the same row, and there are `per_s` rows. That
     needs no order between neighbours, so times may repeat and go back.
@@ -110,27 +113,29 @@ class Rate:
 
     __slots__ = ("_times",)
 
-    def __init__(self, per_s: int) -> None:
-        self._times: deque[int] = deque(maxlen=per_s)
+    def __init__(self) -> None:
+        self._times: deque[int] = deque()  # the last `per_s`, and all of the last second where those are more
 
-    def has_room(self, now: int) -> bool:
+    def has_room(self, now: int, per_s: int) -> bool:
         """Whether one more event may pass now."""
-        return len(self._times) != self._times.maxlen or now - self._times[0] >= NS_PER_S
+        return len(self._times) < per_s or now - self._times[-per_s] >= NS_PER_S
 
-    def use(self, now: int) -> float:
-        """The part of the rate that the last second took."""
-        return sum(now - ts < NS_PER_S for ts in self._times) / (self._times.maxlen or 1)
+    def use(self, now: int, per_s: int) -> float:
+        """The part of the rate that the last second took; more than all of it where the rate was lowered since."""
+        return sum(now - ts < NS_PER_S for ts in self._times) / per_s
 
-    def take(self, now: int) -> None:
+    def take(self, now: int, per_s: int) -> None:
         """Count one event."""
         self._times.append(now)
+        while len(self._times) > per_s and now - self._times[0] >= NS_PER_S:
+            self._times.popleft()  # no rate, however high it is set, will ask for it
 
     def dump(self) -> list[int]:
         """State for a snapshot."""
         return list(self._times)
 
     def load(self, dumped: list[int]) -> None:
-        """State from a snapshot; of a run with a higher rate only the newest times count."""
+        """State from a snapshot."""
         self._times.extend(dumped)
 
 
@@ -140,6 +145,7 @@ class Exposure:
     __slots__ = (
         "_coming",
         "_committed",
+        "_limits",
         "_marks",
         "_moved",
         "_of_children",
@@ -154,9 +160,7 @@ class Exposure:
         "instruments",
         "market",
         "messages",
-        "messages_per_s",
         "newest",
-        "orders_per_s",
         "parents",
         "parents_today",
         "quarantined",
@@ -167,16 +171,13 @@ class Exposure:
     def __init__(
         self,
         instruments: Instruments,
-        orders_per_s: int,
+        limits: LimitsInForce,
         abilities: Mapping[str, VenueAbility],
         tail: TailRisk | None = None,
-        *,
-        messages_per_s: int,
     ) -> None:
         self.instruments = instruments
         self.abilities = abilities  # by venue
-        self.orders_per_s = orders_per_s
-        self.messages_per_s = messages_per_s
+        self._limits = limits
         self.book = Book()
         self.causes = Causes()
         self.market: dict[str, MarketData] = {}
@@ -253,11 +254,11 @@ class Exposure:
 
     def rate_use(self, now: int) -> float:
         """The fullest venue's part of its children per second, 1 where no more may pass."""
-        return max((rate.use(now) for rate in self.rates.values()), default=0.0)
+        return max((rate.use(now, self._orders_per_s) for rate in self.rates.values()), default=0.0)
 
     def message_use(self, now: int) -> float:
-        """The fullest venue's part of its messages per second, 1 where no more children may pass."""
-        return max((rate.use(now) for rate in self.messages.values()), default=0.0)
+        """The fullest venue's part of its messages per second, 1 where no more children may pass; cancels always do."""
+        return max((rate.use(now, self._messages_per_s) for rate in self.messages.values()), default=0.0)
 
     def parents_on(self, ts: int) -> int:
         """Parents accepted on the UTC day of `ts`."""
@@ -267,12 +268,12 @@ class Exposure:
     def has_room(self, venue: str, now: int) -> bool:
         """Whether the rate limit of a venue lets one more child pass now."""
         rate = self.rates.get(venue)
-        return rate is None or rate.has_room(now)
+        return rate is None or rate.has_room(now, self._orders_per_s)
 
     def has_message_room(self, venue: str, now: int) -> bool:
         """Whether the message rate of a venue lets one more child pass now."""
         rate = self.messages.get(venue)
-        return rate is None or rate.has_room(now)
+        return rate is None or rate.has_room(now, self._messages_per_s)
 
     def measure(self) -> None:
         """Measure what has moved: at rest, so that the next verdict need not, however much is held."""
@@ -332,7 +333,7 @@ class Exposure:
         self._rest(order.cl_ord_id, child)
         self._work(order.symbol, order.side, order.order_qty)
         self._change_parent(self.parents[order.parent_id], live=order.order_qty)
-        self.rates.setdefault(order.venue, Rate(self.orders_per_s)).take(event.ts)
+        self.rates.setdefault(order.venue, Rate()).take(event.ts, self._orders_per_s)
         self._count_message(order.venue, event.ts)
 
     def cancel(self, event: OrderCancelRequest) -> None:
@@ -403,11 +404,16 @@ class Exposure:
 
     # bookkeeping
 
+    @property
+    def _orders_per_s(self) -> int:
+        return self._limits.current.orders_per_s
+
+    @property
+    def _messages_per_s(self) -> int:
+        return self._limits.current.messages_per_s
+
     def _count_message(self, venue: str, ts: int) -> None:
-        rate = self.messages.get(venue)
-        if rate is None:
-            rate = self.messages[venue] = Rate(self.messages_per_s)
-        rate.take(ts)
+        self.messages.setdefault(venue, Rate()).take(ts, self._messages_per_s)
 
     def _hold(self, event: FillBooked | FillBusted, signed: Decimal) -> None:
         self.book.fill(event)
@@ -512,9 +518,9 @@ class Exposure:
         self.parents_today = state.parents_today
         self.quarantined = state.quarantined
         for venue, rate in state.rates.items():
-            self.rates.setdefault(venue, Rate(self.orders_per_s)).load(rate)
+            self.rates.setdefault(venue, Rate()).load(rate)
         for venue, rate in state.messages.items():
-            self.messages.setdefault(venue, Rate(self.messages_per_s)).load(rate)
+            self.messages.setdefault(venue, Rate()).load(rate)
         self.market = {event.symbol: event for event in state.market}
         self._marks = state.marks
         if self._tail is not None and state.tail is not None:

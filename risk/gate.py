@@ -17,27 +17,26 @@ from core.events import Event, NewOrderSingle, OrderApproved, OrderDenied, Paren
 from core.orders import OrdType
 from risk.checks import Ask, Case, Denial, judge
 from risk.exposure import Exposure
-from risk.limits import Limits, version_of
+from risk.limits import LimitsInForce
 
 MAX_RESIZES = 4  # a smaller quantity may hit the next limit; each round can only shrink it
 
 
 class Gate:
-    """Decides over the exposure under one version of the limits."""
+    """Decides over the exposure, each time under the limits that are in force."""
 
-    __slots__ = ("_exposure", "_limits", "_version")
+    __slots__ = ("_exposure", "_limits")
 
-    def __init__(self, exposure: Exposure, limits: Limits) -> None:
+    def __init__(self, exposure: Exposure, limits: LimitsInForce) -> None:
         self._exposure = exposure
         self._limits = limits
-        self._version = version_of(limits)
 
     def on_parent_order(self, order: ParentOrder) -> Iterable[Event]:
         """Accept a parent, smaller if it may be resized, or deny it."""
         qty, denial = order.order_qty, None
         for _ in range(MAX_RESIZES):
             ask = _ask_of_parent(order, qty)
-            denial = judge(ask, self._exposure, self._limits)
+            denial = judge(ask, self._exposure, self._limits.current)
             if denial is None:
                 yield self._accept(order, qty)
                 return
@@ -63,7 +62,7 @@ class Gate:
             time_in_force=order.time_in_force,
             flatten=self._is_flatten(order),
         )
-        denial = judge(ask, self._exposure, self._limits)
+        denial = judge(ask, self._exposure, self._limits.current)
         yield self._approve(order, ask) if denial is None else self._deny(ask, denial)
 
     def _is_flatten(self, order: NewOrderSingle) -> bool:
@@ -86,31 +85,32 @@ class Gate:
             bid=market.bid,
             ask=market.ask,
             arrival_px=mark,
-            limits_version=self._version,
+            limits_version=self._limits.version,
         )
 
     def _approve(self, order: NewOrderSingle, ask: Ask) -> OrderApproved:
         market = self._exposure.market[order.symbol]
-        mark = self._exposure.mark(order.symbol)
+        mark, limits = self._exposure.mark(order.symbol), self._limits.current
         assert mark is not None
         return OrderApproved(
             ts=order.ts,
             order=order,
             not_after=self._not_after(order),
-            collar_low=mark * (1 - self._limits.collar),
-            collar_high=mark * (1 + self._limits.collar),
+            collar_low=mark * (1 - limits.collar),
+            collar_high=mark * (1 + limits.collar),
             bid=market.bid,
             ask=market.ask,
-            limits_version=self._version,
+            limits_version=self._limits.version,
             reducing=Case(ask, self._exposure).shrinks,
             flatten=ask.flatten,
         )
 
     def _not_after(self, order: NewOrderSingle) -> int:
         """The end of the approval's life, of the session less its margin, or of the signal, whichever is first."""
+        limits = self._limits.current
         session = CALENDARS[self._exposure.instruments[order.symbol].calendar].session_at(order.ts)
         assert session is not None
-        ends = [order.ts + self._limits.approval_ttl_ns, session.close - self._limits.close_margin_ns]
+        ends = [order.ts + limits.approval_ttl_ns, session.close - limits.close_margin_ns]
         valid_until = self._exposure.parents[order.parent_id].valid_until
         return min(ends if valid_until is None else [*ends, valid_until])
 
@@ -128,7 +128,7 @@ class Gate:
             limit=denial.limit,
             unit=denial.unit,
             max_qty=denial.max_qty,
-            limits_version=self._version,
+            limits_version=self._limits.version,
             text=denial.text,
         )
 

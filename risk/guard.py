@@ -30,7 +30,7 @@ from core.events import (
 from core.trading import halted
 from core.units import NS_PER_DAY, NS_PER_S, ZERO
 from risk.exposure import Exposure
-from risk.limits import Limits
+from risk.limits import LimitsInForce
 
 LOOKS = 3
 CONFIRM_NS = 3 * NS_PER_S
@@ -61,11 +61,11 @@ class Sight(msgspec.Struct):
 
 
 class Guard:
-    """Watches the equity of one account under one version of the limits."""
+    """Watches the equity of one account under the limits that are in force."""
 
     __slots__ = ("_exposure", "_fall", "_high", "_limits", "_loss", "_tripped", "day", "day_equity", "mark")
 
-    def __init__(self, exposure: Exposure, limits: Limits) -> None:
+    def __init__(self, exposure: Exposure, limits: LimitsInForce) -> None:
         self._exposure = exposure
         self._limits = limits
         self.day = 0  # number of the UTC day that `day_equity` began; 0: no account yet
@@ -98,7 +98,7 @@ class Guard:
         """Look at the equity with this quote in it; the exposure has heard it before."""
         if not self.day:
             return
-        exposure, limits = self._exposure, self._limits
+        exposure, limits = self._exposure, self._limits.current
         lost = self._loss.look(event, exposure, shown=self.day_loss > limits.daily_loss_max)
         fallen = self._fall.look(event, exposure, shown=self.drawdown > limits.drawdown_max)
         self._tripped = (*((DAILY_LOSS,) if lost else ()), *((DRAWDOWN,) if fallen else ()))

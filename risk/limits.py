@@ -1,11 +1,13 @@
-"""The limits of an account: every number that a check compares with, under one version."""
+"""The limits of an account: every number that a check compares with, under one version; and which are in force."""
 
 import hashlib
 from decimal import Decimal
 from math import isfinite
+from typing import Any
 
 import msgspec
 
+from core.events import LimitsSet
 from core.units import NS_PER_MS, NS_PER_S
 
 _MOST = {  # above them a limit limits nothing; all must be positive
@@ -144,3 +146,47 @@ def _fits(source: str, pattern: str) -> bool:
 def version_of(limits: Limits) -> str:
     """A name for exactly these numbers: it stands on every decision (R19)."""
     return hashlib.sha256(msgspec.json.encode(limits, order="deterministic")).hexdigest()[:12]
+
+
+def plain(limits: Limits) -> dict[str, Any]:
+    """The limits as JSON has them: what `LimitsSet` carries."""
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(limits, order="deterministic"))
+    return found
+
+
+class LimitsInForce:
+    """The limits by which everybody judges now, and their version. Who needs a limit asks here each time.
+
+    A verdict takes both in one step of the total order, and only an event changes them: no order is judged by the
+    numbers of one version under the name of another.
+    """
+
+    __slots__ = ("current", "on_record", "version")
+
+    def __init__(self, limits: Limits) -> None:
+        self.current = limits
+        self.version = version_of(limits)
+        self.on_record = False  # whether an event has set them; before the first one they are an assumption
+
+    def take(self, event: LimitsSet) -> None:
+        """These from now on, under the name that they had when they were set."""
+        self._set(event.limits, event.version)
+
+    def _set(self, limits: dict[str, Any], version: str) -> None:
+        known = {name: value for name, value in limits.items() if name in Limits.__struct_fields__}
+        self.current = msgspec.convert(known, Limits)  # a limit that another version had judges nothing in this one
+        self.version, self.on_record = version, True
+
+    def dump(self) -> dict[str, object]:
+        """State for a snapshot."""
+        return {"version": self.version, "limits": plain(self.current)}
+
+    def load(self, dumped: dict[str, object]) -> None:
+        """State from a snapshot."""
+        state = msgspec.convert(dumped, _Dump)
+        self._set(state.limits, state.version)
+
+
+class _Dump(msgspec.Struct):
+    version: str
+    limits: dict[str, Any]

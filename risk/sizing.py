@@ -35,7 +35,7 @@ from core.signals import (
 )
 from core.units import NS_PER_S, ZERO, exact, floor_to
 from risk.exposure import Exposure
-from risk.limits import Limits
+from risk.limits import LimitsInForce
 
 AHEAD_S_MAX = 60  # a signal from farther in the future comes from a wrong clock
 SEEN_MAX = 1_000_000  # keys remembered; at the default horizon that is 1.6 signals a second for a week
@@ -51,14 +51,14 @@ class Sizer:
 
     __slots__ = ("_account", "_exposure", "_floor", "_limits", "_order", "_seen", "_tag")
 
-    def __init__(self, exposure: Exposure, limits: Limits, *, tag: str, account: str) -> None:
+    def __init__(self, exposure: Exposure, limits: LimitsInForce, *, tag: str, account: str) -> None:
         self._exposure = exposure
         self._limits = limits
         self._tag = tag
         self._account = account
         self._seen: dict[tuple[str, str], str] = {}
         self._order: deque[tuple[int, tuple[str, str]]] = deque()
-        self._floor = 0  # no signal that is stamped later has a key that was forgotten too early
+        self._floor = 0  # every key that was forgotten is of a signal that is stamped no later
 
     # folds
 
@@ -68,17 +68,15 @@ class Sizer:
         self._seen[key] = event.digest
         self._order.append((event.ts, key))
         # a signal may be stamped ahead of its acceptance: by that much longer it is not too old to come again
-        oldest = event.ts - (self._limits.signal_horizon_s + AHEAD_S_MAX) * NS_PER_S
-        while self._order and self._order[0][0] < oldest:
+        oldest = event.ts - (self._limits.current.signal_horizon_s + AHEAD_S_MAX) * NS_PER_S
+        while self._order and (self._order[0][0] < oldest or len(self._order) > SEEN_MAX):
             self._forget()
-        while len(self._order) > SEEN_MAX:
-            self._floor = max(self._floor, self._forget() + AHEAD_S_MAX * NS_PER_S)
 
-    def _forget(self) -> int:
-        """Let the oldest key go; returns when it was taken."""
+    def _forget(self) -> None:
+        """Let the oldest key go, and with it every signal that may have had it: the horizon may be longer tomorrow."""
         ts, key = self._order.popleft()
         del self._seen[key]
-        return ts
+        self._floor = max(self._floor, ts + AHEAD_S_MAX * NS_PER_S)
 
     # decisions
 
@@ -130,7 +128,7 @@ class Sizer:
 
     def _largest(self, symbol: str) -> Decimal:
         """The largest order in a symbol; the gate says so where none is allowed."""
-        limits, mark = self._limits.of(symbol), self._exposure.mark(symbol)
+        limits, mark = self._limits.current.of(symbol), self._exposure.mark(symbol)
         if limits.order_qty_max is None or limits.order_notional_max is None or not mark:
             return abs(self._exposure.held(symbol))
         unit = self._exposure.instruments[symbol].notional(Decimal(1), mark)
@@ -164,13 +162,12 @@ class Sizer:
         age_s = (event.ts - signal.ts) / NS_PER_S
         if signal.account not in {"", self._account}:
             return "ACCOUNT", f"account {signal.account} is not traded here, this daemon trades {self._account}"
-        if not self._limits.may_speak(signal.strategy, event.source):
+        if not self._limits.current.may_speak(signal.strategy, event.source):
             return "SOURCE", f"{signal.strategy} may not send signals over {event.source}"
-        if age_s > self._limits.signal_horizon_s:
-            return "TOO_OLD", f"{age_s:,.0f} s old, the horizon is {self._limits.signal_horizon_s:,} s"
+        if age_s > self._limits.current.signal_horizon_s:
+            return "TOO_OLD", f"{age_s:,.0f} s old, the horizon is {self._limits.current.signal_horizon_s:,} s"
         if signal.ts <= self._floor:
-            said = f"{SEEN_MAX:,} signals came within the horizon, and whether it came before them is forgotten"
-            return "TOO_OLD", f"{age_s:,.0f} s old: {said}"
+            return "TOO_OLD", f"{age_s:,.0f} s old: whether it has come before is forgotten"
         if age_s < -AHEAD_S_MAX:
             return "FUTURE", f"its ts is {-age_s:,.0f} s ahead: check the publisher's clock"
         if signal.valid_until is not None and signal.valid_until <= event.ts:
@@ -194,16 +191,18 @@ class Sizer:
 
     def _strength(self, event: SignalReceived, signal: StrengthSignal) -> Event:
         strength = abs(signal.strength) * signal.confidence
-        if strength < self._limits.strength_min:
+        if strength < self._limits.current.strength_min:
             return _ignored(
-                event, "WEAK", f"{signal.symbol}: strength {strength:.3g} is under {self._limits.strength_min:g}"
+                event,
+                "WEAK",
+                f"{signal.symbol}: strength {strength:.3g} is under {self._limits.current.strength_min:g}",
             )
         instrument = self._exposure.instruments[signal.symbol]
         side = Side.BUY if signal.strength > 0 else Side.SELL
-        notional = min(self._budget(instrument, strength), self._limits.strength_notional_max)
-        if notional < self._limits.strength_notional_min:
+        notional = min(self._budget(instrument, strength), self._limits.current.strength_notional_max)
+        if notional < self._limits.current.strength_notional_min:
             return _ignored(
-                event, "SMALL", f"{signal.symbol}: {notional:.2f} is under {self._limits.strength_notional_min}"
+                event, "SMALL", f"{signal.symbol}: {notional:.2f} is under {self._limits.current.strength_notional_min}"
             )
         qty = self._affordable(signal.symbol, notional)
         if side is Side.SELL and not instrument.shortable and qty is not None:
@@ -213,8 +212,10 @@ class Sizer:
 
     def _budget(self, instrument: Instrument, strength: float) -> Decimal:
         """Money for a strength: its share of the position limit, less where the instrument moves more than budgeted."""
-        scale = min(1.0, self._limits.risk_budget / instrument.volatility) if instrument.volatility else 1.0
-        fraction = exact(strength * scale * self._limits.strength_fraction, _FINE) * self._limits.position_max
+        scale = min(1.0, self._limits.current.risk_budget / instrument.volatility) if instrument.volatility else 1.0
+        fraction = (
+            exact(strength * scale * self._limits.current.strength_fraction, _FINE) * self._limits.current.position_max
+        )
         return fraction * max(self._exposure.equity, ZERO)
 
     def _rebalance(self, event: SignalReceived, signal: RebalanceSignal) -> Iterable[Event]:

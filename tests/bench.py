@@ -167,7 +167,7 @@ async def bench_gate(folder: Path) -> None:
     await asyncio.sleep(0.5)
     now = run.clock.now()
     run.bus.publish(order(0, now))
-    exposure, limits = run.actors.exposure, run.config.limits
+    exposure, limits = run.actors.exposure, run.actors.limits.current
     parent_id = next(iter(exposure.parents))
     ask = Ask(
         ts=now,

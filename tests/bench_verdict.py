@@ -20,7 +20,7 @@ from core.instruments import Instrument, Instruments
 from core.orders import OrdType, Side
 from risk.checks import Ask, judge
 from risk.exposure import Exposure
-from risk.limits import Limits
+from risk.limits import Limits, LimitsInForce
 from risk.regime import RegimeState
 from risk.scenarios import ScenarioModel
 from risk.shortfall import PortfolioShortfall
@@ -45,7 +45,7 @@ class Book:
         )
         self.tail, self.positions, self.random = TailRisk(), positions, random.Random(1)
         self.tail.offer(_model(self.names))
-        self.exposure = Exposure(instruments, 1_000, abilities(instruments), self.tail, messages_per_s=1_000)
+        self.exposure = Exposure(instruments, LimitsInForce(limits()), abilities(instruments), self.tail)
         day = (DAY - dt.timedelta(days=1)).isoformat()
         model = RiskModelSet(
             ts=NOW, version="bench", date=day, symbols=SYMBOLS, scenarios=SCENARIOS, recent=("NORMAL",)

@@ -41,7 +41,7 @@ from core.orders import TERMINAL, OrdStatus, OrdType, Side, TimeInForce
 from core.signals import Instruction, Signal
 from core.units import NS_PER_S, ZERO
 from risk.exposure import Exposure
-from risk.limits import Limits, SymbolLimits
+from risk.limits import Limits, LimitsInForce, SymbolLimits
 from risk.regime import RegimeState
 from risk.scenarios import ScenarioModel
 from risk.shortfall import Matrix, PortfolioShortfall
@@ -345,7 +345,8 @@ def silent(
     tail: TailRisk | None = None,
 ) -> Exposure:
     """An exposure that has not heard of anything yet."""
-    return Exposure(instruments, orders_per_s, abilities(instruments), tail, messages_per_s=messages_per_s)
+    in_force = LimitsInForce(limits(orders_per_s=orders_per_s, messages_per_s=messages_per_s))
+    return Exposure(instruments, in_force, abilities(instruments), tail)
 
 
 def book(*events: Event, cash: str = "100000", orders_per_s: int = 1_000, messages_per_s: int = 1_000) -> Exposure:

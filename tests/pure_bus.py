@@ -19,7 +19,7 @@ from core.units import NS_PER_MS, NS_PER_S, ZERO, floor_to
 from daemon.bus import Bus
 from risk.exposure import Exposure
 from risk.gate import Gate
-from risk.limits import Limits
+from risk.limits import Limits, LimitsInForce
 from risk.sizing import Sizer
 from tests.builders import INSTRUMENTS, OPEN_LIMITS, abilities, filled, opened, updated
 
@@ -224,14 +224,10 @@ class PureBus:
         self.bus.publish(opened(cash))
 
     def _build(self) -> None:
-        self.exposure = Exposure(
-            self.instruments,
-            self.limits.orders_per_s,
-            abilities(self.instruments),
-            messages_per_s=self.limits.messages_per_s,
-        )
-        self.sizer = Sizer(self.exposure, self.limits, tag="T", account="main")
-        self.gate = Gate(self.exposure, self.limits)
+        self.in_force = LimitsInForce(self.limits)
+        self.exposure = Exposure(self.instruments, self.in_force, abilities(self.instruments))
+        self.sizer = Sizer(self.exposure, self.in_force, tag="T", account="main")
+        self.gate = Gate(self.exposure, self.in_force)
         self.slicer = Slicer(self.instruments)
         self.bus = Bus()
         self._wire()

@@ -27,6 +27,7 @@ from core.events import (
     FlattenRequested,
     HaltReport,
     HighWaterMarkReset,
+    LimitsSet,
     MarketData,
     NewOrderSingle,
     OrderApproved,
@@ -279,6 +280,11 @@ def _marked(seq: int, event: HighWaterMarkReset) -> list[Write]:
     return [Write(tables.halts, Op.INSERT, row)]
 
 
+def _limited(_seq: int, event: LimitsSet) -> list[Write]:
+    text = msgspec.json.encode(event.limits).decode()
+    return [Write(tables.limits, Op.INSERT, {"version": event.version, "ts": event.ts, "text": text})]
+
+
 def _commanded(seq: int, event: CommandGiven) -> list[Write]:
     who = {"by": event.by, "role": event.role, "command": event.command}
     return [
@@ -337,6 +343,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     HaltReport: _drained,
     FlattenRequested: _flattened,
     HighWaterMarkReset: _marked,
+    LimitsSet: _limited,
     CommandGiven: _commanded,
     TradingResumed: _resumed,
     Anomaly: _anomaly,

@@ -190,6 +190,14 @@ risk_decisions = Table(
     _word("text"),
 )
 
+limits = Table(
+    "limits",
+    metadata,
+    _key("version"),  # as on every decision
+    _time("ts"),  # when they were first in force
+    _word("text"),  # all of them, as JSON
+)
+
 cost_reports = Table(
     "cost_reports",
     metadata,

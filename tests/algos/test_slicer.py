@@ -244,12 +244,11 @@ def test_a_parent_that_the_model_stands_against_asks_once_a_minute_and_at_once_u
     assert due <= NOW + 5 + RETRY_NS
     slicer.advance(TimeAdvanced(ts=due))
     assert [type(event) for event in slicer.on_due(TimeAdvanced(ts=due))] == [NewOrderSingle]
-    deny(3, due, Reason.POSITION)
-    held_until = slicer.next_due()
+    deny(3, due, Reason.STATE)
     slicer.reconsider(RegimeSet(ts=due + 1, regime="NORMAL", by="ann"))
-    assert slicer.next_due() == held_until  # the model has nothing to do with that
+    assert slicer.next_due() == curve.end  # the model has nothing to do with that
     (over,) = over_of(slicer, curve.end)
-    assert (over.reason, over.text) == (EndReason.DENIED, "POSITION")
+    assert (over.reason, over.text) == (EndReason.DENIED, "STATE")
 
 
 def over_of(slicer: Slicer, end: int) -> list[ParentEnded]:

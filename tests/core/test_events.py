@@ -24,6 +24,7 @@ SCALARS: dict[type[mi.Type], st.SearchStrategy[Any]] = {
     mi.StrType: st.text(st.characters(exclude_categories=["Cs"]), max_size=10),
     mi.DecimalType: st.decimals(allow_nan=False, allow_infinity=False),
     mi.NoneType: st.none(),
+    mi.AnyType: st.none() | st.booleans() | st.integers(-9, 9) | st.lists(st.text("ab"), max_size=2),  # as JSON has it
 }
 
 

@@ -23,6 +23,7 @@ from daemon.sequences import Sequences
 from daemon.wiring import Actors, wire
 from risk.gate import Gate
 from risk.guard import Guard
+from risk.limits import LimitsInForce
 from risk.sizing import Sizer
 from tca.analyst import Analyst
 from tests.builders import INSTRUMENTS, OPEN_LIMITS, book
@@ -72,14 +73,15 @@ class NoJournal:
 
 
 def actors() -> Actors:
-    exposure = book()
+    exposure, limits = book(), LimitsInForce(OPEN_LIMITS)
     ledger = Ledger()
     return Actors(
         sequences=Sequences(),
-        sizer=Sizer(exposure, OPEN_LIMITS, tag="T", account="main"),
+        limits=limits,
+        sizer=Sizer(exposure, limits, tag="T", account="main"),
         exposure=exposure,
-        guard=Guard(exposure, OPEN_LIMITS),
-        gate=Gate(exposure, OPEN_LIMITS),
+        guard=Guard(exposure, limits),
+        gate=Gate(exposure, limits),
         slicer=Slicer(INSTRUMENTS),
         oms=Oms(INSTRUMENTS, OmsSettings()),
         analyst=Analyst(INSTRUMENTS, {}),

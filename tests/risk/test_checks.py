@@ -30,7 +30,7 @@ from risk import checks
 from risk.checks import CHECKS, Ask, Case, Check, Denial, judge
 from risk.exposure import Exposure
 from risk.gate import Gate
-from risk.limits import Limits, StrategyLimits, SymbolLimits
+from risk.limits import Limits, LimitsInForce, StrategyLimits, SymbolLimits
 from risk.shortfall import expected_shortfall
 from risk.tail import Kind
 from tests.builders import (
@@ -1427,7 +1427,7 @@ def over_parent(asked: Ask, exposure: Exposure) -> Decimal:
 
 def take(asked: Ask, exposure: Exposure) -> ParentAccepted | OrderApproved | OrderDenied:
     """What the gate says, folded."""
-    gate = Gate(exposure, BOUNDS)
+    gate = Gate(exposure, LimitsInForce(BOUNDS))
     if asked.is_parent:
         order = parent(asked.symbol, asked.side, order_qty=asked.qty, parent_id="P2")
         (verdict,) = gate.on_parent_order(order)

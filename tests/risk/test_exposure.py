@@ -400,13 +400,13 @@ BACK_AND_FORTH = st.lists(st.integers(-PARTS, PARTS + 1), max_size=150)
 
 def tries(per_s: int, steps: list[int]) -> list[tuple[int, list[int], bool]]:
     """A sender who tries to send at each moment: when, what had passed before, and whether it was let through."""
-    rate, now, done, tried = Rate(per_s), NOW, list[int](), []
+    rate, now, done, tried = Rate(), NOW, list[int](), []
     for step in steps:
         now += step * NS_PER_S // PARTS // (1 + per_s // 10)
-        has_room = rate.has_room(now)
+        has_room = rate.has_room(now, per_s)
         tried.append((now, list(done), has_room))
         if has_room:
-            rate.take(now)
+            rate.take(now, per_s)
             done.append(now)
     return tried
 
@@ -428,46 +428,46 @@ def test_no_second_holds_more_than_the_rate_even_where_time_goes_back(per_s: int
 
 @given(PER_S, st.lists(st.tuples(st.integers(0, PARTS + 1), st.booleans()), max_size=150))
 def test_what_is_taken_without_room_leaves_less_of_it(per_s: int, steps: list[tuple[int, bool]]) -> None:
-    rate, now, done = Rate(per_s), NOW, list[int]()
+    rate, now, done = Rate(), NOW, list[int]()
     for step, is_forced in steps:
         now += step * NS_PER_S // PARTS // (1 + per_s // 10)
-        has_room = rate.has_room(now)
+        has_room = rate.has_room(now, per_s)
         recent = sum(now - NS_PER_S < ts for ts in done)
         assert has_room == (recent < per_s)
-        assert rate.use(now) == min(recent / per_s, 1.0)
+        assert rate.use(now, per_s) == recent / per_s
         if has_room or is_forced:
-            rate.take(now)
+            rate.take(now, per_s)
             done.append(now)
 
 
 def test_a_burst_fills_the_second_to_its_last_nanosecond() -> None:
-    rate = Rate(50)
+    rate = Rate()
     for _ in range(50):
-        assert rate.has_room(NOW)
-        rate.take(NOW)
-    assert not rate.has_room(NOW)
-    assert not rate.has_room(NOW + NS_PER_S - 1)
-    assert rate.has_room(NOW + NS_PER_S)
+        assert rate.has_room(NOW, 50)
+        rate.take(NOW, 50)
+    assert not rate.has_room(NOW, 50)
+    assert not rate.has_room(NOW + NS_PER_S - 1, 50)
+    assert rate.has_room(NOW + NS_PER_S, 50)
 
 
 @given(PER_S, FORWARD)
 def test_a_snapshot_of_a_rate_goes_on_where_it_was(per_s: int, steps: list[int]) -> None:
-    first, second = Rate(per_s), Rate(per_s)
+    first, second = Rate(), Rate()
     for now, _, has_room in tries(per_s, steps):
         if has_room:
-            first.take(now)
-        second = Rate(per_s)
+            first.take(now, per_s)
+        second = Rate()
         second.load(msgspec.json.decode(msgspec.json.encode(first.dump())))
         for later in (now, now + NS_PER_S // 2, now + NS_PER_S):
-            assert second.has_room(later) == first.has_room(later)
+            assert second.has_room(later, per_s) == first.has_room(later, per_s)
     assert second.dump() == first.dump()
 
 
 def test_under_a_lower_rate_a_snapshot_counts_its_newest_times() -> None:
-    rate = Rate(2)
+    rate = Rate()
     rate.load([NOW, NOW + 1, NOW + 2])
-    assert not rate.has_room(NOW + NS_PER_S)
-    assert rate.has_room(NOW + NS_PER_S + 1)
+    assert not rate.has_room(NOW + NS_PER_S, 2)
+    assert rate.has_room(NOW + NS_PER_S + 1, 2)
 
 
 def test_asking_for_room_changes_nothing() -> None:

@@ -16,7 +16,7 @@ from core.signals import Instruction
 from core.units import NS_PER_MS, NS_PER_S
 from risk.exposure import Exposure
 from risk.gate import Gate
-from risk.limits import Limits, SymbolLimits, version_of
+from risk.limits import Limits, LimitsInForce, SymbolLimits, version_of
 from tests.builders import (
     INSTRUMENTS,
     NOW,
@@ -42,7 +42,7 @@ PACKAGES = ("core", "daemon", "adapters", "risk", "algos", "tca", "migrations")
 
 
 def verdict(order: ParentOrder | NewOrderSingle, exposure: Exposure, bounds: Limits) -> Event:
-    gate = Gate(exposure, bounds)
+    gate = Gate(exposure, LimitsInForce(bounds))
     effects = gate.on_parent_order(order) if isinstance(order, ParentOrder) else gate.on_new_order(order)
     (effect,) = effects
     return effect

@@ -14,7 +14,7 @@ from core.units import NS_PER_DAY, NS_PER_S
 from daemon.bus import Bus
 from risk.exposure import Exposure
 from risk.guard import CONFIRM_NS, LATEST_NS, LOOKS, Guard
-from risk.limits import Limits
+from risk.limits import Limits, LimitsInForce
 from tests.builders import NOW, held, limits, opened, quote, silent
 
 D = Decimal
@@ -26,7 +26,7 @@ class Scene:
 
     def __init__(self, bounds: Limits = BOUNDS) -> None:
         self.bus, self.exposure = Bus(), silent()
-        self.guard = Guard(self.exposure, bounds)
+        self.guard = Guard(self.exposure, LimitsInForce(bounds))
         self.trace: list[Event] = []
         self.now = NOW
         self.connect(self.exposure, self.guard)
@@ -213,7 +213,7 @@ def test_a_snapshot_goes_on_where_it_was(steps: list[tuple[int, float]], cut: in
         first.price(str(price), after_s=after_s)
         if number == cut:
             dumped = msgspec.json.decode(msgspec.json.encode(first.guard.dump()))
-            again = Guard(first.exposure, BOUNDS)
+            again = Guard(first.exposure, LimitsInForce(BOUNDS))
             again.load(dumped)
             assert again.dump() == first.guard.dump()
             first.guard.load(dumped)

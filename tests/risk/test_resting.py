@@ -15,6 +15,7 @@ from risk import checks
 from risk.checks import CHECKS
 from risk.exposure import Exposure
 from risk.gate import Gate
+from risk.limits import LimitsInForce
 from risk.resting import Queue, RestingOrders
 from tests.builders import (
     accepted,
@@ -151,7 +152,7 @@ class Flow:
             ord_type=OrdType.MARKET if step.price is None else OrdType.LIMIT,
             price=step.price,
         )
-        (verdict,) = Gate(self.exposure, limits()).on_new_order(order)
+        (verdict,) = Gate(self.exposure, LimitsInForce(limits())).on_new_order(order)
         assert isinstance(verdict, OrderApproved | OrderDenied)
         met = [other for other in self.working.values() if cross(order, other)]
         if isinstance(verdict, OrderDenied):

@@ -25,7 +25,7 @@ from core.signals import Algo, Instruction, OrderSignal, RebalanceSignal, Signal
 from core.units import NS_PER_S, ZERO
 from risk import sizing
 from risk.exposure import Exposure
-from risk.limits import Limits, StrategyLimits, SymbolLimits
+from risk.limits import Limits, LimitsInForce, StrategyLimits, SymbolLimits
 from risk.sizing import AHEAD_S_MAX, Sizer
 from tests.builders import (
     INSTRUMENTS,
@@ -83,7 +83,7 @@ def rebalance(weights: dict[str, float], **changes: Any) -> RebalanceSignal:  # 
 
 
 def sizer(exposure: Exposure | None = None, bounds: Limits = BOUNDS) -> Sizer:
-    return Sizer(book() if exposure is None else exposure, bounds, tag="T", account="main")
+    return Sizer(book() if exposure is None else exposure, LimitsInForce(bounds), tag="T", account="main")
 
 
 def size(signal: Signal, *events: Event, bounds: Limits = BOUNDS) -> list[Event]:
@@ -257,7 +257,7 @@ def test_a_signal_that_cannot_be_acted_on_is_refused_and_may_come_again(reason: 
 )
 def test_a_strategy_speaks_only_over_its_own_sources(strategies: dict[str, StrategyLimits], *, may: bool) -> None:
     bounds = limits(strategies=strategies)
-    actor = Sizer(book(), bounds, tag="T1", account="main")
+    actor = Sizer(book(), LimitsInForce(bounds), tag="T1", account="main")
     said = words(list(actor.on_signal(received(order()))))
     assert said == (["SignalAccepted", "BUY 10 AAPL"] if may else ["SOURCE"])
 

@@ -7,7 +7,7 @@ import pytest
 from core.events import Event
 from core.orders import Side
 from risk.guard import Guard
-from risk.limits import Limits
+from risk.limits import Limits, LimitsInForce
 from risk.use import Use, score, uses
 from tests.builders import (
     NOW,
@@ -38,7 +38,7 @@ BOUNDS = limits(
 
 def used(*events: Event, bounds: Limits = BOUNDS) -> dict[str, Use]:
     exposure = book(*events)
-    return {use.limit: use for use in uses(exposure, Guard(exposure, bounds), bounds, NOW)}
+    return {use.limit: use for use in uses(exposure, Guard(exposure, LimitsInForce(bounds)), bounds, NOW)}
 
 
 def test_an_account_without_positions_uses_nothing() -> None:

@@ -31,7 +31,11 @@ _NAMES: dict[str, list[str]] = {
 _DECIMALS = st.decimals(-(10**9), 10**9, places=4) | st.sampled_from(
     [Decimal(0), Decimal("-0.0"), Decimal("1E+3"), Decimal("1E-30"), Decimal("123456789012345678901234567890.12")]
 )
-_PLAIN: dict[type, st.SearchStrategy[Any]] = {
+_PLAIN: dict[Any, st.SearchStrategy[Any]] = {
+    Any: st.none()
+    | st.floats(0, 1)
+    | st.text(max_size=6)
+    | st.lists(st.text(max_size=6), max_size=2),  # as JSON has it
     int: st.integers(0, 2**63 - 1),
     str: st.text(max_size=6),
     bool: st.booleans(),

@@ -1,0 +1,104 @@
+"""The limits are read again while the daemon runs: all of them or none, and nothing else of the configuration.
+
+The file is read once, whole and checked, with the environment over it, as at a start. What is not sound changes
+nothing. What is becomes an event, and so has its place among the orders: what was decided before it was decided by the
+limits before it. Other sections are compared, not taken: who changed one hears that it waits for the next start.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from core.events import LimitsSet
+from daemon.config import Config
+from daemon.halts import Refused
+from risk.limits import LimitsInForce, plain, version_of
+
+if TYPE_CHECKING:
+    from daemon.run import Run
+
+UNSET = "unset"
+
+_log = structlog.get_logger()
+
+
+class Reloaded(msgspec.Struct, frozen=True):
+    """What came of it. Values are as JSON has them."""
+
+    version: str  # in force from now on
+    changed: dict[str, tuple[Any, Any]]  # by dotted name, before and after; None: there was no such entry, or is none
+    waits: tuple[str, ...]  # other sections in which the file is not what the process runs with
+
+
+class Reloader:
+    """Reads the limits of one run again, for a person who asks over the control socket and for SIGHUP."""
+
+    name = "reload"
+
+    def __init__(self, run: "Run", reread: Callable[[], Config] | None) -> None:
+        self._run = run
+        self._reread = reread
+        self._asked = asyncio.Event()
+        self._one = asyncio.Lock()  # at a time: who read an older file must not speak last
+
+    def ask(self) -> None:
+        """Do it soon: for a process signal, which waits for no answer. Several of them in a row are one."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Do what signals ask for."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            try:
+                await self.reload("SIGHUP")
+            except Refused as refused:
+                _log.error("not reloaded", by="SIGHUP", error=str(refused))
+
+    async def reload(self, by: str) -> Reloaded:
+        """Put the limits of the file in force; raises Refused, and then they are as they were."""
+        async with self._one:
+            fresh = await self._read()
+            reloaded = compared(self._run.config, self._run.actors.limits, fresh)
+            if reloaded.version != self._run.actors.limits.version:
+                self._run.bus.publish(limits_set(fresh, self._run.clock.now(), by))
+                await self._run.bus.settled()
+        _log.warning("reloaded", by=by, limits=reloaded.version, changed=reloaded.changed, waits=reloaded.waits)
+        return reloaded
+
+    async def _read(self) -> Config:
+        if self._reread is None:
+            raise Refused("this run was not started with a configuration file")
+        try:
+            return await asyncio.to_thread(self._reread)
+        except Exception as error:  # whatever is wrong with a file, trading goes on under the limits that are there
+            raise Refused(f"the limits are as they were: {error}") from error
+
+
+def limits_set(config: Config, now: int, by: str) -> LimitsSet:
+    """The event that puts a configuration's limits in force."""
+    return LimitsSet(ts=now, version=config.limits_version, limits=plain(config.limits), by=by)
+
+
+def compared(running: Config, limits: LimitsInForce, fresh: Config) -> Reloaded:
+    """What a fresh configuration would change at once, and what only at the next start."""
+    before, after = dict(_leaves(plain(limits.current))), dict(_leaves(plain(fresh.limits)))
+    names = [*before, *(name for name in after if name not in before)]
+    sections = [name for name in Config.__struct_fields__ if name != "limits"]
+    return Reloaded(
+        version=version_of(fresh.limits),
+        changed={name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)},
+        waits=tuple(name for name in sections if getattr(running, name) != getattr(fresh, name)),
+    )
+
+
+def _leaves(table: dict[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested tables by its dotted name."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{within}{key}.")
+        else:
+            yield f"{within}{key}", UNSET if value is None else value
