@@ -5,17 +5,15 @@ too far ahead to be meant, is handed over at once. Empty lines and lines that be
 that is too long only the beginning is kept, as a dead letter.
 """
 
-import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from functools import partial
 from io import BufferedReader, FileIO
 from pathlib import Path
-from threading import Thread
 
 import msgspec
 
+from adapters.aside import aside
 from adapters.clock import Clock
 from adapters.signals.source import Intake, events_of
 from core.events import SignalReceived
@@ -56,34 +54,8 @@ class FileSource:
             return
         # unbuffered: a thread that still reads when the interpreter ends must not hold the lock of a buffer
         with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:  # noqa: ASYNC230 - no path
-            while line := await _in_thread(partial(_line, stdin)):
+            while line := await aside(partial(_line, stdin), "stdin"):
                 yield line
-
-
-async def _in_thread(read: Callable[[], bytes]) -> bytes:
-    """What `read` returns or raises; it may never return, and unlike asyncio's own threads holds up nobody's end."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[bytes] = loop.create_future()
-
-    def answer(line: bytes, error: OSError | None) -> None:
-        if done.done():  # nobody waits any more
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(line)
-
-    def work() -> None:
-        line, error = b"", None
-        try:
-            line = read()
-        except OSError as failure:
-            error = failure
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(answer, line, error)
-
-    Thread(target=work, name="stdin", daemon=True).start()
-    return await done
 
 
 def _line(file: BufferedReader | FileIO) -> bytes:
