@@ -245,12 +245,13 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     """Read and check a configuration file; raises ConfigError."""
     try:
         text = path.read_text()
-        raw = tomllib.loads(text)
+        return build(tomllib.loads(text), environment, where=str(path), text=text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}: give the path of a configuration file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
-    return build(raw, environment, where=str(path), text=text)
+    except RecursionError as error:  # of the parser, or of whoever goes through what it read
+        raise ConfigError(f"{path}: not TOML: its tables or arrays are nested too deeply") from error
 
 
 def build(raw: dict[str, Any], environment: Mapping[str, str], *, where: str, text: str = "") -> Config:

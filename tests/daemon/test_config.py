@@ -280,6 +280,15 @@ def test_what_is_no_toml_is_refused(tmp_path: Path, content: bytes, fault: str) 
     assert str(raised.value).startswith(f"{path}: {fault}")
 
 
+@pytest.mark.parametrize("text", ["a = " + "[" * 5_000, "a = " + "{a = " * 5_000, ".".join("a" * 5_000) + " = 1"])
+def test_what_is_nested_too_deeply_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "execd.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        load(path, {})
+    assert str(raised.value) == f"{path}: not TOML: its tables or arrays are nested too deeply"
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     path = tmp_path / "none.toml"
     with pytest.raises(ConfigError) as raised:
