@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from adapters.gateway import Gateway
+from adapters.store.snapshots import SCHEMA_VERSION
 from adapters.store.tables import journal as journal_table
 from adapters.store.tables import snapshots as snapshot_table
 from adapters.store.writer import JournalError
@@ -169,6 +170,44 @@ def test_every_actor_comes_back_as_it_was(way: str, stopped: tuple[Config, Run],
         assert run.bus.seq == live.bus.seq
         assert states(run) == states(live)
         assert run.actors.sender.state == live.actors.sender.state
+
+
+# Schema version to actors, and the names of their states; the ledger's are ids of orders.
+STATES: dict[int, dict[str, set[str]]] = {
+    3: {
+        "analyst": {"cases", "last_quote", "tallies"},
+        "exposure": {
+            "book",
+            "causes",
+            "children",
+            "market",
+            "marks",
+            "newest",
+            "parents",
+            "parents_today",
+            "quarantined",
+            "rates",
+            "tail",
+        },
+        "guard": {"day", "day_equity", "fall", "high", "loss", "mark"},
+        "halts": {"live"},
+        "ledger": set(),
+        "oms": {"book", "executions", "orders", "unresolved", "watches"},
+        "sender": {"causes"},
+        "sequences": {"last"},
+        "sizer": {"floor", "seen"},
+        "slicer": {"causes", "market", "parents"},
+    },
+}
+
+
+def test_other_states_are_of_another_schema_version(tmp_path: Path) -> None:
+    with reopened(config(tmp_path / "new")) as run:
+        held = {name: set(dumped) for name, dumped in states(run).items()}
+    assert held == STATES.get(SCHEMA_VERSION), (
+        f"snapshots hold other states than those of schema version {SCHEMA_VERSION}: raise SCHEMA_VERSION in "
+        "adapters/store/snapshots.py, and write the states of the new version here in place of the old ones"
+    )
 
 
 def copied(settings: Config, folder: Path) -> Config:
