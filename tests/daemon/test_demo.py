@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -23,6 +24,8 @@ from daemon.demo import ACCOUNT, basket, write_day
 from daemon.markets import open_market
 from daemon.simulate import simulate
 from tests.daemon.crashing import config, write_signals
+
+Answer = TypeVar("Answer")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,12 +103,14 @@ def start(folder: Path) -> "subprocess.Popen[str]":
     )
 
 
-def until(holds: Callable[[], object], conductor: "subprocess.Popen[str]") -> None:
+def until(look: Callable[[], Answer], conductor: "subprocess.Popen[str]") -> Answer:
+    """The first answer that is not nothing: a moment later it may be nothing again."""
     deadline = time.monotonic() + 60
-    while not holds():
+    while not (answer := look()):
         assert conductor.poll() is None, conductor.stdout.read() if conductor.stdout else ""
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    return answer
 
 
 def daemon_of(folder: Path) -> int:
@@ -123,8 +128,7 @@ def test_a_daemon_that_is_killed_in_the_middle_is_resumed_and_the_day_ends_as_if
 ) -> None:
     folder = tmp_path / "day"
     conductor = start(folder)
-    until(lambda: daemon_of(folder), conductor)
-    os.kill(daemon_of(folder), signal.SIGKILL)
+    os.kill(until(lambda: daemon_of(folder), conductor), signal.SIGKILL)
     said, _ = conductor.communicate(timeout=60)
     assert conductor.returncode == ExitCode.FAILED
     assert f"the daemon was ended by signal 9; `execd demo --resume {folder}` goes on from here" in said
