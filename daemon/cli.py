@@ -91,7 +91,7 @@ def main() -> None:
 
 @app.command()
 def run(config: ConfigFile) -> None:
-    """Run the daemon until its inputs end or it is told to stop (SIGINT, SIGTERM)."""
+    """Run the daemon until its inputs end or it is told to stop (SIGINT, SIGTERM); SIGHUP reads the limits again."""
     reread = partial(load, config.absolute(), os.environ)
     loaded = reread()
     _execute(loaded, reread)

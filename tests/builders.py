@@ -19,6 +19,7 @@ from core.events import (
     Event,
     FillBooked,
     FillBusted,
+    LimitsSet,
     MarketData,
     NewOrderSingle,
     OrderApproved,
@@ -41,7 +42,7 @@ from core.orders import TERMINAL, OrdStatus, OrdType, Side, TimeInForce
 from core.signals import Instruction, Signal
 from core.units import NS_PER_S, ZERO
 from risk.exposure import Exposure
-from risk.limits import Limits, LimitsInForce, SymbolLimits
+from risk.limits import Limits, LimitsInForce, SymbolLimits, plain, version_of
 from risk.regime import RegimeState
 from risk.scenarios import ScenarioModel
 from risk.shortfall import Matrix, PortfolioShortfall
@@ -105,6 +106,11 @@ OPEN_LIMITS = Limits(
 def limits(**changes: Any) -> Limits:  # noqa: ANN401 - one field, whichever
     """Limits that stand in nobody's way, but for the changes."""
     return msgspec.structs.replace(OPEN_LIMITS, **changes)
+
+
+def limits_set(bounds: Limits, ts: int = NOW) -> LimitsSet:
+    """Orders are judged by these from then on."""
+    return LimitsSet(ts=ts, version=version_of(bounds), limits=plain(bounds), by="desk")
 
 
 def opened(cash: str = "100000") -> AccountOpened:

@@ -262,6 +262,7 @@ class PureBus:
         bus.fold(e.TradingResumed, exposure.resume, slicer.resume)
         bus.fold(e.FlattenRequested, slicer.flatten)
         bus.fold(e.BreakFound, exposure.quarantine)
+        bus.fold(e.LimitsSet, self.in_force.take)
         bus.on(e.SignalReceived, sizer.on_signal)
         bus.on(e.ParentOrder, gate.on_parent_order)
         bus.on(e.ParentAccepted, slicer.on_accepted)
@@ -315,13 +316,15 @@ class PureBus:
 
     def restart(self) -> None:
         """New actors, from the dumps of the old ones, by way of JSON as in a snapshot. The venue stands."""
-        old: dict[str, Exposure | Sizer | Slicer] = {
+        old: dict[str, LimitsInForce | Exposure | Sizer | Slicer] = {
+            "limits": self.in_force,
             "exposure": self.exposure,
             "sizer": self.sizer,
             "slicer": self.slicer,
         }
         dumps = {name: msgspec.json.decode(msgspec.json.encode(actor.dump())) for name, actor in old.items()}
         self._build()
+        self.in_force.load(dumps["limits"])
         self.exposure.load(dumps["exposure"])
         self.sizer.load(dumps["sizer"])
         self.slicer.load(dumps["slicer"])

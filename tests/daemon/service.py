@@ -73,9 +73,14 @@ class Service:
         if redis is not None:
             tables = merged(tables, {"redis": {"url": redis.url, "username": redis.username}})
         self.config = folder / "execd.toml"
-        self.config.write_text(toml(tables))
+        self._tables = tables
+        self.write()
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / "stderr.log"
+
+    def write(self, **changes: Any) -> None:  # noqa: ANN401 - tables
+        """Write the configuration, with changes to what it was made with."""
+        self.config.write_text(toml(merged(self._tables, changes)))
 
     # its life
 

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,8 @@ from daemon.clock import SimulatedClock
 from daemon.drain import Halted
 from daemon.metrics import BUCKETS_S, COST_PARTS, SYMBOLS_MAX, Collector, Histogram, Stages, Tally
 from daemon.run import Run
-from tests.builders import NOW, child, denied, quote
+from risk.limits import version_of
+from tests.builders import NOW, child, denied, limits_set, quote
 from tests.daemon.crashing import config, write_signals
 from tests.daemon.test_run import facts, live
 
@@ -86,6 +88,18 @@ def test_a_day_in_numbers(run: Run) -> None:
     assert value(samples, "execd_edge_up", edge="file:signals.jsonl") == 1
     (who,) = (dict(labels) for name, labels in samples if name == "execd_info")
     assert (who["account"], who["world"], who["limits"]) == ("paper", "simulation", run.config.limits_version)
+
+
+def test_the_limits_that_are_named_are_those_in_force(run: Run) -> None:
+    in_force = run.actors.limits
+    before, tight = in_force.current, msgspec.structs.replace(in_force.current, positions_max=1)
+    in_force.take(limits_set(tight))
+    samples = scraped(run)
+    (who,) = (dict(labels) for name, labels in samples if name == "execd_info")
+    assert who["limits"] == version_of(tight) != run.config.limits_version
+    held_symbols = len(run.actors.exposure.reach(of_parents=True).spans)
+    assert value(samples, "execd_limit_use_ratio", limit="positions") == held_symbols
+    in_force.take(limits_set(before))
 
 
 def test_what_is_known_beforehand_is_counted_from_zero(run: Run) -> None:

@@ -40,7 +40,8 @@ from daemon.markets import open_market
 from daemon.oms import Oms, OmsSettings
 from daemon.run import Run
 from daemon.simulate import Simulated, simulate
-from tests.builders import DAY, INSTRUMENTS, NOW, approved, child, opened, session
+from risk.limits import Limits
+from tests.builders import DAY, INSTRUMENTS, NOW, approved, child, limits_set, opened, session
 from tests.daemon.crashing import paper
 from tests.fakes.gateway import ScriptedGateway, picture
 
@@ -102,14 +103,16 @@ def states(run: Run) -> dict[str, Any]:
     return found
 
 
-def play(settings: Config, *, until: int | None = None) -> tuple[Run, Simulated]:
-    """A day of the whole daemon, or the part of it before a moment."""
+def play(settings: Config, *, until: int | None = None, then: Limits | None = None) -> tuple[Run, Simulated]:
+    """A day of the whole daemon, or the part of it before a moment; with other limits from a quarter of an hour on."""
     runs: list[Run] = []
 
     def watch(run: Run) -> None:
         runs.append(run)
         if until is not None:
             run.clock.call_at(until, run.stop)
+        if then is not None:
+            run.clock.call_at(QUARTER, lambda: run.bus.publish(limits_set(then, QUARTER)))
 
     done = simulate(settings, open_market(settings), watch=watch)
     return runs[0], done
@@ -131,14 +134,16 @@ def folded(run: Run) -> recovery.Recovered:
     return recovery.fold(run.bus, run.actors, run.engine, run._tape_dir)
 
 
-MIDDAY = OPEN + 1_800 * NS_PER_S
+QUARTER, MIDDAY = OPEN + 900 * NS_PER_S, OPEN + 1_800 * NS_PER_S
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Run]:
-    """Half an hour of trading: parents live, children working, snapshots behind it."""
+    """Half an hour of trading: parents live, children working, limits changed meanwhile, snapshots behind it."""
     settings = config(tmp_path_factory.mktemp("recovery") / "day")
-    run, _ = play(settings, until=MIDDAY)
+    other = msgspec.structs.replace(settings.limits, orders_per_s=2, drawdown_max=D("0.05"), signal_horizon_s=600)
+    run, _ = play(settings, until=MIDDAY, then=other)
+    assert run.actors.limits.current == other
     assert run.actors.slicer.parents
     assert run.actors.oms.live()
     run.actors.analyst.tear()  # which is what recovery does, as nobody knows what the tape has missed

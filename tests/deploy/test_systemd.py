@@ -148,6 +148,12 @@ def test_the_configuration_of_the_service_writes_where_the_unit_lets_it() -> Non
     assert setting("ExecStart") == f"{PROGRAM} run --config /etc/execd/{config.daemon.account}.toml"
 
 
+def test_a_reload_is_the_signal_that_the_daemon_takes_for_one_and_its_program_is_there() -> None:
+    program, *words = setting("ExecReload").split()
+    assert words == ["-HUP", "$MAINPID"]
+    assert Path(program).is_file()
+
+
 def test_users_groups_and_folders_that_are_named_are_made() -> None:
     config = service_config()
     users = re.findall(r"^([ug]) (\S+)", (DEPLOY / "systemd/execd.sysusers.conf").read_text(), re.MULTILINE)

@@ -20,6 +20,7 @@ from risk.limits import Limits, LimitsInForce, SymbolLimits, version_of
 from tests.builders import (
     INSTRUMENTS,
     NOW,
+    abilities,
     accepted,
     book,
     cancelled,
@@ -28,6 +29,7 @@ from tests.builders import (
     fold,
     held,
     limits,
+    limits_set,
     opened,
     parent,
     quote,
@@ -264,6 +266,64 @@ def test_resizing_ends_in_the_largest_quantity_that_passes_or_in_a_denial(
     if largest + lot <= order.order_qty:
         more = msgspec.structs.replace(order, order_qty=largest + lot, resizable=False)
         assert isinstance(verdict(more, exposure, bounds), OrderDenied)
+
+
+BOUNDS = st.builds(
+    limits,
+    position_max=st.sampled_from([Decimal("0.01"), Decimal("0.5")]),
+    collar=st.sampled_from([Decimal("0.01"), Decimal("0.9")]),
+    orders_per_s=st.sampled_from([1, 3, 100]),
+    approval_ttl_ms=st.sampled_from([1, 500]),
+)
+ORDERS = st.builds(parent, st.sampled_from(["SHRT", "AAPL"]), st.sampled_from(Side), st.sampled_from(["40", "400"]))
+CHILDREN = st.builds(
+    child, st.just("SHRT"), st.sampled_from(Side), st.sampled_from(["1", "50"]), price=st.just(Decimal(95))
+)
+
+
+@given(st.lists(BOUNDS | ORDERS | CHILDREN, max_size=20))
+def test_an_order_is_judged_by_the_limits_whose_version_its_verdict_names(
+    steps: list[Limits | ParentOrder | NewOrderSingle],
+) -> None:
+    in_force, versions = LimitsInForce(TENTH), {version_of(TENTH): TENTH}
+    exposure = fold(Exposure(INSTRUMENTS, in_force, abilities()), opened(), quote("SHRT"), quote("AAPL"))
+    fold(exposure, accepted(parent("SHRT", BUY, "100000")))
+    gate = Gate(exposure, in_force)
+    for number, step in enumerate(steps):
+        if isinstance(step, Limits):
+            in_force.take(limits_set(step))
+            versions[in_force.version] = step
+            continue
+        if isinstance(step, ParentOrder):
+            order: ParentOrder | NewOrderSingle = msgspec.structs.replace(step, parent_id=f"Q{number}")
+        else:
+            order = msgspec.structs.replace(step, cl_ord_id=f"P1C{number}A1")
+        (effect,) = gate.on_parent_order(order) if isinstance(order, ParentOrder) else gate.on_new_order(order)
+        assert isinstance(effect, ParentAccepted | OrderApproved | OrderDenied)
+        assert effect.limits_version == in_force.version
+        assert effect == verdict(order, exposure, versions[effect.limits_version])
+        if isinstance(effect, OrderDenied):
+            if effect.reason is Reason.RATE:
+                assert effect.limit == in_force.current.orders_per_s
+        else:
+            fold(exposure, effect)
+
+
+def test_a_limit_that_is_lowered_under_live_orders_binds_whatever_comes_next_and_takes_nothing_back() -> None:
+    wide, narrow = limits(position_max=Decimal("0.5")), limits(position_max=Decimal("0.05"))  # 500 and 50 shares
+    in_force = LimitsInForce(wide)
+    exposure = fold(Exposure(INSTRUMENTS, in_force, abilities()), opened(), quote("SHRT"))
+    gate = Gate(exposure, in_force)
+    fold(exposure, accepted(parent("SHRT", BUY, "400")))
+    fold(exposure, *gate.on_new_order(child("SHRT", BUY, "100")))
+    in_force.take(limits_set(narrow))
+    assert exposure.working("SHRT", BUY) == 100
+    (next_child,) = gate.on_new_order(child("SHRT", BUY, "1", cl_ord_id="P1C2A1"))
+    assert isinstance(next_child, OrderDenied)
+    assert (next_child.reason, next_child.limit, next_child.max_qty) == (Reason.POSITION, narrow.position_max, None)
+    fold(exposure, held("SHRT", 300))
+    (shrinking,) = gate.on_new_order(child("SHRT", SELL, "300", cl_ord_id="P1C3A1"))
+    assert isinstance(shrinking, OrderApproved)
 
 
 def test_a_market_order_is_valued_at_the_mid() -> None:

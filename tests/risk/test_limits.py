@@ -1,4 +1,4 @@
-"""Limits that cannot be meant are refused when they are read, and every change has another name."""
+"""Limits that cannot be meant are refused when read, every change has another name, and one set is in force."""
 
 from decimal import Decimal
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from risk.limits import Limits, SymbolLimits, version_of
+from core.events import LimitsSet, decode, encode
+from risk.limits import Limits, LimitsInForce, StrategyLimits, SymbolLimits, version_of
+from tests.builders import limits_set
 
 
 @pytest.mark.parametrize(
@@ -94,3 +96,47 @@ def test_a_version_names_exactly_these_numbers() -> None:
     two = {"A": SymbolLimits(), "B": SymbolLimits()}
     swapped = dict(reversed(two.items()))
     assert version_of(Limits(symbols=two)) == version_of(Limits(symbols=swapped))
+
+
+# In force -------------------------------------------------------------------------------------------------------------
+
+TIGHT = Limits(
+    position_max=Decimal("0.010"),
+    quote_age_s_max=0.1,
+    orders_per_s=3,
+    restricted=("AAPL",),
+    symbols_default=SymbolLimits(order_qty_max=Decimal("1E+2")),
+    symbols={"MSFT": SymbolLimits(order_notional_max=Decimal("0.1"))},
+    strategies={"alpha": StrategyLimits(sources=("file*",))},
+)
+
+
+def as_set(limits: Limits) -> LimitsSet:
+    """The event as the journal has it."""
+    event = decode(encode(limits_set(limits)))
+    assert isinstance(event, LimitsSet)
+    return event
+
+
+def test_what_an_event_sets_is_in_force_to_the_digit() -> None:
+    held = LimitsInForce(Limits())
+    assert (held.current, held.version, held.on_record) == (Limits(), version_of(Limits()), False)
+    held.take(as_set(TIGHT))
+    assert (held.current, held.version, held.on_record) == (TIGHT, version_of(TIGHT), True)
+    assert version_of(held.current) == held.version
+    held.take(as_set(Limits()))
+    assert (held.current, held.version) == (Limits(), version_of(Limits()))
+
+
+def test_limits_in_force_come_back_from_a_snapshot() -> None:
+    held, again = LimitsInForce(Limits()), LimitsInForce(Limits())
+    held.take(as_set(TIGHT))
+    again.load(msgspec.json.decode(msgspec.json.encode(held.dump())))
+    assert (again.current, again.version, again.on_record) == (TIGHT, version_of(TIGHT), True)
+    assert again.dump() == held.dump()
+
+
+def test_a_limit_that_this_version_does_not_have_is_passed_over_and_the_name_stays() -> None:
+    held, event = LimitsInForce(Limits()), as_set(TIGHT)
+    held.take(msgspec.structs.replace(event, limits=event.limits | {"of_another_version": 1}))
+    assert (held.current, held.version) == (TIGHT, event.version)

@@ -39,6 +39,7 @@ from tests.builders import (
     fold,
     held,
     limits,
+    limits_set,
     opened,
     parent,
     quote,
@@ -343,6 +344,19 @@ def test_with_more_keys_than_are_remembered_what_may_have_come_before_is_too_old
     unknown = order(signal_id="new", ts=NOW + ahead + 1)
     assert act(actor, received(unknown, now)) == ["SignalAccepted", "BUY 10 AAPL"]
     assert act(actor, received(order(signal_id="s2", ts=NOW + 2 * MINUTE), now)) == ["DUPLICATE"]  # remembered still
+
+
+def test_under_a_longer_horizon_no_signal_acts_again_whose_key_was_forgotten_under_a_shorter_one() -> None:
+    short, long = limits(signal_horizon_s=100), limits(signal_horizon_s=100_000)
+    in_force = LimitsInForce(short)
+    actor, early = Sizer(book(), in_force, tag="T", account="main"), order(signal_id="early")
+    assert act(actor, received(early)) == ["SignalAccepted", "BUY 10 AAPL"]
+    now = NOW + 10 * MINUTE
+    act(actor, received(order(signal_id="other", ts=now), now))  # which forgets the first
+    in_force.take(limits_set(long))
+    assert act(actor, received(early, now)) == ["TOO_OLD"]
+    between = order(signal_id="between", ts=NOW + 2 * MINUTE)  # of which it can be told that it is new
+    assert act(actor, received(between, now)) == ["SignalAccepted", "BUY 10 AAPL"]
 
 
 def test_a_snapshot_of_before_there_was_a_floor_is_read() -> None:

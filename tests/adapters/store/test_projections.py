@@ -12,6 +12,7 @@ from core.events import (
     Anomaly,
     BreakFound,
     Event,
+    LimitsSet,
     OrderUnresolved,
     SignalDead,
     SignalIgnored,
@@ -114,6 +115,18 @@ def test_the_gates_decisions_stand_with_their_numbers() -> None:
         (6, "approved", "P1C1A1", "100", "101.230", None),
         (14, "denied", "P1C2A1", "100", None, "50"),
     ]
+
+
+def test_limits_stand_once_by_the_version_of_the_decisions_that_they_made() -> None:
+    first = LimitsSet(ts=1, version="v1", limits={"position_max": "0.08", "restricted": []}, by="start")
+    second = LimitsSet(ts=2, version="v2", limits={"position_max": "0.05", "restricted": ["AAPL"]}, by="desk")
+    again = LimitsSet(ts=3, version="v1", limits=first.limits, by="desk")
+    rows = tables_after(first, *examples.STORY, second, again)
+    assert rows["limits"] == [
+        {"version": "v1", "ts": 1, "text": '{"position_max":"0.08","restricted":[]}'},
+        {"version": "v2", "ts": 2, "text": '{"position_max":"0.05","restricted":["AAPL"]}'},
+    ]
+    assert {row["limits_version"] for row in rows["risk_decisions"]} == {"v1"}
 
 
 def test_a_denied_child_leaves_its_parent_alone_and_a_denied_parent_is_denied() -> None:
