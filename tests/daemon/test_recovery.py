@@ -179,7 +179,7 @@ def test_every_actor_comes_back_as_it_was(way: str, stopped: tuple[Config, Run],
 
 # Schema version to actors, and the names of their states; the ledger's are ids of orders.
 STATES: dict[int, dict[str, set[str]]] = {
-    3: {
+    4: {
         "analyst": {"cases", "last_quote", "tallies"},
         "exposure": {
             "book",
@@ -187,6 +187,7 @@ STATES: dict[int, dict[str, set[str]]] = {
             "children",
             "market",
             "marks",
+            "messages",
             "newest",
             "parents",
             "parents_today",
@@ -197,6 +198,7 @@ STATES: dict[int, dict[str, set[str]]] = {
         "guard": {"day", "day_equity", "fall", "high", "loss", "mark"},
         "halts": {"live"},
         "ledger": set(),
+        "limits": {"limits", "version"},
         "oms": {"book", "executions", "orders", "unresolved", "watches"},
         "sender": {"causes"},
         "sequences": {"last"},

@@ -949,6 +949,14 @@ CASES: list[Row] = [
         no(Reason.CLUSTER, "0.27", "0.2", "of equity", "30"),
     ),
     (
+        "what is held of it counts once there",
+        checks.cluster_is_allowed,
+        ask("SHRT", qty="100"),
+        (modelled(), held("SHRT", 50), held("AAPL", 20)),
+        FIFTH_OF_A_CLUSTER,
+        None,
+    ),
+    (
         "a neighbour of which nothing is at stake is no centre",
         checks.cluster_is_allowed,
         ask("SHRT", qty="100"),

@@ -322,7 +322,7 @@ def test_a_limit_that_is_lowered_under_live_orders_binds_whatever_comes_next_and
     assert isinstance(next_child, OrderDenied)
     assert (next_child.reason, next_child.limit, next_child.max_qty) == (Reason.POSITION, narrow.position_max, None)
     fold(exposure, held("SHRT", 300))
-    (shrinking,) = gate.on_new_order(child("SHRT", SELL, "300", cl_ord_id="P1C3A1"))
+    (shrinking,) = gate.on_new_order(child("SHRT", SELL, "300", cl_ord_id="P1C3A1", price=Decimal(101)))
     assert isinstance(shrinking, OrderApproved)
 
 
@@ -369,6 +369,17 @@ def test_an_order_passes_exactly_where_orders_and_messages_of_the_last_second_le
             dumped = msgspec.json.decode(msgspec.json.encode(exposure.dump()))
             exposure = silent(orders_per_s=orders_per_s, messages_per_s=messages_per_s)
             exposure.load(dumped)
+
+
+def test_a_parent_that_was_made_smaller_is_a_duplicate_of_what_was_asked() -> None:
+    exposure, bounds = book(), limits(duplicate_window_s=1.0)
+    first = verdict(parent(qty="100.5", resizable=True), exposure, bounds)
+    assert isinstance(first, ParentAccepted)
+    assert first.order_qty == 100
+    fold(exposure, first)
+    again = verdict(parent(qty="100.5", resizable=True, parent_id="P2"), exposure, bounds)
+    assert isinstance(again, OrderDenied)
+    assert again.reason is Reason.DUPLICATE
 
 
 @pytest.mark.parametrize("side", Side)
