@@ -320,3 +320,12 @@ def test_a_reload_while_the_database_is_away_holds_and_says_so(service: Service)
             service.ask("POST", "reload", {})
         assert service.status()["limits"] != first
     service.until(lambda: len(service.events("LimitsSet")) == 2, "it on record")
+
+
+def test_a_hang_up_while_the_daemon_starts_is_done_once_it_has(make: Make) -> None:
+    service = make("early").start(ready=False)
+    service.until((service.folder / "run.json").exists, "its handlers")
+    service.write(limits={"orders_per_s": 7})
+    wanted = load(service.config, {}).limits_version
+    service.send_signal(signal.SIGHUP)
+    service.until(lambda: service.status().get("limits") == wanted, "other limits")
