@@ -114,7 +114,7 @@ class Rate:
     __slots__ = ("_times",)
 
     def __init__(self) -> None:
-        self._times: deque[int] = deque()  # all of the last second are among them
+        self._times: deque[int] = deque()  # all of the last second, and no more than `per_s` of older ones
 
     def has_room(self, now: int, per_s: int) -> bool:
         """Whether one more event may pass now."""
@@ -125,10 +125,10 @@ class Rate:
         return sum(now - ts < NS_PER_S for ts in self._times) / per_s
 
     def take(self, now: int, per_s: int) -> None:
-        """Count one event for which there was room."""
+        """Count one event."""
         self._times.append(now)
-        while len(self._times) > per_s:
-            self._times.popleft()  # as there was room it is a second old: no rate, however high, will ask for it
+        while len(self._times) > per_s and now - self._times[0] >= NS_PER_S:
+            self._times.popleft()  # no rate, however high it is set, will ask for it
 
     def dump(self) -> list[int]:
         """State for a snapshot."""

@@ -288,6 +288,7 @@ def test_a_hang_up_reads_the_limits_again_and_a_broken_file_ends_nothing(service
 @pytest.mark.parametrize("placement", ["inline", "tasks"])
 def test_orders_that_meet_reloads_are_judged_by_one_version_each(make: Make, placement: str) -> None:
     service = make("busy", daemon={"placement": placement}, signals={"socket": "signals.sock"}).start()
+    service.until(lambda: service.ask("GET", "check?symbol=ALFA&side=BUY&qty=1")["passes"], "a price")
     sizes = (50, 150)
     for number in range(30):
         service.write(limits={"symbols_default": {"order_qty_max": sizes[number % 2]}})
@@ -304,7 +305,7 @@ def test_orders_that_meet_reloads_are_judged_by_one_version_each(make: Make, pla
         elif event["type"] in {"OrderDenied", "ParentAccepted", "OrderApproved"}:
             assert event["limits_version"] == in_force
             if event["type"] == "OrderDenied":
-                assert event["limit"] == numbers[in_force] == "50"
+                assert (event["reason"], event["limit"], numbers[in_force]) == ("ORDER_SIZE", "50", "50"), event
             verdicts[event["type"], numbers[in_force]] += 1
     assert verdicts["ParentAccepted", "50"] == verdicts["OrderApproved", "50"] == 0
     assert verdicts["OrderDenied", "50"]
