@@ -62,7 +62,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
 _H, _W, _R = TradingState.HALTED, WorkingOrders, Release
 
 STARTUP, KILL = "startup", "kill"
-DAILY_LOSS, DRAWDOWN = "daily_loss", "drawdown"
+DAILY_LOSS, DRAWDOWN, REJECTS = "daily_loss", "drawdown", "rejects"
 REDIS, JOURNAL, BACKLOG, FEED = "redis", "journal", "backlog", "feed"
 
 CAUSES: dict[str, Cause] = {
@@ -93,6 +93,13 @@ CAUSES: dict[str, Cause] = {
         release=_R.DAY_ROLL,
         owner="risk officer",
         meaning="the day has lost what a day may lose",
+    ),
+    REJECTS: Cause(
+        state=TradingState.REDUCING,  # what is held may still be left, where the venue takes that
+        working=_W.CANCEL_OPENING,
+        release=_R.OPERATOR,
+        owner="operator",
+        meaning="a venue rejected too many orders in a short time: what we send it is wrong, or it is",
     ),
     REDIS: Cause(
         state=_H,

@@ -1,9 +1,10 @@
 """Stopping and letting go: the acts behind `TradingHalted` and `TradingResumed`, whoever asks for them.
 
 A *kill* stands until an operator resumes, over restarts too; `resume` is refused while anything still asks for the halt
-(the key, the file), and asks the venues before it lets go. A *pause* of the infrastructure (`core.causes`, those that
-end by themselves) ends once contact has been back for a while and the venues were reconciled; every new loss of
-contact begins the wait anew. Meanwhile sources keep their signals: `admitted` is what they wait for.
+(the key, the file), and asks the venues before it lets go. Whatever else is an operator's to end, it ends as well. A
+*pause* of the infrastructure (`core.causes`, those that end by themselves) ends once contact has been back for a while
+and the venues were reconciled; every new loss of contact begins the wait anew. Meanwhile sources keep their signals:
+`admitted` is what they wait for.
 
 On a bus with tasks what is published is folded later: `_on` remembers what was asked for meanwhile.
 """
@@ -169,9 +170,9 @@ class Halts:
                 self.back(cause)
 
     async def resume_trading(self, by: str) -> None:
-        """End a kill; raises Refused where something still asks for it, or it cannot be asked how things stand."""
-        ends = self.live.get(KILL)
-        if ends is None:
+        """End what an operator ends; raises Refused where a halt is asked for, or it is not known how things stand."""
+        ends = {cause: event for cause, event in self.live.items() if _is_operators(cause)}
+        if not ends:
             raise Refused(f"nobody has halted trading; what holds it back: {self.in_words()}")
         self._check_obstacles()
         try:
@@ -179,10 +180,11 @@ class Halts:
         except OSError as error:
             raise Refused(f"not everybody can be asked how things stand: {error}") from error
         self._check_obstacles()
-        if self._kills or self.live.get(KILL) is not ends:  # what came meanwhile was not meant
+        if self._kills or any(self.live.get(cause) is not event for cause, event in ends.items()):  # it was not meant
             raise Refused("trading was halted once more this moment: see `execd status`, then ask again")
         _log.warning("resumed", by=by)
-        self._end(KILL, by)
+        for cause in ends:  # what was tripped meanwhile was not meant, and stands
+            self._end(cause, by)
         self._forgetting = asyncio.get_running_loop().create_task(self._forget())
 
     def _check_obstacles(self) -> None:
@@ -253,6 +255,10 @@ class Halts:
             self._admitted.clear()
         else:
             self._admitted.set()
+
+
+def _is_operators(cause: str) -> bool:
+    return cause in CAUSES and CAUSES[cause].release is Release.OPERATOR
 
 
 class Heard:

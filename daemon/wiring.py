@@ -55,12 +55,12 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.OrderQueried, a.oms.ask)
     bus.fold(e.FillBooked, a.oms.fill, a.exposure.fill, a.slicer.fill, a.analyst.fill)
     bus.fold(e.FillBusted, a.oms.bust, a.exposure.bust, a.slicer.bust, a.analyst.bust)
-    bus.fold(e.OrderUpdated, a.oms.update, a.exposure.update, a.ledger.settle, a.slicer.update)
+    bus.fold(e.OrderUpdated, a.oms.update, a.exposure.update, a.guard.update, a.ledger.settle, a.slicer.update)
     bus.fold(e.OrderUnresolved, a.oms.give_up, a.exposure.give_up, a.slicer.give_up)
     bus.fold(e.ParentEnded, a.exposure.end, a.ledger.close, a.slicer.end)
     bus.fold(e.CostReport, a.analyst.close)
     bus.fold(e.TradingHalted, a.exposure.halt, a.slicer.halt, a.sender.halt, a.halts.halt)
-    bus.fold(e.TradingResumed, a.exposure.resume, a.slicer.resume, a.sender.resume, a.halts.resume)
+    bus.fold(e.TradingResumed, a.exposure.resume, a.guard.resume, a.slicer.resume, a.sender.resume, a.halts.resume)
     bus.fold(e.DayRolled, a.guard.roll)
     bus.fold(e.HighWaterMarkReset, a.guard.reset)
     bus.fold(e.RiskModelSet, a.exposure.model, a.slicer.reconsider)
@@ -81,7 +81,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.on(e.SubmitResult, a.oms.on_submit_result)  # only the oms reads raw reports: it de-duplicates
     bus.on(e.ExecutionReport, a.oms.on_execution_report)
     bus.on(e.OrderCancelRequest, a.oms.on_cancel_request)
-    bus.on(e.OrderUpdated, a.slicer.on_updated)
+    bus.on(e.OrderUpdated, a.guard.on_updated, a.slicer.on_updated)  # nothing is sent again before the guard has looked
     bus.on(e.OrderUnresolved, a.slicer.on_unresolved)
     bus.on(e.TradingHalted, a.slicer.on_halted)
     bus.on(e.FlattenRequested, a.slicer.on_flatten, a.sizer.on_flatten)  # what works ends before anything is sized

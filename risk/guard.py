@@ -1,4 +1,4 @@
-"""Limits on what was lost: of the day, and from the account's highest equity. They trip trading, not an order.
+"""Limits that trip trading, not an order: on what was lost, of the day and from the highest equity, and on rejects.
 
 Equity is cash and positions at their marks. A day's loss is measured from the equity at the day's roll (00:00 UTC, or
 the first moment after it at which somebody looks), a drawdown from the high-water mark. A single quote that is wrong by
@@ -9,24 +9,31 @@ time.
 
 A daily loss is REDUCING until the next roll. A drawdown is HALTED until somebody resets the mark by name. External
 flows into the account are not known here yet: they count as gains and losses.
+
+A venue that rejects `rejects_max` orders within `rejects_window_s` is told something wrong, or has gone wrong; brokers
+count rejects, and parents try again. Trading is REDUCING until an operator has had a look and resumes; then the count
+begins anew. What ended at home does not count: denied by the gate, lapsed, certainly not sent.
 """
 
 import datetime as dt
+from collections import deque
 from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
 
-from core.causes import DAILY_LOSS, DRAWDOWN
+from core.causes import DAILY_LOSS, DRAWDOWN, REJECTS
 from core.events import (
     AccountOpened,
     DayRolled,
     Event,
     HighWaterMarkReset,
     MarketData,
+    OrderUpdated,
     TimeAdvanced,
     TradingResumed,
 )
+from core.orders import OrdStatus
 from core.trading import halted
 from core.units import NS_PER_DAY, NS_PER_S, ZERO
 from risk.exposure import Exposure
@@ -35,6 +42,7 @@ from risk.limits import LimitsInForce
 LOOKS = 3
 CONFIRM_NS = 3 * NS_PER_S
 LATEST_NS = 60 * NS_PER_S
+NAMED = 3  # rejected orders that a halt names
 
 
 class Sight(msgspec.Struct):
@@ -60,10 +68,25 @@ class Sight(msgspec.Struct):
         return age >= LATEST_NS or all(self.quotes.get(symbol, 0) >= LOOKS for symbol in held)
 
 
-class Guard:
-    """Watches the equity of one account under the limits that are in force."""
+Reject = tuple[int, str]
+"""When, ns, and the client id."""
 
-    __slots__ = ("_exposure", "_fall", "_high", "_limits", "_loss", "_tripped", "day", "day_equity", "mark")
+
+class Guard:
+    """Watches the equity of one account, and what venues reject, under the limits that are in force."""
+
+    __slots__ = (
+        "_exposure",
+        "_fall",
+        "_high",
+        "_limits",
+        "_loss",
+        "_rejects",
+        "_tripped",
+        "day",
+        "day_equity",
+        "mark",
+    )
 
     def __init__(self, exposure: Exposure, limits: LimitsInForce) -> None:
         self._exposure = exposure
@@ -73,6 +96,7 @@ class Guard:
         self.mark = ZERO
         self._loss, self._fall, self._high = Sight(), Sight(), Sight()
         self._tripped: tuple[str, ...] = ()  # what the present look confirms
+        self._rejects: dict[str, deque[Reject]] = {}  # by venue
 
     @property
     def day_loss(self) -> Decimal:
@@ -114,7 +138,34 @@ class Guard:
         """Drawdowns are measured from this equity on."""
         self.mark, self._fall, self._high = event.equity, Sight(), Sight()
 
+    def update(self, event: OrderUpdated) -> None:
+        """Count what a venue rejects, each order once: the newest ones, as many as trip."""
+        if event.ord_status is not OrdStatus.REJECTED:
+            return
+        newest = self._rejects.setdefault(event.venue, deque())
+        if any(cl_ord_id == event.cl_ord_id for _, cl_ord_id in newest):
+            return
+        newest.append((event.ts, event.cl_ord_id))
+        while len(newest) > self._limits.current.rejects_max:
+            newest.popleft()
+
+    def resume(self, event: TradingResumed) -> None:
+        """Somebody had a look at what was rejected."""
+        if event.cause == REJECTS:
+            self._rejects.clear()
+
     # decisions
+
+    def on_updated(self, event: OrderUpdated) -> Iterable[Event]:
+        """Trip once a venue has rejected too many."""
+        if event.ord_status is not OrdStatus.REJECTED or REJECTS in self._exposure.causes:
+            return
+        limits, newest = self._limits.current, list(self._rejects.get(event.venue, ()))  # none: somebody resumed
+        if len(newest) >= limits.rejects_max and event.ts - newest[0][0] < limits.rejects_window_ns:
+            names = ", ".join(cl_ord_id for _, cl_ord_id in newest[-NAMED:])
+            took_s = (event.ts - newest[0][0]) / NS_PER_S
+            text = f"{event.venue} rejected {limits.rejects_max} orders within {took_s:.1f} s, of late {names}"
+            yield halted(REJECTS, event.ts, text=f"{text}: {event.text}" if event.text else text)
 
     def on_market(self, event: MarketData) -> Iterable[Event]:
         """Trip what is confirmed and not live yet."""
@@ -152,6 +203,7 @@ class Guard:
             "day": self.day,
             "day_equity": self.day_equity,
             "mark": self.mark,
+            "rejects": {venue: list(newest) for venue, newest in self._rejects.items()},
             **{name: msgspec.to_builtins(sight) for name, sight in sights.items()},
         }
 
@@ -160,12 +212,14 @@ class Guard:
         state = msgspec.convert(dumped, _Dump)
         self.day, self.day_equity, self.mark = state.day, state.day_equity, state.mark
         self._loss, self._fall, self._high = state.loss, state.fall, state.high
+        self._rejects = {venue: deque(newest) for venue, newest in state.rejects.items()}
 
 
 class _Dump(msgspec.Struct):
     day: int
     day_equity: Decimal
     mark: Decimal
+    rejects: dict[str, list[Reject]]
     loss: Sight
     fall: Sight
     high: Sight

@@ -16,6 +16,8 @@ _MOST = {  # above them a limit limits nothing; all must be positive
     "orders_per_s": 100_000,
     "messages_per_s": 100_000,
     "parents_per_day": 10_000_000,
+    "rejects_max": 10_000,
+    "rejects_window_s": 86_400,  # s, one day
     "approval_ttl_ms": 3_600_000,  # ms, one hour
     "signal_horizon_s": 366 * 86_400,  # s, one year
 }
@@ -72,6 +74,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     participation_max: Decimal = Decimal("0.1")  # R15, of the average daily volume in one parent; 1: not looked at
     daily_loss_max: Decimal = Decimal("0.02")  # R10, of the equity at the day's roll; beyond it only reducing goes
     drawdown_max: Decimal = Decimal("0.1")  # R11, of the high-water mark; beyond it nothing goes
+    rejects_max: int = 3  # R17, orders that one venue rejects within the window; with that many only reducing goes
+    rejects_window_s: float = 60.0  # R17
     collar: Decimal = Decimal("0.05")  # R7, of the reference price
     quote_age_s_max: float = 10.0  # R7
     orders_per_s: int = 50  # R12, children per venue
@@ -121,6 +125,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def close_margin_ns(self) -> int:
         """How long before the close the last order may leave, ns."""
         return self.close_margin_s * NS_PER_S
+
+    @property
+    def rejects_window_ns(self) -> int:
+        """How long a venue's reject counts, ns."""
+        return int(self.rejects_window_s * NS_PER_S)
 
     @property
     def duplicate_window_ns(self) -> int:

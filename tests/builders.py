@@ -96,6 +96,7 @@ OPEN_LIMITS = Limits(
     daily_loss_max=Decimal(1),
     drawdown_max=Decimal(1),
     parents_per_day=1_000,
+    rejects_max=10_000,
     duplicate_window_s=0.0,
     orders_per_s=1_000,
     messages_per_s=1_000,

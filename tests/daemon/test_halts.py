@@ -6,7 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from core.causes import BACKLOG, CAUSES, JOURNAL, KILL, REDIS, STARTUP, Release, TradingState, WorkingOrders
+from core.causes import (
+    BACKLOG,
+    CAUSES,
+    DAILY_LOSS,
+    JOURNAL,
+    KILL,
+    REDIS,
+    REJECTS,
+    STARTUP,
+    Release,
+    TradingState,
+    WorkingOrders,
+)
 from core.events import Event, TimeAdvanced, TradingHalted, TradingResumed, encode
 from core.trading import halted
 from core.units import NS_PER_S
@@ -183,6 +195,27 @@ def test_resume_is_refused_where_nobody_halted_and_says_what_holds_trading_back(
             await desk.halts.resume_trading("ann")
 
     run(scene)
+
+
+def test_resume_ends_whatever_is_an_operators_to_end_and_nothing_else() -> None:
+    async def scene(desk: Desk) -> None:
+        desk.bus.publish(halted(REJECTS, desk.clock.now(), text="3 of them"))
+        desk.bus.publish(halted(DAILY_LOSS, desk.clock.now(), text="too much"))
+        await desk.halts.resume_trading("ann")
+
+    assert run(scene).said() == ["0 halted rejects", "0 halted daily_loss", "0 resumed rejects"]
+
+
+def test_what_trips_while_the_venues_are_asked_is_not_undone_by_the_answer() -> None:
+    async def scene(desk: Desk) -> None:
+        async def trip() -> None:
+            desk.bus.publish(halted(REJECTS, desk.clock.now(), text="3 of them"))
+
+        await desk.halts.kill("enough")
+        desk.meanwhile = trip()
+        await desk.halts.resume_trading("ann")
+
+    assert run(scene).said() == ["0 halted kill", "1 halted rejects", "1 resumed kill"]
 
 
 def test_a_halt_that_comes_while_the_venues_are_asked_is_not_undone_by_the_answer() -> None:

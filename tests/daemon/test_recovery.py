@@ -195,7 +195,7 @@ STATES: dict[int, dict[str, set[str]]] = {
             "rates",
             "tail",
         },
-        "guard": {"day", "day_equity", "fall", "high", "loss", "mark"},
+        "guard": {"day", "day_equity", "fall", "high", "loss", "mark", "rejects"},
         "halts": {"live"},
         "ledger": set(),
         "limits": {"limits", "version"},

@@ -169,7 +169,7 @@ def test_only_approved_orders_are_sent(page: Page) -> None:
 def test_everything_that_holds_trading_back_reaches_the_gate_the_slicer_and_the_way_out(page: Page) -> None:
     for kind in (e.TradingHalted, e.TradingResumed):
         folds = {name_of(each).partition(".")[0] for way, k, each in page.lines if way == "fold" and k is kind}
-        assert folds == {"Exposure", "Slicer", "Sender", "Halts"}
+        assert folds >= {"Exposure", "Slicer", "Sender", "Halts"}
 
 
 def test_every_actor_that_folds_is_part_of_snapshots() -> None:

@@ -1,4 +1,4 @@
-"""Losses trip trading once they are confirmed: moments by a table, and a slow second opinion on any path of prices."""
+"""Losses and rejects trip trading: moments by a table, and a slow second opinion on any path of prices and answers."""
 
 import datetime as dt
 from decimal import Decimal
@@ -8,14 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.causes import DAILY_LOSS, DRAWDOWN, TradingState
-from core.events import DayRolled, Event, HighWaterMarkReset, MarketData, TimeAdvanced, TradingHalted, TradingResumed
+from core.causes import DAILY_LOSS, DRAWDOWN, REJECTS, TradingState, WorkingOrders
+from core.events import (
+    DayRolled,
+    Event,
+    HighWaterMarkReset,
+    MarketData,
+    OrderApproved,
+    OrderDenied,
+    OrderUpdated,
+    TimeAdvanced,
+    TradingHalted,
+    TradingResumed,
+)
+from core.orders import OrdStatus
+from core.signals import Algo, Instruction
 from core.units import NS_PER_DAY, NS_PER_S
 from daemon.bus import Bus
 from risk.exposure import Exposure
 from risk.guard import CONFIRM_NS, LATEST_NS, LOOKS, Guard
 from risk.limits import Limits, LimitsInForce
-from tests.builders import NOW, held, limits, opened, quote, silent
+from tests.builders import NOW, child, denied, held, limits, opened, parent, quote, silent, updated
+from tests.pure_bus import PureBus, Reply, scripted
 
 D = Decimal
 BOUNDS = limits(daily_loss_max=D("0.02"), drawdown_max=D("0.1"))
@@ -41,10 +55,13 @@ class Scene:
         bus.fold(type(held("AAPL", 1)), exposure.fill)
         bus.fold(MarketData, exposure.quote, guard.look)
         bus.fold(TradingHalted, exposure.halt)
-        bus.fold(TradingResumed, exposure.resume)
+        bus.fold(TradingResumed, exposure.resume, guard.resume)
+        bus.fold(OrderUpdated, guard.update)
+        bus.fold(OrderDenied)
         bus.fold(DayRolled, guard.roll)
         bus.fold(HighWaterMarkReset, guard.reset)
         bus.on(MarketData, guard.on_market)
+        bus.on(OrderUpdated, guard.on_updated)
         bus.on(TimeAdvanced, guard.on_due)
         bus.on(HighWaterMarkReset, guard.on_reset)
         bus.tap(lambda _, event: self.trace.append(event))
@@ -52,6 +69,11 @@ class Scene:
     def price(self, price: str | Decimal, *, after_s: float = 1, symbol: str = "AAPL") -> None:
         self.now += int(after_s * NS_PER_S)
         self.bus.publish(quote(symbol, str(price), str(price), ts=self.now))
+
+    def answer(self, number: int, status: OrdStatus, *, after_s: float = 1, venue: str = "paper") -> None:
+        """A venue says how a child stands."""
+        self.now += int(after_s * NS_PER_S)
+        self.bus.publish(updated(child(cl_ord_id=f"C{number}", venue=venue), status, ts=self.now))
 
     def advance(self, ts: int) -> None:
         self.now = ts
@@ -219,3 +241,163 @@ def test_a_snapshot_goes_on_where_it_was(steps: list[tuple[int, float]], cut: in
             first.guard.load(dumped)
     assert first.guard.dump() == straight.guard.dump()
     assert first.said == straight.said
+
+
+# Rejects --------------------------------------------------------------------------------------------------------------
+
+THREE = limits(rejects_max=3, rejects_window_s=60.0)
+REJECTED = OrdStatus.REJECTED
+
+
+def test_a_venue_that_rejects_too_many_orders_is_reducing_until_somebody_resumes() -> None:
+    scene = Scene(THREE)
+    for number in range(2):
+        scene.answer(number, REJECTED, after_s=20)
+    assert scene.said == []
+    scene.answer(2, REJECTED, after_s=20)
+    assert scene.said == ["halted rejects"]
+    assert scene.trace[-1] == TradingHalted(
+        ts=scene.now,
+        cause=REJECTS,
+        state=TradingState.REDUCING,
+        working=WorkingOrders.CANCEL_OPENING,
+        text="paper rejected 3 orders within 40.0 s, of late C0, C1, C2",
+    )
+    scene.answer(3, REJECTED)  # of what still goes: no news
+    due = scene.guard.next_due()
+    assert due is not None
+    scene.advance(due)
+    assert scene.said == ["halted rejects"]
+    scene.bus.publish(TradingResumed(ts=scene.now, cause=REJECTS, by="ann"))
+    for number in range(4, 6):
+        scene.answer(number, REJECTED)
+    assert scene.said == ["halted rejects", "resumed rejects"]  # it counts anew
+    scene.answer(6, REJECTED)
+    assert scene.said == ["halted rejects", "resumed rejects", "halted rejects"]
+
+
+@pytest.mark.parametrize("after_s,said", [(29.999, ["halted rejects"]), (30, [])])
+def test_a_reject_counts_for_as_long_as_the_window(after_s: float, said: list[str]) -> None:
+    scene = Scene(THREE)
+    for number in range(3):
+        scene.answer(number, REJECTED, after_s=after_s)
+    assert scene.said == said
+
+
+def test_the_end_of_another_cause_forgets_no_reject() -> None:
+    scene = Scene(THREE)
+    for number in range(2):
+        scene.answer(number, REJECTED)
+    scene.bus.publish(TradingResumed(ts=scene.now, cause=DAILY_LOSS, by="execd"))
+    scene.answer(2, REJECTED)
+    assert scene.said == ["resumed daily_loss", "halted rejects"]
+
+
+def test_each_venue_is_counted_apart_and_each_order_once() -> None:
+    scene = Scene(THREE)
+    for number in range(2):
+        scene.answer(number, REJECTED)
+        scene.answer(10 + number, REJECTED, venue="other")
+        scene.answer(number, REJECTED)  # said again, as after a bust
+    assert scene.said == []
+    scene.answer(12, REJECTED, venue="other")
+    assert scene.said == ["halted rejects"]
+
+
+def test_a_resume_that_comes_before_the_guard_has_looked_leaves_nothing_to_look_at() -> None:
+    scene = Scene(limits(rejects_max=1))
+    rejected = updated(child(), REJECTED, ts=scene.now)
+    scene.guard.update(rejected)
+    scene.guard.resume(TradingResumed(ts=scene.now, cause=REJECTS, by="ann"))
+    assert list(scene.guard.on_updated(rejected)) == []
+
+
+def test_what_the_venue_said_is_told() -> None:
+    scene = Scene(limits(rejects_max=1))
+    scene.bus.publish(msgspec.structs.replace(updated(child(), REJECTED, ts=scene.now), text="no permission"))
+    (halt,) = [event for event in scene.trace if isinstance(event, TradingHalted)]
+    assert halt.text == "paper rejected 1 orders within 0.0 s, of late P1C1A1: no permission"
+
+
+@pytest.mark.parametrize("status", sorted(set(OrdStatus) - {REJECTED}))
+def test_no_other_answer_counts(status: OrdStatus) -> None:
+    scene = Scene(limits(rejects_max=1))
+    scene.answer(0, status)
+    assert scene.said == []
+
+
+def test_what_our_own_gate_denies_does_not_count() -> None:
+    scene = Scene(limits(rejects_max=1))
+    scene.bus.publish(denied(child()))
+    assert scene.said == []
+
+
+ANSWERS = st.lists(
+    st.tuples(
+        st.integers(0, 12),
+        st.sampled_from([REJECTED, REJECTED, REJECTED, OrdStatus.NEW, OrdStatus.NOT_SENT]),
+        st.sampled_from([0.0, 1.0, 19.0, 20.0, 30.0, 61.0]),
+        st.sampled_from(["paper", "other"]),
+        st.booleans(),
+    ),
+    max_size=40,
+)
+Answer = tuple[int, OrdStatus, float, str, bool]
+
+
+def hear(scene: Scene, answers: list[Answer]) -> None:
+    for number, status, after_s, venue, is_resumed in answers:
+        scene.answer(number, status, after_s=after_s, venue=venue)
+        if is_resumed and REJECTS in scene.exposure.causes:
+            scene.bus.publish(TradingResumed(ts=scene.now, cause=REJECTS, by="ann"))
+
+
+@given(ANSWERS, st.integers(1, 4))
+def test_rejects_trip_exactly_where_so_many_lie_within_the_window(answers: list[Answer], most: int) -> None:
+    scene = Scene(limits(rejects_max=most, rejects_window_s=60.0))
+    seen, live = list[tuple[int, str]](), False
+    for number, (_, status, after_s, venue, is_resumed) in enumerate(answers):
+        scene.answer(number, status, after_s=after_s, venue=venue)
+        if status is REJECTED:
+            seen.append((scene.now, venue))
+            recent = [ts for ts, where in seen if where == venue and scene.now - ts < 60 * NS_PER_S]
+            live = live or len(recent) >= most
+        assert (REJECTS in scene.exposure.causes) == live
+        if is_resumed and live:
+            scene.bus.publish(TradingResumed(ts=scene.now, cause=REJECTS, by="ann"))
+            seen, live = [], False
+
+
+@given(ANSWERS, st.integers(0, 40))
+def test_a_snapshot_goes_on_counting_and_folding_what_happened_counts_the_same(answers: list[Answer], cut: int) -> None:
+    straight, broken, folded = Scene(THREE), Scene(THREE), Scene(THREE)
+    hear(straight, answers)
+    hear(broken, answers[:cut])
+    before = broken.guard.dump()
+    broken.guard.load(msgspec.json.decode(msgspec.json.encode(before)))
+    assert broken.guard.dump() == before
+    hear(broken, answers[cut:])
+    assert broken.trace == straight.trace
+    assert broken.guard.dump() == straight.guard.dump()
+    for event in straight.trace:
+        folded.bus.replay(folded.bus.seq + 1, event)
+    assert folded.guard.dump() == straight.guard.dump()
+    assert folded.exposure.causes.dump() == straight.exposure.causes.dump()
+
+
+def test_a_parent_whose_children_are_rejected_tries_no_more_until_somebody_resumes() -> None:
+    world = PureBus(scripted([Reply("reject")] * 3 + [Reply("fill")]), limits=limits(quote_age_s_max=3_600.0))
+    guard = Guard(world.exposure, LimitsInForce(THREE))
+    world.bus.fold(OrderUpdated, guard.update)
+    world.bus.fold(TradingResumed, guard.resume)
+    world.bus.on(OrderUpdated, guard.on_updated)
+    world.bus.publish(quote())
+    world.at(NOW, parent(how=Instruction(algo=Algo.MARKET, duration_s=600)))
+    later = NOW + 300 * NS_PER_S
+    world.at(later, TradingResumed(ts=later, cause=REJECTS, by="ann"))
+    world.run()
+    (halt,) = [event for event in world.trace if isinstance(event, TradingHalted)]
+    sent = [event.ts for event in world.trace if isinstance(event, OrderApproved)]
+    assert [ts < halt.ts for ts in sent] == [True, True, True, False]
+    assert sent[3] >= later
+    assert not world.exposure.children

@@ -34,6 +34,8 @@ from tests.builders import limits_set
         ("messages_per_s", 0),
         ("parents_per_day", 0),
         ("approval_ttl_ms", 0),
+        ("rejects_max", 0),
+        ("rejects_window_s", 0),
         ("signal_horizon_s", 0),
         ("close_margin_s", -1),
         ("strength_notional_min", "-1"),
@@ -53,6 +55,9 @@ from tests.builders import limits_set
         ("messages_per_s", 100_001),
         ("parents_per_day", 10_000_001),
         ("approval_ttl_ms", 3_600_001),
+        ("rejects_max", 10_001),
+        ("rejects_window_s", 86_401),
+        ("rejects_window_s", float("nan")),
         ("signal_horizon_s", 366 * 86_400 + 1),
         ("max_position", "0.08"),
     ],
@@ -69,6 +74,8 @@ def test_the_largest_limits_are_taken() -> None:
         "messages_per_s": 100_000,
         "parents_per_day": 10_000_000,
         "approval_ttl_ms": 3_600_000,
+        "rejects_max": 10_000,
+        "rejects_window_s": 86_400,
         "signal_horizon_s": 366 * 86_400,
     }
     taken = msgspec.to_builtins(msgspec.convert(largest, Limits))
