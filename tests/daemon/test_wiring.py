@@ -49,6 +49,7 @@ class Page(Bus):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[tuple[str, type[Event] | None, Callable[..., Any]]] = []
+        self.afterwards: list[Callable[[], None]] = []
 
     def fold(self, kind: type[Event], *folds: Fold) -> None:
         self.lines += [("fold", kind, listener) for listener in folds]
@@ -65,6 +66,11 @@ class Page(Bus):
     def tap(self, *sinks: Sink) -> None:
         self.lines += [("tap", None, listener) for listener in sinks]
         super().tap(*sinks)
+
+
+    def after(self, *callbacks: Callable[[], None]) -> None:
+        self.afterwards += callbacks
+        super().after(*callbacks)
 
 
 class NoJournal:
@@ -170,6 +176,10 @@ def test_everything_that_holds_trading_back_reaches_the_gate_the_slicer_and_the_
     for kind in (e.TradingHalted, e.TradingResumed):
         folds = {name_of(each).partition(".")[0] for way, k, each in page.lines if way == "fold" and k is kind}
         assert folds >= {"Exposure", "Slicer", "Sender", "Halts"}
+
+
+def test_at_rest_the_books_are_sealed_and_what_moved_is_measured(page: Page) -> None:
+    assert [name_of(each) for each in page.afterwards] == ["Recorder.seal", "Exposure.measure"]
 
 
 def test_every_actor_that_folds_is_part_of_snapshots() -> None:
