@@ -316,6 +316,14 @@ class Reason(StrEnum):
     QUARANTINE = "QUARANTINE"  # P2
 
 
+class Nearest(msgspec.Struct, frozen=True):
+    """Of the limits that are fractions of equity the one that an order came nearest to, the order included."""
+
+    reason: Reason  # by which it would have been denied
+    value: Decimal  # of equity
+    limit: Decimal
+
+
 class OrderDenied(Event, frozen=True, tag=True):
     """The gate refused a parent or a child, with its numbers. The order never left the house.
 
@@ -337,6 +345,8 @@ class OrderDenied(Event, frozen=True, tag=True):
     max_qty: Decimal | None
     limits_version: str
     text: str
+    checks: int = 0  # that were made, the last one denied
+    duration_ns: int = 0  # of the verdict; 0 in a simulation, where time stands meanwhile
 
 
 class ParentAccepted(Event, frozen=True, tag=True):
@@ -348,6 +358,9 @@ class ParentAccepted(Event, frozen=True, tag=True):
     ask: Decimal | None
     arrival_px: Decimal  # mid
     limits_version: str
+    nearest: Nearest | None = None
+    checks: int = 0  # that were made
+    duration_ns: int = 0  # as of a denial
 
     @property
     def parent_id(self) -> str:
@@ -386,6 +399,9 @@ class OrderApproved(Event, frozen=True, tag=True):
     limits_version: str
     reducing: bool = False  # whatever fills first, it can only shrink the position
     flatten: bool = False  # of an operator's flatten, which leaves while trading is halted
+    nearest: Nearest | None = None
+    checks: int = 0  # that were made
+    duration_ns: int = 0  # as of a denial
 
     @property
     def parent_id(self) -> str:

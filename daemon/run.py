@@ -183,7 +183,7 @@ class Run:
             sizer=Sizer(exposure, limits, tag=config.daemon.tag, account=config.daemon.account),
             exposure=exposure,
             guard=Guard(exposure, limits),
-            gate=Gate(exposure, limits),
+            gate=Gate(exposure, limits, time.perf_counter_ns) if self._threaded else Gate(exposure, limits),
             slicer=slicer,
             oms=oms,
             analyst=Analyst(self.instruments, market.filters),

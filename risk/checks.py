@@ -14,7 +14,7 @@ import msgspec
 
 from core.calendar import CALENDARS
 from core.causes import TradingState
-from core.events import Reason
+from core.events import Nearest, Reason
 from core.instruments import Instrument
 from core.orders import OrdType, Side, TimeInForce
 from core.units import NS_PER_S, ZERO, floor_to, is_multiple
@@ -61,6 +61,10 @@ class Denial(msgspec.Struct, frozen=True, kw_only=True):
     max_qty: Decimal | None = None
 
 
+Passed = tuple[Reason, Decimal | float, Decimal | float]
+"""Which limit was kept: a money value, and the fraction of equity that it was held to."""
+
+
 class Case:
     """An order before the book, and the numbers that several checks read. Good for one verdict: nothing may change.
 
@@ -71,11 +75,13 @@ class Case:
     __slots__ = (
         "_equity",
         "_instrument",
+        "_passed",
         "_reach",
         "_unit_value",
         "after",
         "ask",
         "before",
+        "checks",
         "exposure",
         "held",
         "others",
@@ -84,6 +90,8 @@ class Case:
     def __init__(self, ask: Ask, exposure: Exposure) -> None:
         self.ask = ask
         self.exposure = exposure
+        self.checks = 0  # that were made
+        self._passed: list[Passed] = []
         reserved = exposure.committed if ask.is_parent else exposure.working
         self.held = ask.side.sign * exposure.held(ask.symbol)
         self.before = self.held + reserved(ask.symbol, ask.side)  # the position if this side executes and not the other
@@ -135,6 +143,25 @@ class Case:
             self._reach = self.exposure.reach(of_parents=self.ask.is_parent)
         return self._reach
 
+    def keeps(self, reason: Reason, value: Decimal, fraction: Decimal) -> bool:
+        """Whether a money value is within a fraction of the equity; remembers how near it came."""
+        if value > fraction * self.equity:
+            return False
+        self.came_near(reason, value, fraction)
+        return True
+
+    def came_near(self, reason: Reason, value: Decimal | float, fraction: Decimal | float) -> None:
+        """Remember a money value that is within a fraction of the equity; floats are rounded for whom they are told."""
+        self._passed.append((reason, value, fraction))
+
+    @property
+    def nearest(self) -> Nearest | None:
+        """Which fraction of the equity was come nearest to; None where none was looked at, as for what shrinks."""
+        if not self._passed or not self.equity:
+            return None
+        reason, value, fraction = max(self._passed, key=_share)
+        return Nearest(reason, _decimal(value) / self.equity, _decimal(fraction))
+
     def lots(self, qty: Decimal) -> Decimal | None:
         """As much of a quantity as can be traded; None for nothing."""
         return floor_to(max(qty, ZERO), self.instrument.lot) or None
@@ -142,6 +169,15 @@ class Case:
     def in_words(self, value: Decimal, limit: Decimal) -> tuple[Decimal, Decimal, str]:
         """A money value, the fraction that limits it and their unit: money where there is no equity."""
         return (value / self.equity, limit, "of equity") if self.equity else (value, ZERO, self.instrument.currency)
+
+
+def _share(passed: Passed) -> float:
+    _, value, fraction = passed
+    return float(value) / float(fraction)
+
+
+def _decimal(value: Decimal | float) -> Decimal:
+    return value if isinstance(value, Decimal) else Decimal(f"{value:.12g}")
 
 
 Check = Callable[[Case, Limits], Denial | None]
@@ -398,10 +434,11 @@ def sale_is_covered(case: Case, limits: Limits) -> Denial | None:
 
 def position_is_allowed(case: Case, limits: Limits) -> Denial | None:
     """R2: the position if all that is reserved on this side executes and nothing on the other, of equity."""
-    if case.shrinks or case.after * case.unit_value <= limits.position_max * case.equity:
+    reached = case.after * case.unit_value
+    if case.shrinks or case.keeps(Reason.POSITION, reached, limits.position_max):
         return None
     ask, allowed = case.ask, limits.position_max * case.equity / case.unit_value
-    value, limit, unit = case.in_words(case.after * case.unit_value, limits.position_max)
+    value, limit, unit = case.in_words(reached, limits.position_max)
     could = f"{ask.symbol} could reach {case.after * ask.side.sign} shares"
     return Denial(
         reason=Reason.POSITION,
@@ -437,7 +474,7 @@ def cluster_is_allowed(case: Case, limits: Limits) -> Denial | None:
             others = reach.ahead(tail.cluster(symbol), direction, but=ask.symbol)
             most = max(most, center.towards(direction) + others)
     value, allowed = most + case.after * case.unit_value, limits.cluster_max * case.equity
-    if value <= allowed:
+    if case.keeps(Reason.CLUSTER, value, limits.cluster_max):
         return None
     shown, limit, unit = case.in_words(value, limits.cluster_max)
     return Denial(
@@ -467,7 +504,7 @@ def net_is_allowed(case: Case, limits: Limits) -> Denial | None:
     ask = case.ask
     before = case.reach.longest if ask.side is Side.BUY else -case.reach.shortest
     after, allowed = before + ask.qty * case.unit_value, limits.net_max * case.equity
-    if after <= allowed:
+    if case.keeps(Reason.NET, after, limits.net_max):
         return None
     value, limit, unit = case.in_words(after, limits.net_max)
     return Denial(
@@ -511,10 +548,11 @@ def shortfall_is_allowed(case: Case, limits: Limits) -> Denial | None:
     for view, part in tail.views(ask.ts):
         limit = float(limits.es_max) * part
         allowed = limit * float(case.equity) * (1.0 + ROUNDING)
-        if view.bound(row, after, of_parents=of_parents) <= allowed:
-            continue
-        value = view.measure(row, after, of_parents=of_parents)
+        value = view.bound(row, after, of_parents=of_parents)
+        if value > allowed:
+            value = view.measure(row, after, of_parents=of_parents)
         if value <= allowed:
+            case.came_near(Reason.SHORTFALL, value, limit)
             continue
         # It hedges if all that may execute besides leaves the portfolio no worse than it is or has become by then. What
         # works in other symbols counts in full on one side only: two hedges, each good for the whole, are one too many.
@@ -524,7 +562,7 @@ def shortfall_is_allowed(case: Case, limits: Limits) -> Denial | None:
             continue
         most = _largest(case, view, row, allowed)
         if worst is None or (most or ZERO) < (worst.max_qty or ZERO):
-            shown, of, unit_of = case.in_words(Decimal(f"{value:.12g}"), Decimal(f"{limit:.12g}"))
+            shown, of, unit_of = case.in_words(_decimal(value), _decimal(limit))
             worst = Denial(
                 reason=Reason.SHORTFALL,
                 value=shown,
@@ -648,10 +686,10 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
 )
 
 
-def judge(ask: Ask, exposure: Exposure, limits: Limits) -> Denial | None:
+def judge(case: Case, limits: Limits) -> Denial | None:
     """The first denial, None where every check passes."""
-    case = Case(ask, exposure)
     for check in CHECKS:
+        case.checks += 1
         denial = check(case, limits)
         if denial is not None:
             return denial
@@ -663,7 +701,7 @@ def _gross_is_allowed(case: Case, reason: Reason, *, total: Decimal, fraction: D
     worst = max(case.before, case.others - case.held)
     others = total - case.reach.of(case.ask.symbol).worst
     value = others + case.after * case.unit_value
-    if case.after <= worst or value <= fraction * case.equity:
+    if case.after <= worst or case.keeps(reason, value, fraction):
         return None  # no worse than now, or few
     allowed = max((fraction * case.equity - others) / case.unit_value, worst)
     shown, limit, unit = case.in_words(value, fraction)

@@ -9,7 +9,7 @@ its order may leave and the prices between which it may trade, and the gateway's
 risk, SEC rule 15c3-5's "under the direct and exclusive control" of the one who sends.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from core.calendar import CALENDARS
@@ -25,26 +25,29 @@ MAX_RESIZES = 4  # a smaller quantity may hit the next limit; each round can onl
 class Gate:
     """Decides over the exposure, each time under the limits that are in force."""
 
-    __slots__ = ("_exposure", "_limits")
+    __slots__ = ("_exposure", "_limits", "_ticks")
 
-    def __init__(self, exposure: Exposure, limits: LimitsInForce) -> None:
+    def __init__(self, exposure: Exposure, limits: LimitsInForce, ticks: Callable[[], int] = lambda: 0) -> None:
+        """`ticks`, ns, tell how long a verdict takes."""
         self._exposure = exposure
         self._limits = limits
+        self._ticks = ticks
 
     def on_parent_order(self, order: ParentOrder) -> Iterable[Event]:
         """Accept a parent, smaller if it may be resized, or deny it."""
-        qty, denial = order.order_qty, None
+        qty, began, case, denial = order.order_qty, self._ticks(), None, None
         for _ in range(MAX_RESIZES):
-            ask = _ask_of_parent(order, qty)
-            denial = judge(ask, self._exposure, self._limits.current)
+            case = Case(_ask_of_parent(order, qty), self._exposure)
+            denial = judge(case, self._limits.current)
             if denial is None:
-                yield self._accept(order, qty)
+                yield self._accept(order, case, began)
                 return
             if not order.resizable or not denial.max_qty or self._is_small(order.symbol, denial.max_qty):
                 break
             qty = denial.max_qty
+        assert case is not None
         assert denial is not None
-        yield self._deny(_ask_of_parent(order, order.order_qty), denial)
+        yield self._deny(case, denial, began)
 
     def on_new_order(self, order: NewOrderSingle) -> Iterable[Event]:
         """Approve a child or deny it."""
@@ -62,8 +65,9 @@ class Gate:
             time_in_force=order.time_in_force,
             flatten=self._is_flatten(order),
         )
-        denial = judge(ask, self._exposure, self._limits.current)
-        yield self._approve(order, ask) if denial is None else self._deny(ask, denial)
+        began, case = self._ticks(), Case(ask, self._exposure)
+        denial = judge(case, self._limits.current)
+        yield self._approve(order, case, began) if denial is None else self._deny(case, denial, began)
 
     def _is_flatten(self, order: NewOrderSingle) -> bool:
         parent = self._exposure.parents.get(order.parent_id)
@@ -74,21 +78,24 @@ class Gate:
         instrument, mark = self._exposure.instruments[symbol], self._exposure.mark(symbol)
         return mark is not None and instrument.notional(qty, mark) < instrument.min_notional
 
-    def _accept(self, order: ParentOrder, qty: Decimal) -> ParentAccepted:
+    def _accept(self, order: ParentOrder, case: Case, began: int) -> ParentAccepted:
         market = self._exposure.market[order.symbol]
         mark = self._exposure.mark(order.symbol)
         assert mark is not None
         return ParentAccepted(
             ts=order.ts,
             parent=order,
-            order_qty=qty,
+            order_qty=case.ask.qty,
             bid=market.bid,
             ask=market.ask,
             arrival_px=mark,
             limits_version=self._limits.version,
+            nearest=case.nearest,
+            checks=case.checks,
+            duration_ns=self._ticks() - began,
         )
 
-    def _approve(self, order: NewOrderSingle, ask: Ask) -> OrderApproved:
+    def _approve(self, order: NewOrderSingle, case: Case, began: int) -> OrderApproved:
         market = self._exposure.market[order.symbol]
         mark, limits = self._exposure.mark(order.symbol), self._limits.current
         assert mark is not None
@@ -101,8 +108,11 @@ class Gate:
             bid=market.bid,
             ask=market.ask,
             limits_version=self._limits.version,
-            reducing=Case(ask, self._exposure).shrinks,
-            flatten=ask.flatten,
+            reducing=case.shrinks,
+            flatten=case.ask.flatten,
+            nearest=case.nearest,
+            checks=case.checks,
+            duration_ns=self._ticks() - began,
         )
 
     def _not_after(self, order: NewOrderSingle) -> int:
@@ -114,7 +124,8 @@ class Gate:
         valid_until = self._exposure.parents[order.parent_id].valid_until
         return min(ends if valid_until is None else [*ends, valid_until])
 
-    def _deny(self, ask: Ask, denial: Denial) -> OrderDenied:
+    def _deny(self, case: Case, denial: Denial, began: int) -> OrderDenied:
+        ask = case.ask
         return OrderDenied(
             ts=ask.ts,
             parent_id=ask.parent_id,
@@ -122,7 +133,7 @@ class Gate:
             strategy=ask.strategy,
             symbol=ask.symbol,
             side=ask.side,
-            order_qty=ask.qty,
+            order_qty=ask.asked_qty or ask.qty,
             reason=denial.reason,
             value=denial.value,
             limit=denial.limit,
@@ -130,6 +141,8 @@ class Gate:
             max_qty=denial.max_qty,
             limits_version=self._limits.version,
             text=denial.text,
+            checks=case.checks,
+            duration_ns=self._ticks() - began,
         )
 
 

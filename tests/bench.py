@@ -37,7 +37,7 @@ from daemon.bus import Bus
 from daemon.clock import SystemClock
 from daemon.config import build
 from daemon.run import Market, Run
-from risk.checks import Ask, judge
+from risk.checks import Ask, Case, judge
 from risk.shortfall import ALPHA, Matrix, PortfolioShortfall, Vector
 from tests import bench_halt, bench_verdict
 from tests.adapters.store import examples
@@ -184,7 +184,9 @@ async def bench_gate(folder: Path) -> None:
     )
     times = 2_000
     single(
-        "gate: all checks of a parent, approved", lambda: [judge(ask, exposure, limits) for _ in range(times)], times
+        "gate: all checks of a parent, approved",
+        lambda: [judge(Case(ask, exposure), limits) for _ in range(times)],
+        times,
     )
     message = b'{"kind":"order","signal_id":"x","ts":1,"strategy":"s","symbol":"S0","side":"BUY","qty":"10"}'
     single("signal: parse and check one message", lambda: [parse(message) for _ in range(times)], times)

@@ -18,7 +18,7 @@ import numpy as np
 from core.events import FillBooked, MarketData, Reason, RiskModelSet
 from core.instruments import Instrument, Instruments
 from core.orders import OrdType, Side
-from risk.checks import Ask, judge
+from risk.checks import Ask, Case, judge
 from risk.exposure import Exposure
 from risk.limits import Limits, LimitsInForce
 from risk.regime import RegimeState
@@ -132,7 +132,7 @@ def main(orders: int = ORDERS) -> None:
             quoted.append((time.perf_counter_ns() - began) / 1_000)
             before = [view.evaluated for view, _ in book.tail.views(NOW)]
             began = time.perf_counter_ns()
-            denial = judge(ask, book.exposure, book.limits)
+            denial = judge(Case(ask, book.exposure), book.limits)
             us = (time.perf_counter_ns() - began) / 1_000
             assert denial is None or denial.reason is Reason.SHORTFALL, denial
             now = [view.evaluated for view, _ in book.tail.views(NOW)]

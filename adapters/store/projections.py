@@ -154,7 +154,20 @@ def _dead(seq: int, event: SignalDead) -> list[Write]:
 _PARENT = ("parent_id", "signal_id", "strategy", "account", "venue", "symbol", "side", "order_qty")
 _ASKED = ("strategy", "symbol", "side", "order_qty")
 _DENIAL = ("reason", "value", "limit", "unit", "max_qty", "limits_version")
-_NO_NUMBERS = {"reason": "", "value": None, "limit": None, "unit": "", "max_qty": None, "text": ""}
+
+
+def _numbers(event: ParentAccepted | OrderApproved) -> dict[str, object]:
+    """How near what was let through came to a limit, in the columns of a denial."""
+    row: dict[str, object] = {"reason": "", "max_qty": None, "text": "", "limits_version": event.limits_version}
+    near = event.nearest
+    if near is None:
+        return row | {"value": None, "limit": None, "unit": "", "nearest": "", "headroom": None} | _effort(event)
+    value = {"value": str(near.value), "limit": str(near.limit), "headroom": str(near.limit - near.value)}
+    return row | value | {"unit": "of equity", "nearest": near.reason.value} | _effort(event)
+
+
+def _effort(event: ParentAccepted | OrderApproved | OrderDenied) -> dict[str, object]:
+    return {"checks": event.checks, "duration_ns": event.duration_ns}
 
 
 def _asked(_seq: int, event: ParentOrder) -> list[Write]:
@@ -175,7 +188,7 @@ def _parent_accepted(seq: int, event: ParentAccepted) -> list[Write]:
         Write(
             tables.risk_decisions,
             Op.INSERT,
-            decision | order | _NO_NUMBERS | {"limits_version": event.limits_version},
+            decision | order | _numbers(event),
         ),
     ]
 
@@ -183,8 +196,9 @@ def _parent_accepted(seq: int, event: ParentAccepted) -> list[Write]:
 def _denied(seq: int, event: OrderDenied) -> list[Write]:
     values = _plain(event)
     ids = {"parent_id": event.parent_id, "cl_ord_id": event.cl_ord_id, "verdict": "denied"}
-    numbers = _take(values, _DENIAL) | {"text": event.text, "price": None}
-    decision = {"seq": seq, "ts": event.ts, **ids} | _take(values, _ASKED) | numbers
+    headroom = str(event.limit - event.value) if event.unit else None
+    numbers = _take(values, _DENIAL) | {"text": event.text, "price": None, "nearest": "", "headroom": headroom}
+    decision = {"seq": seq, "ts": event.ts, **ids} | _take(values, _ASKED) | numbers | _effort(event)
     writes = [Write(tables.risk_decisions, Op.INSERT, decision)]
     if not event.cl_ord_id:
         row = {"parent_id": event.parent_id, "state": "denied", "reason": event.reason.value, "ended": event.ts}
@@ -210,10 +224,10 @@ def _approved(seq: int, event: OrderApproved) -> list[Write]:
     terms = {"ord_type": values["ord_type"], "price": values["price"], "leaves_qty": values["order_qty"]}
     times = {"approved": event.ts, "updated": event.ts}
     ids = {"parent_id": event.parent_id, "cl_ord_id": event.cl_ord_id, "verdict": "approved"}
-    order = _take(values, (*_ASKED, "price")) | {"limits_version": event.limits_version}
+    order = _take(values, (*_ASKED, "price"))
     return [
         Write(tables.orders, Op.INSERT, _take(values, _ORDER) | standing | terms | {"text": ""} | times),
-        Write(tables.risk_decisions, Op.INSERT, {"seq": seq, "ts": event.ts, **ids} | order | _NO_NUMBERS),
+        Write(tables.risk_decisions, Op.INSERT, {"seq": seq, "ts": event.ts, **ids} | order | _numbers(event)),
     ]
 
 

@@ -188,6 +188,10 @@ risk_decisions = Table(
     Column("max_qty", Exact),
     _word("limits_version"),
     _word("text"),
+    Column("nearest", Text),  # what let through: the limit, a fraction of equity, that `value` and `limit` are of
+    Column("headroom", Exact),  # `limit` less `value`; below zero by how much it was too much
+    Column("checks", BigInteger),  # that were made; where denied, the last one denied
+    Column("duration_ns", BigInteger),  # of the verdict; 0 in a simulation
 )
 
 limits = Table(

@@ -10,6 +10,7 @@ import redis
 from adapters.valkey import PrivateValkey
 from core.signals import AMOUNT_BOUNDS
 from daemon.cli import ExitCode
+from risk.checks import CHECKS
 from risk.scenarios import build
 from tests.daemon.service import Execd, Make, Service, order, publish
 from tests.returns import history, write_returns
@@ -130,14 +131,30 @@ def test_a_denial_read_back_from_sql_explains_itself(service: Service, hand: red
     publish(hand, order("large", qty=50_000))
     service.until(lambda: service.events("OrderDenied"), "a denial")
     limits = shown(execd)["limits"]
-    ((reason, value, limit, unit, most, under, text),) = service.rows(
-        'select reason, value, "limit", unit, max_qty, limits_version, text from risk_decisions'
+    ((reason, value, limit, headroom, unit, most, under, text, checks, duration_ns),) = service.rows(
+        'select reason, value, "limit", headroom, unit, max_qty, limits_version, text, checks, duration_ns '
+        "from risk_decisions"
     )
     assert (reason, Decimal(limit), unit, under) == ("SHORTFALL", Decimal("0.0006"), "of equity", limits)
-    assert Decimal(value) > Decimal(limit)
+    assert Decimal(headroom) == Decimal(limit) - Decimal(value) < 0
+    assert checks == len(CHECKS)
+    assert duration_ns > 0
     assert 0 < Decimal(most) < 50_000
     assert f"by model {version()}" in text
     assert asked(execd, qty=int(Decimal(most)) * 9 // 10)[0] == ExitCode.OK
+
+
+def test_an_approval_read_back_from_sql_says_how_near_it_came(service: Service, hand: redis.Redis) -> None:
+    publish(hand, order("small", qty=100))
+    service.until(lambda: service.events("OrderApproved"), "an approval")
+    found = service.rows(
+        'select verdict, nearest, value, "limit", headroom, unit from risk_decisions order by seq limit 2'
+    )
+    assert [verdict for verdict, *_ in found] == ["accepted", "approved"]
+    for _, nearest, value, limit, headroom, unit in found:
+        assert (nearest, Decimal(limit), unit) == ("SHORTFALL", Decimal("0.0006"), "of equity")
+        assert 0 < Decimal(value) < Decimal(limit)
+        assert Decimal(headroom) == Decimal(limit) - Decimal(value)
 
 
 def test_returns_that_change_make_another_model_and_bad_ones_leave_the_old_one(

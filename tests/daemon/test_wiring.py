@@ -67,7 +67,6 @@ class Page(Bus):
         self.lines += [("tap", None, listener) for listener in sinks]
         super().tap(*sinks)
 
-
     def after(self, *callbacks: Callable[[], None]) -> None:
         self.afterwards += callbacks
         super().after(*callbacks)

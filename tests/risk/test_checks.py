@@ -1190,10 +1190,10 @@ def test_the_tables_know_every_check() -> None:
 
 
 def test_who_would_meet_an_order_of_ours_is_told_which_and_at_what_price() -> None:
-    denial = judge(ask(**limit_at("100.05")), book(P1, *OUR_SALE), limits())
+    denial = judge(Case(ask(**limit_at("100.05")), book(P1, *OUR_SALE)), limits())
     assert denial is not None
     assert denial.text == "BUY AAPL at 100.05 would meet our SELL at 100, WAAPLSELL1C1A1"
-    denial = judge(ask(), book(P1, OUR_SALE[0], approved(OUR_MARKET_SALE)), limits())
+    denial = judge(Case(ask(), book(P1, OUR_SALE[0], approved(OUR_MARKET_SALE))), limits())
     assert denial is not None
     assert denial.text == "BUY AAPL at any price would meet our SELL at any price, WAAPLSELL1C1A1"
 
@@ -1294,19 +1294,19 @@ def test_every_check_has_an_order_that_only_it_stops() -> None:
 def test_without_a_check_its_order_would_pass(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, events, bounds = ONLY[check]
     exposure = book(*events)
-    assert judge(asked, exposure, bounds) == check(Case(asked, exposure), bounds) != None  # noqa: E711 - both at once
+    assert judge(Case(asked, exposure), bounds) == check(Case(asked, exposure), bounds) != None  # noqa: E711 - both at once
     monkeypatch.setattr(checks, "CHECKS", tuple(other for other in CHECKS if other is not check))
-    assert judge(asked, exposure, bounds) is None
+    assert judge(Case(asked, exposure), bounds) is None
 
 
 def test_an_unknown_instrument_is_denied_before_it_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = ask(symbol="NONE")
-    denial = judge(asked, book(P1), limits())
+    denial = judge(Case(asked, book(P1)), limits())
     assert denial is not None
     assert denial.reason is Reason.UNKNOWN_SYMBOL
     monkeypatch.setattr(checks, "CHECKS", tuple(other for other in CHECKS if other is not FIRST))
     with pytest.raises(KeyError):
-        judge(asked, book(P1), limits())
+        judge(Case(asked, book(P1)), limits())
 
 
 # Laws -----------------------------------------------------------------------------------------------------------------
@@ -1641,13 +1641,13 @@ def test_what_is_no_limit_of_exposure_holds_for_an_order_that_shrinks(check: Che
     others = (accepted(parent("SHRT", qty="1", parent_id="P9")),)  # the day's first
     exposure = book(held("AAPL", 300), *others, *events, halted("REDUCING"))
     assert Case(asked, exposure).shrinks
-    assert judge(asked, exposure, bounds) == check(Case(asked, exposure), bounds) != None  # noqa: E711 - both at once
+    assert judge(Case(asked, exposure), bounds) == check(Case(asked, exposure), bounds) != None  # noqa: E711 - both at once
 
 
 @pytest.mark.parametrize("asked", [ask(side=SELL), ask_parent(side=SELL)], ids=["child", "parent"])
 def test_in_reducing_an_order_that_shrinks_passes_however_far_the_book_is_over_its_limit(asked: Ask) -> None:
     events = (held("AAPL", 300), *(() if asked.is_parent else (SHRINKING,)), halted("REDUCING"))
-    assert judge(asked, book(*events), TENTH) is None
+    assert judge(Case(asked, book(*events)), TENTH) is None
 
 
 def test_after_an_over_fill_a_parent_that_reduces_still_counts_what_is_live() -> None:

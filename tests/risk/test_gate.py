@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.events import Event, NewOrderSingle, OrderApproved, OrderDenied, ParentAccepted, ParentOrder, Reason
+from core.events import Event, Nearest, NewOrderSingle, OrderApproved, OrderDenied, ParentAccepted, ParentOrder, Reason
 from core.instruments import Instrument, Instruments
 from core.orders import OrdType, Side
 from core.signals import Instruction
 from core.units import NS_PER_MS, NS_PER_S
+from risk.checks import CHECKS, parent_is_open
 from risk.exposure import Exposure
 from risk.gate import Gate
 from risk.limits import Limits, LimitsInForce, SymbolLimits, version_of
@@ -30,6 +31,7 @@ from tests.builders import (
     held,
     limits,
     limits_set,
+    modelled,
     opened,
     parent,
     quote,
@@ -39,6 +41,7 @@ from tests.builders import (
 )
 
 BUY, SELL = Side.BUY, Side.SELL
+TENTH = limits(position_max=Decimal("0.1"))  # 100 shares of 100,000
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("core", "daemon", "adapters", "risk", "algos", "tca", "migrations")
 
@@ -84,6 +87,8 @@ def test_an_approval_carries_the_quote_the_collar_and_the_version_of_its_decisio
         bid=Decimal("99.99"),
         ask=Decimal("100.01"),
         limits_version=version_of(bounds),
+        nearest=Nearest(Reason.POSITION, Decimal("0.1"), Decimal(1)),
+        checks=len(CHECKS),
     )
 
 
@@ -108,7 +113,40 @@ def test_a_denial_carries_its_numbers() -> None:
         max_qty=Decimal(100),
         limits_version=version_of(bounds),
         text="",
+        checks=CHECKS.index(parent_is_open) + 1,
     )
+
+
+@pytest.mark.parametrize(
+    "bounds,events,expected",
+    [
+        (limits(gross_max=Decimal("0.25")), (held("SHRT", 100),), ("GROSS", "0.2", "0.25")),
+        (limits(net_max=Decimal("0.3")), (held("SHRT", 100),), ("NET", "0.2", "0.3")),
+        (limits(sector_max=Decimal("0.21")), (held("SHRT", 100),), ("SECTOR", "0.2", "0.21")),
+        (limits(cluster_max=Decimal("0.21")), (modelled(), held("SHRT", 100)), ("CLUSTER", "0.2", "0.21")),
+        (limits(es_max=Decimal("0.04")), (modelled(), held("SHRT", 100)), ("SHORTFALL", "0.03", "0.04")),
+        (limits(), (held("AAPL", -200),), None),  # it shrinks: no such limit is looked at
+    ],
+)
+def test_a_decision_names_the_limit_that_it_came_nearest_to(
+    bounds: Limits, events: tuple[Event, ...], expected: tuple[str, str, str] | None
+) -> None:
+    accepted_as = verdict(parent(), book(*events), bounds)
+    assert isinstance(accepted_as, ParentAccepted)
+    near = accepted_as.nearest
+    assert (None if near is None else (near.reason, near.value, near.limit)) == (
+        None if expected is None else (Reason(expected[0]), Decimal(expected[1]), Decimal(expected[2]))
+    )
+
+
+def test_a_verdict_says_how_long_it_took_with_all_its_rounds() -> None:
+    times = iter(range(100, 1_000, 7))
+    gate = Gate(book(held("AAPL", 30)), LimitsInForce(TENTH), lambda: next(times))
+    (cut,) = gate.on_parent_order(parent(qty="150", resizable=True))
+    (no,) = gate.on_parent_order(parent(qty="150"))
+    assert isinstance(cut, ParentAccepted)
+    assert isinstance(no, OrderDenied)
+    assert (cut.duration_ns, no.duration_ns) == (7, 7)
 
 
 @given(
@@ -165,15 +203,14 @@ def test_a_parent_is_accepted_with_the_market_of_that_moment() -> None:
         ask=Decimal("100.01"),
         arrival_px=Decimal(100),
         limits_version=version_of(bounds),
+        nearest=Nearest(Reason.POSITION, Decimal("0.1"), Decimal(1)),
+        checks=len(CHECKS),
     )
 
 
 def test_a_parent_may_be_accepted_before_the_open_on_yesterdays_price() -> None:
     early = parent(ts=clock(7))
     assert isinstance(verdict(early, book(quote(ts=NOW - 86_400 * NS_PER_S)), limits()), ParentAccepted)
-
-
-TENTH = limits(position_max=Decimal("0.1"))  # 100 shares of 100,000
 
 
 def test_a_resizable_parent_is_cut_to_what_the_limit_leaves() -> None:

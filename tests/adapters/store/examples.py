@@ -8,6 +8,7 @@ from core.events import (
     ExecutionReport,
     FillBooked,
     FillBusted,
+    Nearest,
     NewOrderSingle,
     OrderApproved,
     OrderDenied,
@@ -73,6 +74,9 @@ def approved(ts: int, cl_ord_id: str) -> OrderApproved:
         bid=PX,
         ask=PX,
         limits_version="v1",
+        nearest=Nearest(Reason.GROSS, Decimal("0.25"), Decimal(1)),
+        checks=20,
+        duration_ns=15_000,
     )
 
 

@@ -108,12 +108,18 @@ def test_a_story_ends_in_the_rows_that_it_should() -> None:
 def test_the_gates_decisions_stand_with_their_numbers() -> None:
     rows = tables_after(*examples.STORY)["risk_decisions"]
     told = [
-        (row["seq"], row["verdict"], row["cl_ord_id"], row["order_qty"], row["price"], row["limit"]) for row in rows
+        (row["seq"], row["verdict"], row["cl_ord_id"], row["order_qty"], row["price"], row["limit"], row["headroom"])
+        for row in rows
     ]
     assert told == [
-        (4, "accepted", "", "200", "102.00", None),
-        (6, "approved", "P1C1A1", "100", "101.230", None),
-        (14, "denied", "P1C2A1", "100", None, "50"),
+        (4, "accepted", "", "200", "102.00", None, None),
+        (6, "approved", "P1C1A1", "100", "101.230", "1", "0.75"),
+        (14, "denied", "P1C2A1", "100", None, "50", "-50"),
+    ]
+    assert [(row["nearest"], row["checks"], row["duration_ns"]) for row in rows] == [
+        ("", 0, 0),
+        ("GROSS", 20, 15_000),
+        ("", 0, 0),
     ]
 
 
