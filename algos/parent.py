@@ -53,7 +53,7 @@ class Parent(msgspec.Struct, kw_only=True):
     unresolved: bool = False
     flatten: bool = False  # goes on while trading is halted
     stopped: bool = False  # an operator wants no more of it
-    denied: Reason | None = None  # its newest child was; None once one is approved, or the state of trading changes
+    denied: Reason | None = None  # its newest child was; None once one is approved
     burst: int = 0  # lots, the most that is sent in one period, from a point of the curve to the next
     period_end: int = 0  # a second after its begin, or later
     ceiling: Decimal = ZERO  # the most that may be done or working in the present period
@@ -185,9 +185,4 @@ class Parent(msgspec.Struct, kw_only=True):
     def refuse(self, now: int) -> None:
         """Send nothing for a time that doubles with each refusal in a row."""
         self.hold_until = now + min(RETRY_NS << min(self.refusals, 10), HOLD_NS_MAX)
-        self.refusals += 1
-
-    def wait(self, now: int) -> None:
-        """Send nothing for the longest such time: asking again soon would be answered the same."""
-        self.hold_until = now + HOLD_NS_MAX
         self.refusals += 1

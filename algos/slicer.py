@@ -7,8 +7,9 @@ second half, or where an order may not rest, they cross the spread. So a reject,
 case of its own.
 
 While trading is halted nothing is sent but for an operator's flatten; a parent whose child is denied because trading is
-reducing pauses until the state changes, and one that the portfolio's shortfall stands against asks once a minute. All
-who were denied ask at once under another model, regime or limit. Nothing of this moves their ends.
+reducing pauses until the state changes. Who was denied for another reason asks again after a pause that doubles, and at
+once under another model, regime or limit; who would have met an order of ours, once an order in its symbol has ended.
+Nothing of this moves their ends.
 
 Catching up is bounded: from one point of the curve to the next, and in any case within a second, a parent sends at most
 twice the most that its curve adds at a point (within a second, where points are closer). After a pause, a halt or a
@@ -61,14 +62,15 @@ from core.signals import Algo
 from core.trading import Causes
 from core.units import ZERO, floor_to
 
-OF_THE_MODEL = frozenset({Reason.SHORTFALL, Reason.NO_SCENARIOS})  # what a parent that is denied for it waits out
+OF_THE_SIZE = frozenset({Reason.ORDER_SIZE, Reason.ORDER_NOTIONAL})  # smaller ones pass
+OF_THE_MOMENT = frozenset({Reason.RATE, Reason.SELF_MATCH})  # what is denied for it is denied for when it came
 MAX_DUE = 16  # parents that one `TimeAdvanced` works, some 5 ms; the others are due at once, after whatever else waits
 
 
 class Slicer:
     """All live parents, and the heap of those that are due."""
 
-    __slots__ = ("_causes", "_due", "_heap", "_instruments", "_market", "_owner", "parents")
+    __slots__ = ("_blocked", "_causes", "_due", "_heap", "_instruments", "_market", "_owner", "parents")
 
     def __init__(self, instruments: Instruments) -> None:
         self._instruments = instruments
@@ -77,6 +79,7 @@ class Slicer:
         self._market: dict[str, MarketData] = {}
         self._causes = Causes()
         self._heap: list[tuple[int, str]] = []  # entries whose time is not their parent's `due` are stale
+        self._blocked: dict[str, None] = {}  # parents whose child would have met another order of ours
         self._due: list[str] = []  # parents whose time has come with the present TimeAdvanced
 
     def next_due(self) -> int | None:
@@ -115,12 +118,14 @@ class Slicer:
         if parent is not None:
             self._drop(parent, event.cl_ord_id)
             parent.denied = event.reason
-            if event.reason is Reason.RATE:  # it was the moment, not the order
+            if event.reason in OF_THE_MOMENT:
                 parent.pause(event.ts)
-            elif event.reason in OF_THE_MODEL:
-                parent.wait(event.ts)
             else:
                 parent.refuse(event.ts)
+            if event.reason is Reason.SELF_MATCH:
+                self._blocked[event.parent_id] = None
+            if event.reason in OF_THE_SIZE and event.max_qty is not None:  # the limit is lower than when it began
+                parent.how = msgspec.structs.replace(parent.how, max_slice=event.max_qty)
             self._arm(event.parent_id, parent, event.ts)
 
     def approve(self, event: OrderApproved) -> None:
@@ -132,6 +137,8 @@ class Slicer:
 
     def update(self, event: OrderUpdated) -> None:
         """A child stands differently; a terminal one gives its remainder back to the gap."""
+        if event.terminal:
+            self._unblock(event)
         parent = self._parent_of(event.cl_ord_id)
         if parent is None:
             return
@@ -193,7 +200,7 @@ class Slicer:
         """Send nothing while a cause forbids it; one that takes everything back ends a flatten, too."""
         self._causes.halt(event)
         for parent in self.parents.values():
-            parent.denied = None
+            parent.denied = None if parent.is_paused else parent.denied
             parent.stopped |= parent.flatten and event.working is WorkingOrders.CANCEL_ALL
         self._arm_all(event.ts)
 
@@ -201,16 +208,15 @@ class Slicer:
         """A cause has ended: every parent is due at once, to catch up with its curve."""
         self._causes.resume(event)
         for parent_id, parent in self.parents.items():
-            parent.denied = None
-            if parent.curve is not None:
-                self._set_due(parent_id, parent, event.ts)
+            parent.denied = None if parent.is_paused else parent.denied
+            self._wake(parent_id, parent, event.ts)
 
     def reconsider(self, event: RiskModelSet | RegimeSet | LimitsSet) -> None:
         """The gate judges otherwise now: whom it denied asks at once."""
         for parent_id, parent in self.parents.items():
             if parent.denied is not None and not parent.is_paused:
                 parent.hold_until = event.ts
-                self._arm(parent_id, parent, event.ts)
+                self._wake(parent_id, parent, event.ts)
 
     def flatten(self, event: FlattenRequested) -> None:
         """What works in a symbol that is to be flat is over."""
@@ -343,7 +349,7 @@ class Slicer:
             return EndReason.TAKEN_BACK
         if self._causes.state is TradingState.HALTED and not parent.flatten:
             return EndReason.HALTED
-        if parent.refusals:
+        if parent.refusals or parent.denied is Reason.SELF_MATCH:
             return EndReason.DENIED
         market = self._market.get(parent.symbol)
         beyond = market is not None and pricing.is_beyond(parent.side, market, parent.how.price)
@@ -370,6 +376,21 @@ class Slicer:
     def _drop(self, parent: Parent, child: str) -> None:
         parent.drop(child)
         del self._owner[child]
+
+    def _unblock(self, event: OrderUpdated) -> None:
+        """An order has ended: who was denied because it would have met it asks again."""
+        for parent_id in list(self._blocked):
+            parent = self.parents.get(parent_id)
+            if parent is None or parent.denied is not Reason.SELF_MATCH:
+                del self._blocked[parent_id]
+            elif parent.symbol == event.symbol:
+                parent.hold_until = event.ts
+                self._wake(parent_id, parent, event.ts)
+
+    def _wake(self, parent_id: str, parent: Parent, now: int) -> None:
+        """Look at a parent at once."""
+        if parent.curve is not None:
+            self._set_due(parent_id, parent, now)
 
     def _arm_all(self, now: int) -> None:
         for parent_id, parent in self.parents.items():
@@ -408,6 +429,8 @@ class Slicer:
             self._owner.update(dict.fromkeys(parent.children, parent.parent_id))
             if parent.due is not None:
                 self._heap.append((parent.due, parent.parent_id))
+            if parent.denied is Reason.SELF_MATCH:
+                self._blocked[parent.parent_id] = None
         heapify(self._heap)
 
 

@@ -39,6 +39,7 @@ from daemon.demo import ACCOUNT as DEMO_ACCOUNT
 from daemon.demo import Conductor, write_day
 from daemon.markets import open_market
 from daemon.progress import headline, show
+from daemon.reload import Source
 from daemon.run import Run
 from daemon.simulate import simulate as simulate_day
 
@@ -92,9 +93,9 @@ def main() -> None:
 @app.command()
 def run(config: ConfigFile) -> None:
     """Run the daemon until its inputs end or it is told to stop (SIGINT, SIGTERM); SIGHUP reads the limits again."""
-    reread = partial(load, config.absolute(), os.environ)
-    loaded = reread()
-    _execute(loaded, reread)
+    source = Source(config.absolute(), os.environ)
+    loaded = source.read()
+    _execute(loaded, source)
     _conclude(loaded.data_dir, as_json=False)
 
 
@@ -324,8 +325,8 @@ def _for_simulation(config: Config, tapes: list[str] | None, signals: Path, out:
     )
 
 
-def _execute(config: Config, reread: Callable[[], Config] | None = None) -> bool:
-    """Run until the inputs end (True) or somebody stops it (False); `reread` is what the file says by then."""
+def _execute(config: Config, source: Source | None = None) -> bool:
+    """Run until the inputs end (True) or somebody stops it (False); its limits may be read from `source` again."""
     _check_files(config.signals.files)
     opened = open_market(config, SystemClock().now() if config.clock.kind == "system" else None)
     for note in opened.notes:
@@ -337,13 +338,14 @@ def _execute(config: Config, reread: Callable[[], Config] | None = None) -> bool
             if config.clock.kind == "scaled"
             else SystemClock()
         )
-        running = Run(config, opened.market, clock, threaded=True, reread=reread)
+        running = Run(config, opened.market, clock, threaded=True, source=source)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, running.stop)
         asyncio.get_running_loop().add_signal_handler(
             signal.SIGUSR1, partial(running.actors.halts.kill, "SIGUSR1", by="a process signal")
         )
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, running.reloader.ask)
+        if source is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, running.reloader.ask)
         place.remember(config)
         _remember(config.data_dir.absolute())
         who = config.daemon

@@ -9,11 +9,12 @@ import datetime as dt
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from stat import S_ISREG
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -38,6 +39,7 @@ from risk.tail import CORRELATION
 
 ENVIRONMENT_PREFIX = "EXECD_"
 OPTIONS = credentials.VARIABLES | {"EXECD_DIR"}  # variables that are no settings: secrets, and options of commands
+BYTES_MAX = 4_000_000  # of a configuration file; some 40,000 instruments
 VENUES = ("paper",)  # the gateways of this version
 Setting = TypeVar("Setting")
 
@@ -241,17 +243,47 @@ def hash_of(config: Config) -> str:
     return hashlib.sha256(msgspec.json.encode(deciding, order="deterministic")).hexdigest()[:12]
 
 
+class Reading(NamedTuple):
+    """What a file says, checked, and which limits it names: `position_max`, `symbols_default.order_qty_max` ..."""
+
+    config: Config
+    limits: frozenset[str]
+
+
 def load(path: Path, environment: Mapping[str, str]) -> Config:
     """Read and check a configuration file; raises ConfigError."""
+    return read(path, environment).config
+
+
+def read(path: Path, environment: Mapping[str, str]) -> Reading:
+    """Read and check a configuration file; raises ConfigError."""
     try:
+        _check_file(path)
         text = path.read_text()
-        return build(tomllib.loads(text), environment, where=str(path), text=text)
+        raw = tomllib.loads(text)
+        return Reading(build(raw, environment, where=str(path), text=text), frozenset(_limits_in(raw)))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}: give the path of a configuration file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     except RecursionError as error:  # of the parser, or of whoever goes through what it read
         raise ConfigError(f"{path}: not TOML: its tables or arrays are nested too deeply") from error
+
+
+def _check_file(path: Path) -> None:
+    stat = path.stat()
+    if not S_ISREG(stat.st_mode):
+        raise ConfigError(f"{path}: no regular file: give the path of a configuration file")
+    if stat.st_size > BYTES_MAX:
+        raise ConfigError(f"{path}: {stat.st_size:,} bytes are no configuration: {BYTES_MAX:,} are the most")
+
+
+def _limits_in(raw: dict[str, Any]) -> Iterator[str]:
+    """Names of limits in a sound file; of symbols and strategies, which come and go, only that there are any."""
+    for name, value in raw.get("limits", {}).items():
+        yield name
+        if name == "symbols_default":
+            yield from (f"{name}.{each}" for each in value)
 
 
 def build(raw: dict[str, Any], environment: Mapping[str, str], *, where: str, text: str = "") -> Config:

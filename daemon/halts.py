@@ -181,7 +181,7 @@ class Halts:
             raise Refused(f"not everybody can be asked how things stand: {error}") from error
         self._check_obstacles()
         if self._kills or any(self.live.get(cause) is not event for cause, event in ends.items()):  # it was not meant
-            raise Refused("trading was halted once more this moment: see `execd status`, then ask again")
+            raise Refused("somebody else has halted or resumed trading this moment: see `execd status`")
         _log.warning("resumed", by=by)
         for cause in ends:  # what was tripped meanwhile was not meant, and stands
             self._end(cause, by)

@@ -6,14 +6,16 @@ limits before it. Other sections are compared, not taken: who changed one hears 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
 
+from adapters.aside import aside
 from core.events import LimitsSet
-from daemon.config import Config
+from daemon.config import Config, ConfigError, read
 from daemon.halts import Refused
 from risk.limits import LimitsInForce, plain, version_of
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from daemon.run import Run
 
 UNSET = "unset"
+READ_S = 5.0  # the longest that a reading may take; whoever asks waits twice as long
 
 _log = structlog.get_logger()
 
@@ -33,14 +36,37 @@ class Reloaded(msgspec.Struct, frozen=True):
     waits: tuple[str, ...]  # other sections in which the file is not what the process runs with
 
 
+class Source:
+    """The configuration file of a run."""
+
+    def __init__(self, path: Path, environment: Mapping[str, str]) -> None:
+        self._path = path
+        self._environment = environment
+        self._named = frozenset[str]()  # limits that the newest sound reading named
+
+    def read(self) -> Config:
+        """What it says now, checked; raises ConfigError.
+
+        A file that no longer names a limit is refused: it may have been cut short, by an editor that is still writing
+        or a full disk, and what is not in it would fall back to its default, which may be the wider one.
+        """
+        reading = read(self._path, self._environment)
+        missing = sorted(self._named - reading.limits)
+        if missing:
+            gone = f"limits.{missing[0]} is no longer set" + (f", nor {len(missing) - 1} more" if missing[1:] else "")
+            raise ConfigError(f"{self._path}: {gone}: is the file whole? To go back to a default write it, or restart")
+        self._named = reading.limits
+        return reading.config
+
+
 class Reloader:
     """Reads the limits of one run again, for a person who asks over the control socket and for SIGHUP."""
 
     name = "reload"
 
-    def __init__(self, run: "Run", reread: Callable[[], Config] | None) -> None:
+    def __init__(self, run: "Run", source: Source | None) -> None:
         self._run = run
-        self._reread = reread
+        self._source = source
         self._asked = asyncio.Event()
         self._one = asyncio.Lock()  # at a time: who read an older file must not speak last
 
@@ -70,10 +96,12 @@ class Reloader:
         return reloaded
 
     async def _read(self) -> Config:
-        if self._reread is None:
+        if self._source is None:
             raise Refused("this run was not started with a configuration file")
         try:
-            return await asyncio.to_thread(self._reread)
+            return await asyncio.wait_for(aside(self._source.read, self.name), READ_S)
+        except TimeoutError as error:  # the disk, or whoever serves it, hangs; what it says later comes too late
+            raise Refused(f"the limits are as they were: the file was not read within {READ_S:g} s") from error
         except Exception as error:  # whatever is wrong with a file, trading goes on under the limits that are there
             raise Refused(f"the limits are as they were: {error}") from error
 

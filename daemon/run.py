@@ -44,7 +44,7 @@ from daemon.metrics import Histogram, Stages, Tally
 from daemon.modelling import Modeller
 from daemon.oms import Oms
 from daemon.recorder import Recorder
-from daemon.reload import Reloader, limits_set
+from daemon.reload import Reloader, Source, limits_set
 from daemon.rows import Rows
 from daemon.sender import Ledger, Sender
 from daemon.sequences import Sequences
@@ -81,7 +81,7 @@ class Run:
     """A daemon over one data directory. `execute` is its life; attributes are for those who watch.
 
     `threaded`: a live run, with all its edges. Otherwise a simulation: nothing but sources, market and venue.
-    `reread` is the configuration as its file says now; None: there is no file.
+    `source` is the file that its limits are read from again; None: there is none.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Run:
         clock: Clock,
         *,
         threaded: bool,
-        reread: Callable[[], Config] | None = None,
+        source: Source | None = None,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -123,7 +123,7 @@ class Run:
         trading_on_it = [gateway.on_update for gateway in self.gateways.values() if isinstance(gateway, PaperGateway)]
         self.feed = Feed(market.updates, clock=clock, publish=self.bus.publish, listeners=trading_on_it)
         self.intake = Intake(self.bus, self.actors.recorder, self.actors.halts.admitted)
-        self.reloader = Reloader(self, reread)
+        self.reloader = Reloader(self, source)
         self.watch = self._halt_watch() if threaded else None
         self.edges, outlets = edges.of(self) if threaded else (edges.of_simulation(self), ())
         wire(self.bus, self.actors, outlets)

@@ -55,7 +55,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.OrderQueried, a.oms.ask)
     bus.fold(e.FillBooked, a.oms.fill, a.exposure.fill, a.slicer.fill, a.analyst.fill)
     bus.fold(e.FillBusted, a.oms.bust, a.exposure.bust, a.slicer.bust, a.analyst.bust)
-    bus.fold(e.OrderUpdated, a.oms.update, a.exposure.update, a.guard.update, a.ledger.settle, a.slicer.update)
+    bus.fold(e.OrderUpdated, a.oms.update, a.guard.update, a.exposure.update, a.ledger.settle, a.slicer.update)
     bus.fold(e.OrderUnresolved, a.oms.give_up, a.exposure.give_up, a.slicer.give_up)
     bus.fold(e.ParentEnded, a.exposure.end, a.ledger.close, a.slicer.end)
     bus.fold(e.CostReport, a.analyst.close)

@@ -24,6 +24,7 @@ from risk.reach import Reach
 from risk.tail import View
 
 MARK_MAX = Decimal(10**12)  # a price from here on is a fault of the data, and its sums would leave exact arithmetic
+MARKET_REACH = Decimal("0.005")  # how far through the touch an order without a price is taken to trade
 ROUNDING = 1e-9  # a model's float that is a billionth larger is no larger
 
 
@@ -295,25 +296,42 @@ def order_is_no_duplicate(case: Case, limits: Limits) -> Denial | None:
 
 
 def order_meets_none_of_ours(case: Case, limits: Limits) -> Denial | None:
-    """R13: a child's price does not reach an opposite order of ours at its venue; without a price it reaches any.
+    """R13: a child's price does not reach an opposite order of ours at its venue; a market order goes a little far.
 
-    What is being cancelled, or is in doubt, may still execute: it counts until it has ended, or was given up. This
-    holds for a flatten, too. It takes back what works before anything is sized; until the venue has confirmed that, its
-    children are denied and come again. To let them pass would only trade with ourselves, and shrink nothing.
+    What is being cancelled counts until it has ended: a flatten, too, waits for what it has taken back, since it would
+    only trade with ourselves, and shrink nothing. What is in doubt holds up no flatten: nobody knows for how long.
     """
     del limits
-    ask = case.ask
+    ask, exposure = case.ask, case.exposure
     if ask.is_parent:
         return None  # at what price its children are sent is not known yet
-    met = case.exposure.resting.best((ask.venue, ask.symbol, ask.side.opposite))
-    if met is None:
-        return None
-    cl_ord_id, price = met
-    if ask.price is not None and price is not None and ask.side.sign * (ask.price - price) < 0:
-        return None
-    own, other = "any price" if ask.price is None else ask.price, "any price" if price is None else price
-    what = f"{ask.side} {ask.symbol} at {own}"
-    return _refuse(Reason.SELF_MATCH, f"{what} would meet our {ask.side.opposite} at {other}, {cl_ord_id}")
+    place = (ask.venue, ask.symbol, ask.side.opposite)
+    reach: Decimal | None = None
+    for orders in (exposure.resting,) if ask.flatten else (exposure.resting, exposure.in_doubt):
+        met = orders.best(place)
+        if met is None:
+            continue
+        cl_ord_id, price = met
+        reach = _reach(case) if reach is None else reach
+        if price is None or ask.side.sign * (reach - price) >= 0:
+            other = "any price" if price is None else price
+            what = f"{ask.side} {ask.symbol} " + (
+                f"at {reach}" if ask.price is not None else f"at the market, to {reach},"
+            )
+            return _refuse(Reason.SELF_MATCH, f"{what} would meet our {ask.side.opposite} at {other}, {cl_ord_id}")
+    return None
+
+
+def _reach(case: Case) -> Decimal:
+    """The price to which a child may trade; without one a little through the touch."""
+    ask = case.ask
+    if ask.price is not None:
+        return ask.price
+    market, mark = case.exposure.market[ask.symbol], case.exposure.mark(ask.symbol)
+    touch = market.ask if ask.side is Side.BUY else market.bid
+    near = touch if touch is not None else mark
+    assert near is not None  # `price_is_fresh` came first
+    return near * (1 + ask.side.sign * MARKET_REACH)
 
 
 def session_is_open(case: Case, limits: Limits) -> Denial | None:
@@ -388,6 +406,8 @@ def size_is_allowed(case: Case, limits: Limits) -> Denial | None:
     """R6: quantity and money value of one order; a parent's too, since nothing larger could ever be one order's sum."""
     ask, own = case.ask, limits.of(case.ask.symbol)
     if own.order_qty_max is None or own.order_notional_max is None:
+        if ask.flatten:
+            return None  # who is to stop everything is not held up by what nobody has set
         return _refuse(
             Reason.NO_LIMIT, f"{ask.symbol} has no order limits: set order_qty_max and order_notional_max for it"
         )
@@ -666,10 +686,10 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     symbol_may_be_traded,
     strategy_may_trade,
     order_is_no_duplicate,
-    order_meets_none_of_ours,
     session_is_open,
     price_is_fresh,
     price_is_near,
+    order_meets_none_of_ours,
     size_is_allowed,
     sale_is_covered,
     participation_is_small,

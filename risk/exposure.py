@@ -41,7 +41,7 @@ from core.events import (
     TradingResumed,
 )
 from core.instruments import Instruments, VenueAbility
-from core.orders import Side
+from core.orders import OrdStatus, Side
 from core.positions import Book
 from core.trading import Causes
 from core.units import NS_PER_DAY, NS_PER_S, ZERO
@@ -52,10 +52,7 @@ from risk.tail import Stake, TailRisk
 
 
 class ChildExposure(msgspec.Struct):
-    """An approved child: what may still execute, and at which price (None: at any).
-
-    Of one that was given up nobody will learn whether it does: it stays reserved, and stands in no other order's way.
-    """
+    """An approved child: what may still execute, and at which price (None: at any)."""
 
     strategy: str
     venue: str
@@ -66,7 +63,8 @@ class ChildExposure(msgspec.Struct):
     order_qty: Decimal
     leaves_qty: Decimal
     cum_qty: Decimal = ZERO
-    given_up: bool = False
+    ord_status: OrdStatus = OrdStatus.PENDING_SUBMIT
+    given_up: bool = False  # nobody will learn what became of it, unless the venue says so after all
 
 
 class ParentExposure(msgspec.Struct):
@@ -157,6 +155,7 @@ class Exposure:
         "book",
         "causes",
         "children",
+        "in_doubt",
         "instruments",
         "market",
         "messages",
@@ -189,6 +188,7 @@ class Exposure:
         self.rates: dict[str, Rate] = {}  # of children, by venue
         self.messages: dict[str, Rate] = {}  # of children and cancels, by venue
         self.resting = RestingOrders()
+        self.in_doubt = RestingOrders()  # what may rest, and nobody knows
         self._working: dict[tuple[str, Side], Decimal] = {}
         self._committed: dict[tuple[str, Side], Decimal] = {}
         self._coming: dict[tuple[str, str], Decimal] = {}
@@ -349,7 +349,10 @@ class Exposure:
         child = self.children.get(event.cl_ord_id)
         if child is None:
             return
-        self._set_leaves(event.cl_ord_id, child, event.leaves_qty)
+        child.ord_status = event.ord_status
+        child.given_up = child.given_up and event.ord_status is OrdStatus.UNKNOWN
+        self._set_leaves(child, event.leaves_qty)
+        self._rest(event.cl_ord_id, child)
         if event.terminal:
             del self.children[event.cl_ord_id]
 
@@ -359,7 +362,8 @@ class Exposure:
         child = self.children.get(event.cl_ord_id)
         if child is not None:
             child.cum_qty += event.last_qty
-            self._set_leaves(event.cl_ord_id, child, max(child.order_qty - child.cum_qty, ZERO))
+            self._set_leaves(child, max(child.order_qty - child.cum_qty, ZERO))
+            self._rest(event.cl_ord_id, child)
         self._fill_parent(event.parent_id, event.last_qty)
 
     def give_up(self, event: OrderUnresolved) -> None:
@@ -434,12 +438,11 @@ class Exposure:
         parent.live_qty += live
         self._commit(parent, parent.open_qty - before)
 
-    def _set_leaves(self, cl_ord_id: str, child: ChildExposure, leaves: Decimal) -> None:
+    def _set_leaves(self, child: ChildExposure, leaves: Decimal) -> None:
         change = leaves - child.leaves_qty
         if not change:
             return
         child.leaves_qty = leaves
-        self._rest(cl_ord_id, child)
         self._work(child.symbol, child.side, change)
         parent = self.parents.get(child.parent_id)
         if parent is not None:
@@ -448,11 +451,17 @@ class Exposure:
             self._commit(child, change)
 
     def _rest(self, cl_ord_id: str, child: ChildExposure) -> None:
-        place = (child.venue, child.symbol, child.side)
-        if child.leaves_qty and not child.given_up:
-            self.resting.put(place, cl_ord_id, child.price)
-        else:
-            self.resting.drop(place, cl_ord_id)
+        """Whom it stands in the way of: nobody once it has ended at the venue, or was given up."""
+        place, status = (child.venue, child.symbol, child.side), child.ord_status
+        can_meet = bool(child.leaves_qty) and status is not OrdStatus.SETTLING and not child.given_up
+        is_known = status is not OrdStatus.UNKNOWN
+        # Without a price it has traded by now, or never will: what is in doubt is not whether it rests.
+        may_rest = can_meet and not is_known and child.price is not None
+        for orders, holds in ((self.resting, can_meet and is_known), (self.in_doubt, may_rest)):
+            if holds:
+                orders.put(place, cl_ord_id, child.price)
+            else:
+                orders.drop(place, cl_ord_id)
 
     def _work(self, symbol: str, side: Side, change: Decimal) -> None:
         total = self._working.get((symbol, side), ZERO) + change

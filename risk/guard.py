@@ -139,12 +139,13 @@ class Guard:
         self.mark, self._fall, self._high = event.equity, Sight(), Sight()
 
     def update(self, event: OrderUpdated) -> None:
-        """Count what a venue rejects, each order once: the newest ones, as many as trip."""
-        if event.ord_status is not OrdStatus.REJECTED:
+        """Count what a venue rejects, each order once: the newest ones, as many as trip.
+
+        Folded before the exposure forgets the order: what a venue says again of one that had ended is no news.
+        """
+        if event.ord_status is not OrdStatus.REJECTED or event.cl_ord_id not in self._exposure.children:
             return
         newest = self._rejects.setdefault(event.venue, deque())
-        if any(cl_ord_id == event.cl_ord_id for _, cl_ord_id in newest):
-            return
         newest.append((event.ts, event.cl_ord_id))
         while len(newest) > self._limits.current.rejects_max:
             newest.popleft()

@@ -220,35 +220,82 @@ def test_a_denial_for_the_rate_is_no_refusal_of_the_order() -> None:
     assert over.reason is EndReason.WINDOW
 
 
-def test_a_parent_that_the_model_stands_against_asks_once_a_minute_and_at_once_under_another_one() -> None:
-    slicer = Slicer(INSTRUMENTS)
-    slicer.quote(quote())
-    wanted = accepted(parent(how=Instruction(algo=Algo.MARKET, duration_s=600)))
-    slicer.open(wanted)
-    (curve,) = slicer.on_accepted(wanted)
-    assert isinstance(curve, ParentScheduled)
-    slicer.schedule(curve)
+class Bare:
+    """A slicer with one MARKET parent, whose children are denied by hand."""
 
-    def deny(number: int, now: int, reason: Reason) -> None:
-        sent = child(ts=now, cl_ord_id=f"P1C{number}A1")
-        slicer.send(sent)
-        slicer.deny(denied(sent, reason))
+    def __init__(self) -> None:
+        self.slicer, self.count = Slicer(INSTRUMENTS), 0
+        self.slicer.quote(quote())
+        wanted = accepted(parent(how=Instruction(algo=Algo.MARKET, duration_s=600)))
+        self.slicer.open(wanted)
+        (curve,) = self.slicer.on_accepted(wanted)
+        assert isinstance(curve, ParentScheduled)
+        self.slicer.schedule(curve)
+        self.curve = curve
 
-    for number, reason in enumerate((Reason.SHORTFALL, Reason.NO_SCENARIOS), 1):
-        deny(number, NOW + number, reason)
-        assert slicer.next_due() == NOW + number + HOLD_NS_MAX
-        assert slicer.parents["P1"].denied == reason
-    slicer.reconsider(RegimeSet(ts=NOW + 5, regime="NORMAL", by="ann"))
-    due = slicer.next_due()
-    assert due is not None
-    assert due <= NOW + 5 + RETRY_NS
-    slicer.advance(TimeAdvanced(ts=due))
-    assert [type(event) for event in slicer.on_due(TimeAdvanced(ts=due))] == [NewOrderSingle]
-    deny(3, due, Reason.STATE)
-    slicer.reconsider(RegimeSet(ts=due + 1, regime="NORMAL", by="ann"))
-    assert slicer.next_due() == curve.end  # the model has nothing to do with that
-    (over,) = over_of(slicer, curve.end)
+    def deny(self, now: int, reason: Reason) -> None:
+        self.count += 1
+        sent = child(ts=now, cl_ord_id=f"P1C{self.count}A1")
+        self.slicer.send(sent)
+        self.slicer.deny(denied(sent, reason))
+
+    def works(self, now: int) -> bool:
+        """Whether another child is sent at that moment."""
+        self.slicer.advance(TimeAdvanced(ts=now))
+        return [type(event) for event in self.slicer.on_due(TimeAdvanced(ts=now))] == [NewOrderSingle]
+
+
+def test_under_another_model_regime_or_limit_a_parent_that_was_denied_asks_at_once() -> None:
+    bare = Bare()
+    for number, reason in enumerate((Reason.SHORTFALL, Reason.NO_SCENARIOS, Reason.POSITION)):
+        bare.deny(NOW + number, reason)
+        assert bare.slicer.parents["P1"].denied == reason
+    assert bare.slicer.next_due() == NOW + 2 + 4 * RETRY_NS  # it doubled
+    bare.slicer.halt(halt(NOW + 3))
+    bare.slicer.resume(TradingResumed(ts=NOW + 4, cause="drill"))
+    assert not bare.works(NOW + 4)  # that had nothing to do with it
+    bare.slicer.reconsider(RegimeSet(ts=NOW + 5, regime="NORMAL", by="ann"))
+    assert bare.slicer.next_due() == NOW + 5
+    assert bare.works(NOW + 5)
+
+
+def test_a_parent_that_is_paused_waits_for_another_state_and_its_end_says_so() -> None:
+    bare = Bare()
+    bare.deny(NOW, Reason.STATE)
+    bare.slicer.reconsider(RegimeSet(ts=NOW + 1, regime="NORMAL", by="ann"))
+    assert bare.slicer.next_due() == bare.curve.end
+    (over,) = over_of(bare.slicer, bare.curve.end)
     assert (over.reason, over.text) == (EndReason.DENIED, "STATE")
+
+
+def test_who_would_have_met_an_order_of_ours_asks_each_second_and_once_an_order_has_ended() -> None:
+    bare = Bare()
+    for number in range(5):
+        bare.deny(NOW + number, Reason.SELF_MATCH)
+    assert bare.slicer.next_due() == NOW + 4 + RETRY_NS
+    again = Slicer(INSTRUMENTS)
+    again.load(msgspec.json.decode(msgspec.json.encode(bare.slicer.dump(), enc_hook=str)))
+    for slicer in (bare.slicer, again):
+        slicer.update(updated(child("SHRT", SELL, cl_ord_id="X"), OrdStatus.CANCELED, ts=NOW + 5))
+        assert slicer.next_due() == NOW + 4 + RETRY_NS  # of another symbol
+        slicer.update(updated(child("AAPL", SELL, cl_ord_id="X"), OrdStatus.CANCELED, ts=NOW + 6))
+        assert slicer.next_due() == NOW + 6
+    assert bare.works(NOW + 6)
+    (over,) = over_of(again, bare.curve.end)
+    assert (over.reason, over.text) == (EndReason.DENIED, "SELF_MATCH")
+
+
+def test_under_a_lower_limit_on_one_order_a_parent_goes_on_in_smaller_ones() -> None:
+    bare = Bare()
+    sent = child(ts=NOW, cl_ord_id="P1C1A1")
+    bare.slicer.send(sent)
+    bare.slicer.deny(msgspec.structs.replace(denied(sent, Reason.ORDER_SIZE), max_qty=Decimal(30)))
+    due = bare.slicer.next_due()
+    assert due is not None
+    bare.slicer.advance(TimeAdvanced(ts=due))
+    (smaller,) = bare.slicer.on_due(TimeAdvanced(ts=due))
+    assert isinstance(smaller, NewOrderSingle)
+    assert smaller.order_qty == 30
 
 
 def over_of(slicer: Slicer, end: int) -> list[ParentEnded]:

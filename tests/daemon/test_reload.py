@@ -1,12 +1,13 @@
 """Limits are read again without a restart: all or none, on record, and no verdict between two versions."""
 
 import json
+import os
 import signal
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from sqlalchemy import select
 
 from adapters.store import tables
 from core.events import LimitsSet
+from daemon import reload
 from daemon.asking import RefusedError, ask
 from daemon.cli import ExitCode
 from daemon.clock import SimulatedClock
-from daemon.config import load
+from daemon.config import BYTES_MAX, load
 from daemon.halts import Refused
 from daemon.markets import open_market
-from daemon.reload import Reloaded
+from daemon.reload import Reloaded, Source
 from daemon.run import Run
 from risk.limits import plain, version_of
 from tests.daemon.service import BASE, OPEN, Execd, Make, Service, merged, order, toml
@@ -37,10 +39,10 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "execd.toml"
         self.write()
-        reread = partial(load, self.file, {})
-        settings = reread()
+        source = Source(self.file, {})
+        settings = source.read()
         clock = SimulatedClock(OPEN)
-        self.run = Run(settings, open_market(settings).market, clock, threaded=False, reread=reread)
+        self.run = Run(settings, open_market(settings).market, clock, threaded=False, source=source)
         self.trace: list[object] = []
         self.run.bus.tap(lambda _, event: self.trace.append(event))
 
@@ -98,6 +100,11 @@ async def test_limits_change_at_once_and_other_sections_wait(
     assert len(desk.trace) == bool(changed)
 
 
+def piped(desk: Desk) -> None:
+    desk.file.unlink()
+    os.mkfifo(desk.file)
+
+
 BROKEN: list[tuple[Callable[[Desk], object], str]] = [
     (
         lambda desk: desk.write(limits={"orders_per_s": 7, "position_max": 8}),
@@ -121,6 +128,20 @@ BROKEN: list[tuple[Callable[[Desk], object], str]] = [
     ),
     (lambda desk: desk.file.write_text("[limits\n"), "execd.toml: not TOML: "),
     (lambda desk: desk.file.write_bytes(b"\xff"), "execd.toml: not TOML: "),
+    (
+        lambda desk: desk.file.write_text(""),
+        "execd.toml: limits.duplicate_window_s is no longer set, nor 7 more: is the file",
+    ),
+    (
+        lambda desk: desk.file.write_text(desk.file.read_text().partition("[limits.symbols_default]")[0]),
+        "execd.toml: limits.symbols_default is no longer set, nor 2 more: is the file whole? To go back to a default",
+    ),
+    (
+        lambda desk: desk.file.write_text(desk.file.read_text().replace("orders_per_s = 10000\n", "")),
+        "execd.toml: limits.orders_per_s is no longer set: is the file whole? To go back to a default write it",
+    ),
+    (lambda desk: desk.file.write_text("#" * (BYTES_MAX + 1)), "execd.toml: 4,000,001 bytes are no configuration"),
+    (piped, "execd.toml: no regular file: give the path of a configuration file"),
     (lambda desk: desk.file.unlink(), "execd.toml: No such file or directory: give the path of a configuration file"),
 ]
 
@@ -148,13 +169,39 @@ async def test_whatever_else_goes_wrong_with_a_file_is_a_refusal_too(desk: Desk)
     def fail() -> None:
         raise RecursionError("too deep")
 
-    desk.run.reloader._reread = fail  # type: ignore[assignment]
+    desk.run.reloader._source.read = fail  # type: ignore[union-attr, method-assign]
     with pytest.raises(Refused, match="the limits are as they were: too deep"):
         await desk.run.reloader.reload("alice")
 
 
+async def test_a_file_that_hangs_is_given_up_and_the_next_reading_is_not_held_up(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "READ_S", 0.05)
+    released, source = threading.Event(), desk.run.reloader._source
+    assert source is not None
+    with monkeypatch.context() as hung:
+        hung.setattr(source, "read", lambda: released.wait(30))
+        with pytest.raises(Refused, match="the file was not read"):
+            await desk.run.reloader.reload("alice")
+    monkeypatch.setattr(reload, "READ_S", 30.0)
+    desk.write(limits={"orders_per_s": 7})
+    assert (await desk.run.reloader.reload("alice")).changed == {"orders_per_s": (10_000, 7)}
+    released.set()
+
+
+async def test_symbols_and_strategies_come_and_go(desk: Desk) -> None:
+    own = {"symbols": {"BRAV": {"order_qty_max": 9}}, "strategies": {"desk": {"symbols": ["ALFA"]}}}
+    desk.write(limits=own)
+    await desk.run.reloader.reload("alice")
+    desk.write(limits={"symbols": {"ALFA": {"order_qty_max": 9}}, "strategies": {"night": {}}})
+    await desk.run.reloader.reload("alice")
+    assert set(desk.run.actors.limits.current.symbols) == {"ALFA"}
+    assert set(desk.run.actors.limits.current.strategies) == {"night"}
+
+
 async def test_a_run_without_a_file_says_so(desk: Desk) -> None:
-    desk.run.reloader._reread = None
+    desk.run.reloader._source = None
     with pytest.raises(Refused, match="not started with a configuration file"):
         await desk.run.reloader.reload("alice")
 

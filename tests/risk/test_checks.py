@@ -390,6 +390,7 @@ CASES: list[Row] = [
     ("no price, no collar", checks.price_is_near, ask(), (), limits(), None),
     ("a parent's limit may be far", checks.price_is_near, ask_parent(**limit_at("1000")), (), limits(), None),
     ("no limit set", checks.size_is_allowed, ask(), (), Limits(), no(Reason.NO_LIMIT)),
+    ("no limit set, to flatten", checks.size_is_allowed, ask(flatten=True), (), Limits(), None),
     ("half a limit set", checks.size_is_allowed, ask(), (), own_limits(notional=None), no(Reason.NO_LIMIT)),
     ("size and money at their limits", checks.size_is_allowed, ask(qty="200"), (), own_limits(), None),
     (
@@ -860,6 +861,54 @@ CASES: list[Row] = [
         no(Reason.SELF_MATCH),
     ),
     (
+        "one in doubt holds up no flatten",
+        checks.order_meets_none_of_ours,
+        ask(flatten=True),
+        (*OUR_SALE, updated(OUR_ORDER, OrdStatus.UNKNOWN)),
+        limits(),
+        None,
+    ),
+    (
+        "one without a price has traded or never will, if it is in doubt",
+        checks.order_meets_none_of_ours,
+        ask(),
+        (OUR_SALE[0], approved(OUR_MARKET_SALE), updated(OUR_MARKET_SALE, OrdStatus.UNKNOWN)),
+        limits(),
+        None,
+    ),
+    (
+        "one that has ended and whose executions are still to come",
+        checks.order_meets_none_of_ours,
+        ask(),
+        (*OUR_SALE, updated(OUR_ORDER, OrdStatus.SETTLING)),
+        limits(),
+        None,
+    ),
+    (
+        "one at the end of a market order's reach",
+        checks.order_meets_none_of_ours,
+        ask(),
+        (OUR_SALE[0], approved(msgspec.structs.replace(OUR_ORDER, price=Decimal("100.51")))),
+        limits(),
+        no(Reason.SELF_MATCH),
+    ),
+    (
+        "one beyond it",
+        checks.order_meets_none_of_ours,
+        ask(),
+        (OUR_SALE[0], approved(msgspec.structs.replace(OUR_ORDER, price=Decimal("100.52")))),
+        limits(),
+        None,
+    ),
+    (
+        "one beyond it on the other side",
+        checks.order_meets_none_of_ours,
+        ask(side=SELL),
+        (working("AAPL", BUY, 1)[0], approved(child("AAPL", BUY, "1", parent_id="WAAPLBUY1", price=Decimal(97)))),
+        limits(),
+        None,
+    ),
+    (
         "one that nobody can account for any more",
         checks.order_meets_none_of_ours,
         ask(),
@@ -1195,7 +1244,7 @@ def test_who_would_meet_an_order_of_ours_is_told_which_and_at_what_price() -> No
     assert denial.text == "BUY AAPL at 100.05 would meet our SELL at 100, WAAPLSELL1C1A1"
     denial = judge(Case(ask(), book(P1, OUR_SALE[0], approved(OUR_MARKET_SALE))), limits())
     assert denial is not None
-    assert denial.text == "BUY AAPL at any price would meet our SELL at any price, WAAPLSELL1C1A1"
+    assert denial.text == "BUY AAPL at the market, to 100.51005, would meet our SELL at any price, WAAPLSELL1C1A1"
 
 
 def test_the_rate_of_one_venue_does_not_touch_another() -> None:

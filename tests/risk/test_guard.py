@@ -17,18 +17,33 @@ from core.events import (
     OrderApproved,
     OrderDenied,
     OrderUpdated,
+    ParentAccepted,
     TimeAdvanced,
     TradingHalted,
     TradingResumed,
 )
-from core.orders import OrdStatus
+from core.orders import TERMINAL, OrdStatus
 from core.signals import Algo, Instruction
 from core.units import NS_PER_DAY, NS_PER_S
 from daemon.bus import Bus
 from risk.exposure import Exposure
 from risk.guard import CONFIRM_NS, LATEST_NS, LOOKS, Guard
 from risk.limits import Limits, LimitsInForce
-from tests.builders import NOW, child, denied, held, limits, opened, parent, quote, silent, updated
+from tests.builders import (
+    NOW,
+    accepted,
+    approved,
+    child,
+    denied,
+    fold,
+    held,
+    limits,
+    opened,
+    parent,
+    quote,
+    silent,
+    updated,
+)
 from tests.pure_bus import PureBus, Reply, scripted
 
 D = Decimal
@@ -43,6 +58,7 @@ class Scene:
         self.guard = Guard(self.exposure, LimitsInForce(bounds))
         self.trace: list[Event] = []
         self.now = NOW
+        self.sent: set[int] = set()
         self.connect(self.exposure, self.guard)
         self.bus.publish(opened())
         self.bus.publish(held("AAPL", 500))
@@ -56,7 +72,9 @@ class Scene:
         bus.fold(MarketData, exposure.quote, guard.look)
         bus.fold(TradingHalted, exposure.halt)
         bus.fold(TradingResumed, exposure.resume, guard.resume)
-        bus.fold(OrderUpdated, guard.update)
+        bus.fold(ParentAccepted, exposure.accept)
+        bus.fold(OrderApproved, exposure.approve)
+        bus.fold(OrderUpdated, guard.update, exposure.update)
         bus.fold(OrderDenied)
         bus.fold(DayRolled, guard.roll)
         bus.fold(HighWaterMarkReset, guard.reset)
@@ -71,9 +89,14 @@ class Scene:
         self.bus.publish(quote(symbol, str(price), str(price), ts=self.now))
 
     def answer(self, number: int, status: OrdStatus, *, after_s: float = 1, venue: str = "paper") -> None:
-        """A venue says how a child stands."""
+        """A venue says how a child stands, which was sent when it is first heard of."""
         self.now += int(after_s * NS_PER_S)
-        self.bus.publish(updated(child(cl_ord_id=f"C{number}", venue=venue), status, ts=self.now))
+        order = child(cl_ord_id=f"C{number}", parent_id=f"P{number}", venue=venue)
+        if number not in self.sent:
+            self.sent.add(number)
+            self.bus.publish(accepted(parent(parent_id=order.parent_id)))
+            self.bus.publish(approved(order))
+        self.bus.publish(updated(order, status, ts=self.now))
 
     def advance(self, ts: int) -> None:
         self.now = ts
@@ -304,9 +327,25 @@ def test_each_venue_is_counted_apart_and_each_order_once() -> None:
     assert scene.said == ["halted rejects"]
 
 
+def test_what_a_venue_says_again_after_hours_or_after_a_resume_is_no_news() -> None:
+    scene = Scene(THREE)
+    for number in range(4):
+        scene.answer(number, REJECTED, after_s=1_800)
+    for number in range(4):
+        scene.answer(number, REJECTED, after_s=0)
+    assert scene.said == []
+    for number in range(10, 13):
+        scene.answer(number, REJECTED)
+    scene.bus.publish(TradingResumed(ts=scene.now, cause=REJECTS, by="ann"))
+    for number in range(10, 13):
+        scene.answer(number, REJECTED)
+    assert scene.said == ["halted rejects", "resumed rejects"]
+
+
 def test_a_resume_that_comes_before_the_guard_has_looked_leaves_nothing_to_look_at() -> None:
     scene = Scene(limits(rejects_max=1))
     rejected = updated(child(), REJECTED, ts=scene.now)
+    fold(scene.exposure, accepted(parent()), approved(child()))
     scene.guard.update(rejected)
     scene.guard.resume(TradingResumed(ts=scene.now, cause=REJECTS, by="ann"))
     assert list(scene.guard.on_updated(rejected)) == []
@@ -314,6 +353,7 @@ def test_a_resume_that_comes_before_the_guard_has_looked_leaves_nothing_to_look_
 
 def test_what_the_venue_said_is_told() -> None:
     scene = Scene(limits(rejects_max=1))
+    fold(scene.exposure, accepted(parent()), approved(child()))
     scene.bus.publish(msgspec.structs.replace(updated(child(), REJECTED, ts=scene.now), text="no permission"))
     (halt,) = [event for event in scene.trace if isinstance(event, TradingHalted)]
     assert halt.text == "paper rejected 1 orders within 0.0 s, of late P1C1A1: no permission"
@@ -356,9 +396,12 @@ def hear(scene: Scene, answers: list[Answer]) -> None:
 def test_rejects_trip_exactly_where_so_many_lie_within_the_window(answers: list[Answer], most: int) -> None:
     scene = Scene(limits(rejects_max=most, rejects_window_s=60.0))
     seen, live = list[tuple[int, str]](), False
-    for number, (_, status, after_s, venue, is_resumed) in enumerate(answers):
+    ended = set[int]()
+    for number, status, after_s, venue, is_resumed in answers:
         scene.answer(number, status, after_s=after_s, venue=venue)
-        if status is REJECTED:
+        is_first = number not in ended
+        ended |= {number} if status in TERMINAL else set()
+        if status is REJECTED and is_first:
             seen.append((scene.now, venue))
             recent = [ts for ts, where in seen if where == venue and scene.now - ts < 60 * NS_PER_S]
             live = live or len(recent) >= most
@@ -385,12 +428,19 @@ def test_a_snapshot_goes_on_counting_and_folding_what_happened_counts_the_same(a
     assert folded.exposure.causes.dump() == straight.exposure.causes.dump()
 
 
+class Guarded(PureBus):
+    """With a guard, which hears of an answer before the exposure does."""
+
+    def _wire(self) -> None:
+        guard = Guard(self.exposure, LimitsInForce(THREE))
+        self.bus.fold(OrderUpdated, guard.update)
+        self.bus.fold(TradingResumed, guard.resume)
+        self.bus.on(OrderUpdated, guard.on_updated)
+        super()._wire()
+
+
 def test_a_parent_whose_children_are_rejected_tries_no_more_until_somebody_resumes() -> None:
-    world = PureBus(scripted([Reply("reject")] * 3 + [Reply("fill")]), limits=limits(quote_age_s_max=3_600.0))
-    guard = Guard(world.exposure, LimitsInForce(THREE))
-    world.bus.fold(OrderUpdated, guard.update)
-    world.bus.fold(TradingResumed, guard.resume)
-    world.bus.on(OrderUpdated, guard.on_updated)
+    world = Guarded(scripted([Reply("reject")] * 3 + [Reply("fill")]), limits=limits(quote_age_s_max=3_600.0))
     world.bus.publish(quote())
     world.at(NOW, parent(how=Instruction(algo=Algo.MARKET, duration_s=600)))
     later = NOW + 300 * NS_PER_S
