@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from math import isfinite
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -39,7 +38,6 @@ from risk.tail import CORRELATION
 
 ENVIRONMENT_PREFIX = "EXECD_"
 OPTIONS = credentials.VARIABLES | {"EXECD_DIR"}  # variables that are no settings: secrets, and options of commands
-BYTES_MAX = 4_000_000  # of a configuration file; some 40,000 instruments
 VENUES = ("paper",)  # the gateways of this version
 Setting = TypeVar("Setting")
 
@@ -258,7 +256,6 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
 def read(path: Path, environment: Mapping[str, str]) -> Reading:
     """Read and check a configuration file; raises ConfigError."""
     try:
-        _check_file(path)
         text = path.read_text()
         raw = tomllib.loads(text)
         return Reading(build(raw, environment, where=str(path), text=text), frozenset(_limits_in(raw)))
@@ -268,14 +265,6 @@ def read(path: Path, environment: Mapping[str, str]) -> Reading:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     except RecursionError as error:  # of the parser, or of whoever goes through what it read
         raise ConfigError(f"{path}: not TOML: its tables or arrays are nested too deeply") from error
-
-
-def _check_file(path: Path) -> None:
-    stat = path.stat()
-    if not S_ISREG(stat.st_mode):
-        raise ConfigError(f"{path}: no regular file: give the path of a configuration file")
-    if stat.st_size > BYTES_MAX:
-        raise ConfigError(f"{path}: {stat.st_size:,} bytes are no configuration: {BYTES_MAX:,} are the most")
 
 
 def _limits_in(raw: dict[str, Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ limits before it. Other sections are compared, not taken: who changed one hears 
 import asyncio
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from daemon.run import Run
 
 UNSET = "unset"
+BYTES_MAX = 4_000_000  # of a file; some 40,000 instruments
 READ_S = 5.0  # the longest that a reading may take; whoever asks waits twice as long
 
 _log = structlog.get_logger()
@@ -50,6 +52,7 @@ class Source:
         A file that no longer names a limit is refused: it may have been cut short, by an editor that is still writing
         or a full disk, and what is not in it would fall back to its default, which may be the wider one.
         """
+        self._check()
         reading = read(self._path, self._environment)
         missing = sorted(self._named - reading.limits)
         if missing:
@@ -57,6 +60,17 @@ class Source:
             raise ConfigError(f"{self._path}: {gone}: is the file whole? To go back to a default write it, or restart")
         self._named = reading.limits
         return reading.config
+
+    def _check(self) -> None:
+        """What is read while others trade must have an end, and soon."""
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return  # whoever reads it says why
+        if not S_ISREG(stat.st_mode):
+            raise ConfigError(f"{self._path}: no regular file: write the configuration to one")
+        if stat.st_size > BYTES_MAX:
+            raise ConfigError(f"{self._path}: {stat.st_size:,} bytes are no configuration: {BYTES_MAX:,} are the most")
 
 
 class Reloader:

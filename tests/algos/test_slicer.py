@@ -22,6 +22,7 @@ from core.events import (
     Event,
     FillBooked,
     FlattenRequested,
+    MarketData,
     NewOrderSingle,
     OrderApproved,
     OrderCancelRequest,
@@ -700,13 +701,6 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     )
 
 
-def meet(one: NewOrderSingle, other: NewOrderSingle) -> bool:
-    """Whether a venue could match the two."""
-    if one.symbol != other.symbol or one.side is other.side:
-        return False
-    return one.price is None or other.price is None or one.side.sign * (one.price - other.price) >= 0
-
-
 class Watch:
     """Keeps its own books of every parent from the events alone, and objects to whatever breaks a law."""
 
@@ -719,7 +713,18 @@ class Watch:
         self.live: dict[str, dict[str, Decimal]] = {}
         self.lost: set[str] = set()
         self.working: dict[str, NewOrderSingle] = {}
-        world.taps.append(self.see)
+        self.standing: dict[str, OrdStatus] = {}
+        self.market: dict[str, MarketData] = {}
+        self.mids: dict[str, Decimal] = {}
+        world.taps += [self.look, self.see]
+
+    def look(self, event: Event) -> None:
+        """At the market, and at how orders stand."""
+        if isinstance(event, OrderUpdated):
+            self.standing[event.cl_ord_id] = event.ord_status
+        elif isinstance(event, MarketData):
+            self.market[event.symbol] = event
+            self.mids[event.symbol] = event.mid if event.mid is not None else self.mids.get(event.symbol, ZERO)
 
     def see(self, event: Event) -> None:
         match event:
@@ -731,7 +736,7 @@ class Watch:
                 self.live[event.parent_id][event.cl_ord_id] = event.order_qty
             case OrderApproved():
                 assert event.reducing or not event.flatten, "a flatten that could flip"
-                assert not any(meet(event.order, other) for other in self.working.values()), "two of ours cross"
+                assert not any(self.meet(event, other) for other in self.working.values()), "two of ours cross"
                 self.working[event.cl_ord_id] = event.order
             case OrderDenied():
                 self.live.get(event.parent_id, {}).pop(event.cl_ord_id, None)
@@ -751,6 +756,23 @@ class Watch:
             case TradingResumed():
                 self.causes.resume(event)
         self.agree()
+
+    def meet(self, event: OrderApproved, other: NewOrderSingle) -> bool:
+        """Whether a venue could match the two, as far as that is known; nobody knows of what is in doubt."""
+        one, status = event.order, self.standing.get(other.cl_ord_id)
+        if one.symbol != other.symbol or one.side is other.side or status is OrdStatus.SETTLING:
+            return False
+        if status is OrdStatus.UNKNOWN and (event.flatten or other.price is None):
+            return False
+        return other.price is None or one.side.sign * (self.reach(one) - other.price) >= 0
+
+    def reach(self, order: NewOrderSingle) -> Decimal:
+        """Half a percent through the touch without a price."""
+        if order.price is not None:
+            return order.price
+        market = self.market[order.symbol]
+        touch = market.ask if order.side is BUY else market.bid
+        return (self.mids[order.symbol] if touch is None else touch) * (1 + order.side.sign * Decimal("0.005"))
 
     def sent(self, event: NewOrderSingle) -> None:
         owner, instrument = self.parents[event.parent_id].parent, INSTRUMENTS[event.symbol]

@@ -80,7 +80,9 @@ class Desk:
     async def durable(self) -> None:
         await self.on_record.wait()
 
-    async def resume_while(self, meanwhile: Awaitable[object], said: str = "halted or resumed trading this moment") -> None:
+    async def resume_while(
+        self, meanwhile: Awaitable[object], said: str = "halted or resumed trading this moment"
+    ) -> None:
         """Ask to resume; what happens while the venues are asked must have it refused."""
         self.meanwhile = meanwhile
         with pytest.raises(Refused, match=said):

@@ -21,10 +21,10 @@ from daemon import reload
 from daemon.asking import RefusedError, ask
 from daemon.cli import ExitCode
 from daemon.clock import SimulatedClock
-from daemon.config import BYTES_MAX, load
+from daemon.config import load
 from daemon.halts import Refused
 from daemon.markets import open_market
-from daemon.reload import Reloaded, Source
+from daemon.reload import BYTES_MAX, Reloaded, Source
 from daemon.run import Run
 from risk.limits import plain, version_of
 from tests.daemon.service import BASE, OPEN, Execd, Make, Service, merged, order, toml
@@ -141,7 +141,7 @@ BROKEN: list[tuple[Callable[[Desk], object], str]] = [
         "execd.toml: limits.orders_per_s is no longer set: is the file whole? To go back to a default write it",
     ),
     (lambda desk: desk.file.write_text("#" * (BYTES_MAX + 1)), "execd.toml: 4,000,001 bytes are no configuration"),
-    (piped, "execd.toml: no regular file: give the path of a configuration file"),
+    (piped, "execd.toml: no regular file: write the configuration to one"),
     (lambda desk: desk.file.unlink(), "execd.toml: No such file or directory: give the path of a configuration file"),
 ]
 

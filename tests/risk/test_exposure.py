@@ -102,15 +102,27 @@ class Slow:
         ours = [order for order in self.children() if (order.order.symbol, order.order.side) == (symbol, side)]
         return sum((self.leaves(order) for order in ours), ZERO)
 
-    def resting(self, symbol: str, side: Side) -> tuple[str, Decimal | None] | None:
-        """The most aggressive of what may execute and was not given up."""
-        lost = {event.cl_ord_id for event in self.events if isinstance(event, OrderUnresolved)}
+    def standing(self, cl_ord_id: str) -> str:
+        """`known`, `in doubt`, or `out of the way`: it has ended at the venue, or nobody can account for it."""
+        status, lost = OrdStatus.PENDING_SUBMIT, False
+        for event in self.events:
+            if isinstance(event, OrderUpdated) and event.cl_ord_id == cl_ord_id:
+                status, lost = event.ord_status, lost and event.ord_status is OrdStatus.UNKNOWN
+            elif isinstance(event, OrderUnresolved) and event.cl_ord_id == cl_ord_id:
+                lost = True
+        if lost or status is OrdStatus.SETTLING:
+            return "out of the way"
+        return "in doubt" if status is OrdStatus.UNKNOWN else "known"
+
+    def resting(self, symbol: str, side: Side, standing: str) -> tuple[str, Decimal | None] | None:
+        """The most aggressive of what may execute and stands so; in doubt, what has no price does not rest."""
         ours = [
             (order.cl_ord_id, order.order.price)
             for order in self.children()
             if (order.order.symbol, order.order.side) == (symbol, side)
             and self.leaves(order)
-            and order.cl_ord_id not in lost
+            and self.standing(order.cl_ord_id) == standing
+            and (order.order.price is not None or standing == "known")
         ]
         return min(ours, key=lambda each: (-side.sign * (each[1] or side.sign * 10_000), each[0]), default=None)
 
@@ -293,7 +305,9 @@ def assert_same(exposure: Exposure, slow: Slow) -> None:
         for side in Side:
             assert exposure.working(symbol, side) == slow.working(symbol, side)
             assert exposure.committed(symbol, side) == slow.committed(symbol, side)
-            assert exposure.resting.best((INSTRUMENTS[symbol].venue, symbol, side)) == slow.resting(symbol, side)
+            place = (INSTRUMENTS[symbol].venue, symbol, side)
+            assert exposure.resting.best(place) == slow.resting(symbol, side, "known")
+            assert exposure.in_doubt.best(place) == slow.resting(symbol, side, "in doubt")
     for parent_id, entry in exposure.parents.items():
         assert (entry.cum_qty, entry.live_qty) == (slow.done(parent_id), slow.live(parent_id))
 
