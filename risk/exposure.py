@@ -349,10 +349,11 @@ class Exposure:
         child = self.children.get(event.cl_ord_id)
         if child is None:
             return
-        child.ord_status = event.ord_status
+        stood, child.ord_status = (child.ord_status, child.leaves_qty > 0), event.ord_status
         child.given_up = child.given_up and event.ord_status is OrdStatus.UNKNOWN
         self._set_leaves(child, event.leaves_qty)
-        self._rest(event.cl_ord_id, child)
+        if stood != (event.ord_status, event.leaves_qty > 0):
+            self._rest(event.cl_ord_id, child)
         if event.terminal:
             del self.children[event.cl_ord_id]
 
@@ -363,7 +364,8 @@ class Exposure:
         if child is not None:
             child.cum_qty += event.last_qty
             self._set_leaves(child, max(child.order_qty - child.cum_qty, ZERO))
-            self._rest(event.cl_ord_id, child)
+            if not child.leaves_qty:
+                self._rest(event.cl_ord_id, child)
         self._fill_parent(event.parent_id, event.last_qty)
 
     def give_up(self, event: OrderUnresolved) -> None:
