@@ -26,10 +26,12 @@ from typing import Any
 import msgspec
 import redis
 
+from adapters.brokers.paper import PaperSettings
 from adapters.halt import POLL_S
 from adapters.redis_link import DEADLINE_S
 from adapters.valkey import PrivateValkey
 from core.causes import REDIS
+from core.units import NS_PER_MS
 from tests.daemon.service import STREAM, Service, acknowledged, order
 from tests.servers.valkey import other_hand, running
 
@@ -41,6 +43,8 @@ LATE_S_MAX = 2.0  # to see that the server is back, besides the wait itself: a p
 PARENTS = 6  # that work throughout: each wants a child every second
 BLUNT: dict[str, Any] = {"protocol": 2, "driver_info": None}  # a client that says nothing before its command
 EVERY_S = 0.05  # between two signals
+# How long an order is on its way to the paper venue, which dates it at its arrival.
+FLIGHT_NS = int((PaperSettings().latency_ms + PaperSettings().jitter_ms) * NS_PER_MS)
 AROUND_S = 3.0  # of signals before the freeze and behind the pause
 
 
@@ -228,11 +232,14 @@ def _is_about(line: dict[str, Any], event: str) -> bool:
 
 
 def _orders(service: Service, pause: int, release: int, unknown_ns: int) -> tuple[int, int, int]:
-    """How many the venue was sent between freeze and pause, during the pause, and behind it, by the daemon's clock."""
+    """How many the venue was sent between freeze and pause, during the pause, and behind it, by the daemon's clock.
+
+    What is on its way when the pause comes enters the venue within `FLIGHT_NS` after it, and was sent before.
+    """
     halted = [event["ts"] for event in service.events("TradingHalted") if event["cause"] == REDIS][pause]
     resumed = [event["ts"] for event in service.events("TradingResumed") if event["cause"] == REDIS][release]
     entered = [fact["ts"] for fact in service.venue("Entered")]
-    bounds = (halted - unknown_ns, halted, resumed, math.inf)
+    bounds = (halted - unknown_ns, halted + FLIGHT_NS, resumed, math.inf)
     ahead, during, behind = (sum(a < ts <= b for ts in entered) for a, b in itertools.pairwise(bounds))
     return ahead, during, behind
 
