@@ -317,7 +317,10 @@ class Reason(StrEnum):
 
 
 class Nearest(msgspec.Struct, frozen=True):
-    """Of the limits that are fractions of equity the one that an order came nearest to, the order included."""
+    """Of the limits that are fractions of equity the one that an order came nearest to, the order included.
+
+    Of a shortfall `value` is the bound where that decided, which is above the shortfall or equal to it.
+    """
 
     reason: Reason  # by which it would have been denied
     value: Decimal  # of equity

@@ -43,7 +43,7 @@ def check(
     if not answer["passes"]:
         raise RefusedError(f"would be denied: {_said(answer['checks'][-1]['denial'])}")
     if not as_json:
-        typer.echo(f"would be accepted, under limits {answer['limits']}")
+        typer.echo(f"would be accepted, under limits {answer['limits']}; its children are checked when they come")
 
 
 def _said(denial: dict[str, Any]) -> str:

@@ -403,35 +403,38 @@ def price_is_near(case: Case, limits: Limits) -> Denial | None:
 
 
 def size_is_allowed(case: Case, limits: Limits) -> Denial | None:
-    """R6: quantity and money value of one order; a parent's too, since nothing larger could ever be one order's sum."""
+    """R6: quantity and money value of one order; a parent's too, since nothing larger could ever be one order's sum.
+
+    What nobody has set is refused, but holds up no flatten: that is bound by what is set.
+    """
     ask, own = case.ask, limits.of(case.ask.symbol)
-    if own.order_qty_max is None or own.order_notional_max is None:
-        if ask.flatten:
-            return None  # who is to stop everything is not held up by what nobody has set
+    if None in (own.order_qty_max, own.order_notional_max) and not ask.flatten:
         return _refuse(
             Reason.NO_LIMIT, f"{ask.symbol} has no order limits: set order_qty_max and order_notional_max for it"
         )
+    qty_max = ask.qty if own.order_qty_max is None else own.order_qty_max
     notional = ask.qty * case.unit_value
-    if ask.qty <= own.order_qty_max and notional <= own.order_notional_max:
+    notional_max = notional if own.order_notional_max is None else own.order_notional_max
+    if ask.qty <= qty_max and notional <= notional_max:
         return None
-    room = case.lots(min(own.order_qty_max, own.order_notional_max / case.unit_value))
-    if ask.qty > own.order_qty_max:
+    room = case.lots(min(qty_max, notional_max / case.unit_value))
+    if ask.qty > qty_max:
         return Denial(
             reason=Reason.ORDER_SIZE,
             value=ask.qty,
-            limit=own.order_qty_max,
+            limit=qty_max,
             unit="shares",
             max_qty=room,
-            text=f"{ask.qty} shares are more than {own.order_qty_max} in one order",
+            text=f"{ask.qty} shares are more than {qty_max} in one order",
         )
     currency = case.instrument.currency
     return Denial(
         reason=Reason.ORDER_NOTIONAL,
         value=notional,
-        limit=own.order_notional_max,
+        limit=notional_max,
         unit=currency,
         max_qty=room,
-        text=f"{notional:,.2f} {currency} are more than {own.order_notional_max:,} in one order",
+        text=f"{notional:,.2f} {currency} are more than {notional_max:,} in one order",
     )
 
 

@@ -41,7 +41,7 @@ _FRACTIONS = {  # and the most of each; all must be positive
 
 
 class SymbolLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Per order, in one instrument. Unset is refused, not unlimited (R6)."""
+    """Per order, in one instrument. Unset is refused, not unlimited (R6); an operator's flatten goes without."""
 
     order_qty_max: Decimal | None = None  # shares
     order_notional_max: Decimal | None = None  # money, in the instrument's currency

@@ -127,12 +127,15 @@ class Sizer:
                 yield self._closing(event, strategy, symbol, (side, size), number)
 
     def _largest(self, symbol: str) -> Decimal:
-        """The largest order in a symbol; the gate says so where none is allowed."""
+        """The largest order in a symbol, as far as that is limited."""
         limits, mark = self._limits.current.of(symbol), self._exposure.mark(symbol)
-        if limits.order_qty_max is None or limits.order_notional_max is None or not mark:
-            return abs(self._exposure.held(symbol))
-        unit = self._exposure.instruments[symbol].notional(Decimal(1), mark)
-        return min(limits.order_qty_max, FLATTEN_SHARE * limits.order_notional_max / unit)
+        bounds = [abs(self._exposure.held(symbol))]
+        if limits.order_qty_max is not None:
+            bounds.append(limits.order_qty_max)
+        if limits.order_notional_max is not None and mark:
+            unit = self._exposure.instruments[symbol].notional(Decimal(1), mark)
+            bounds.append(FLATTEN_SHARE * limits.order_notional_max / unit)
+        return min(bounds)
 
     def _closing(
         self, event: FlattenRequested, owner: str, symbol: str, size: tuple[Side, Decimal], number: int

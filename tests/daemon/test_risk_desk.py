@@ -72,6 +72,7 @@ def test_check_says_what_each_check_says_and_sends_nothing(service: Service, exe
     assert (code, errors) == (ExitCode.OK, "")
     lines = out.splitlines()
     assert lines[-1].startswith("would be accepted, under limits ")
+    assert lines[-1].endswith("; its children are checked when they come")
     assert {line.split()[-1] for line in lines[:-1]} == {"passes"}
     code, out, errors = asked(execd, qty=50_000)
     assert code == ExitCode.REFUSED

@@ -391,6 +391,15 @@ CASES: list[Row] = [
     ("a parent's limit may be far", checks.price_is_near, ask_parent(**limit_at("1000")), (), limits(), None),
     ("no limit set", checks.size_is_allowed, ask(), (), Limits(), no(Reason.NO_LIMIT)),
     ("no limit set, to flatten", checks.size_is_allowed, ask(flatten=True), (), Limits(), None),
+    ("half a limit set, to flatten", checks.size_is_allowed, ask(flatten=True), (), own_limits(notional=None), None),
+    (
+        "more than the half that is set, to flatten",
+        checks.size_is_allowed,
+        ask(qty="501", flatten=True),
+        (),
+        own_limits(notional=None),
+        no(Reason.ORDER_SIZE, "501", "500", "shares", "500"),
+    ),
     ("half a limit set", checks.size_is_allowed, ask(), (), own_limits(notional=None), no(Reason.NO_LIMIT)),
     ("size and money at their limits", checks.size_is_allowed, ask(qty="200"), (), own_limits(), None),
     (

@@ -575,8 +575,17 @@ def test_a_flatten_is_cut_into_orders_that_are_allowed() -> None:
     assert flatten(held("AAPL", 100), bounds=money) == [f"SELL {qty} AAPL of alpha" for qty in (45, 45, 10)]
 
 
-def test_a_flatten_of_an_instrument_without_limits_is_the_gates_to_refuse() -> None:
-    assert flatten(held("AAPL", 100), bounds=limits(symbols_default=SymbolLimits())) == ["SELL 100 AAPL of alpha"]
+@pytest.mark.parametrize(
+    "own,parts",
+    [
+        (SymbolLimits(), (100,)),
+        (SymbolLimits(order_qty_max=Decimal(60)), (60, 40)),
+        (SymbolLimits(order_notional_max=Decimal(5_000)), (45, 45, 10)),
+    ],
+)
+def test_a_flatten_is_cut_by_the_limits_that_are_set(own: SymbolLimits, parts: tuple[int, ...]) -> None:
+    expected = [f"SELL {qty} AAPL of alpha" for qty in parts]
+    assert flatten(held("AAPL", 100), bounds=limits(symbols_default=own)) == expected
 
 
 def test_the_parts_of_a_flatten_have_ids_of_their_own() -> None:
