@@ -35,22 +35,21 @@ class FixEnum(StrEnum):
         member.fix = fix
         return member
 
+    __hash__ = str.__hash__  # as equality is; an enum's own is written in Python, and sides are keys of the hot path
+
 
 class Side(FixEnum):  # 54
     """Whether an order buys or sells."""
 
+    sign: int  # +1 for a buy, -1 for a sell
+    opposite: "Side"
+
     BUY = "BUY", "1"
     SELL = "SELL", "2"
 
-    @property
-    def sign(self) -> int:
-        """+1 for a buy, -1 for a sell."""
-        return 1 if self is Side.BUY else -1
 
-    @property
-    def opposite(self) -> "Side":
-        """The other side."""
-        return Side.SELL if self is Side.BUY else Side.BUY
+Side.BUY.sign, Side.BUY.opposite = 1, Side.SELL
+Side.SELL.sign, Side.SELL.opposite = -1, Side.BUY
 
 
 class OrdType(FixEnum):  # 40

@@ -38,7 +38,7 @@ def nearest(value: Decimal, step: Decimal) -> Decimal:
 
 def is_multiple(value: Decimal, step: Decimal) -> bool:
     """Whether `value` is a whole number of steps."""
-    return value % step == 0
+    return not value % step
 
 
 def bps_of(cost: Decimal, base: Decimal) -> Decimal:

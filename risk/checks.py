@@ -566,11 +566,12 @@ def shortfall_is_allowed(case: Case, limits: Limits) -> Denial | None:
     if absent := tail.absent(ask.symbol):
         return _refuse(Reason.NO_SCENARIOS, absent, case.lots(case.reducible))
     row, unit = tail.row(ask.symbol), ask.side.sign * float(case.unit_value)
-    before, after = float(case.before - case.held) * unit, float(case.after - case.held) * unit
+    after = float(case.after - case.held) * unit
+    es_max, equity = float(limits.es_max), float(case.equity)
     worst: Denial | None = None
     for view, part in tail.views(ask.ts):
-        limit = float(limits.es_max) * part
-        allowed = limit * float(case.equity) * (1.0 + ROUNDING)
+        limit = es_max * part
+        allowed = limit * equity * (1.0 + ROUNDING)
         value = view.bound(row, after, of_parents=of_parents)
         if value > allowed:
             value = view.measure(row, after, of_parents=of_parents)
@@ -579,6 +580,7 @@ def shortfall_is_allowed(case: Case, limits: Limits) -> Denial | None:
             continue
         # It hedges if all that may execute besides leaves the portfolio no worse than it is or has become by then. What
         # works in other symbols counts in full on one side only: two hedges, each good for the whole, are one too many.
+        before = float(case.before - case.held) * unit
         now = max(view.after(row, 0.0), view.after(row, before))
         allowed = max(allowed, now * (1.0 + ROUNDING))
         if value <= allowed:
