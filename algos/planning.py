@@ -11,11 +11,11 @@ from decimal import Decimal
 import msgspec
 
 from algos import twap, vwap
-from algos.trajectory import Trajectory
+from algos.trajectory import MAX_LOTS, Trajectory
 from core.calendar import CALENDARS, Session
 from core.events import ParentAccepted
 from core.instruments import Instrument
-from core.signals import MAX_INT, Algo
+from core.signals import Algo
 from core.units import NS_PER_S
 
 CLOSE_MARGIN_NS = 10 * NS_PER_S  # a parent is over that long before the close: its last cancels need time
@@ -82,8 +82,8 @@ def fault_of(accepted: ParentAccepted, instrument: Instrument) -> str | None:
     most = accepted.parent.how.max_slice
     if most is not None and most < instrument.lot:
         return f"its max_slice of {most:f} is under one lot of {instrument.lot:f}: raise it or leave it out"
-    if accepted.order_qty / instrument.lot > MAX_INT:
-        return f"it has more than {MAX_INT:,} lots of {instrument.lot:f}: split it"
+    if accepted.order_qty / instrument.lot > MAX_LOTS:
+        return f"it has more than {MAX_LOTS:,} lots of {instrument.lot:f}: split it"
     return None
 
 

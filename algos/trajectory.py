@@ -16,12 +16,13 @@ them at the end.
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from decimal import ROUND_HALF_EVEN, Decimal
-from itertools import pairwise
+from decimal import Decimal
 
 import msgspec
+import numpy as np
 
 MAX_POINTS = 100_000  # of one curve
+MAX_LOTS = 2**53  # of one curve: as far as shares of them are exact
 
 
 class Trajectory(msgspec.Struct, frozen=True, gc=False):
@@ -36,12 +37,12 @@ class Trajectory(msgspec.Struct, frozen=True, gc=False):
     lot: Decimal
 
     def __post_init__(self) -> None:
-        times, lots = _unpacked(self.packed_times), _unpacked(self.packed_lots)
+        times, lots = np.frombuffer(self.packed_times, np.int64), np.frombuffer(self.packed_lots, np.int64)
         if not 1 <= len(times) == len(lots) <= MAX_POINTS:
             raise ValueError(f"a trajectory has 1 to {MAX_POINTS:,} points, each with a target")
-        if any(later <= earlier for earlier, later in pairwise(times)):
+        if (times[1:] <= times[:-1]).any():
             raise ValueError("a trajectory's times must rise")
-        if any(later < earlier for earlier, later in pairwise(lots)):
+        if (lots[1:] < lots[:-1]).any():
             raise ValueError("a trajectory's targets must not fall")
 
     @classmethod
@@ -91,28 +92,17 @@ def along(times: Sequence[int], weights: Sequence[float], *, qty: Decimal, lot: 
     """The curve that does `weights[i]` of `qty` from `times[i]` on.
 
     Weights are non-negative and not all zero; they are normalised here. Points that add less than a lot are left out,
-    so a parent of 3 lots over 10 slices has 3 points. The last target is exactly `qty`, a multiple of `lot`.
+    so a parent of 3 lots over 10 slices has 3 points. The last target is exactly `qty`, a multiple of `lot`; at most
+    MAX_LOTS of them.
     """
-    total = sum(weights)
-    if not total > 0 or any(not weight >= 0 for weight in weights):
+    parts, lots = np.asarray(weights, dtype=np.float64), int(qty // lot)
+    shares = np.cumsum(parts)
+    if not len(parts) or not (parts >= 0).all() or not shares[-1] > 0:
         raise ValueError("a curve needs weights that are not negative and not all zero")
-    kept_times: list[int] = []
-    kept_lots: list[int] = []
-    lots = int(qty // lot)
-    done, share = 0, 0.0
-    for i, (time, weight) in enumerate(zip(times, weights, strict=True)):
-        share += weight
-        last = i == len(times) - 1
-        target = lots if last else min(_nearest(lots * Decimal(repr(share / total))), lots)
-        if target > done:
-            kept_times.append(time)
-            kept_lots.append(target)
-            done = target
-    return Trajectory(_packed(kept_times), _packed(kept_lots), lot)
-
-
-def _nearest(lots: Decimal) -> int:
-    return int(lots.to_integral_value(ROUND_HALF_EVEN))
+    targets = np.rint(shares / shares[-1] * lots).astype(np.int64)
+    targets[-1] = lots
+    kept = np.diff(targets, prepend=0) > 0
+    return Trajectory(np.asarray(times, dtype=np.int64)[kept].tobytes(), targets[kept].tobytes(), lot)
 
 
 def _packed(numbers: Iterable[int]) -> bytes:
