@@ -1,18 +1,17 @@
-"""VWAP: follow the share of the day's volume that the market is expected to have done.
+"""VWAP: follow the share of the window's volume that the market is expected to have done.
 
-A static profile gives each bucket of the session its fraction of the day's volume; inside a bucket volume is taken as
-even. With volume independent of volatility, the schedule that misses the market's VWAP least is the expected volume
-curve itself (Konishi 2002). The default profile is the U of a US session in half hours.
+With volume independent of volatility, the schedule that misses the market's VWAP least is the expected volume curve
+itself (Konishi 2002): at first the profile's, then what the day so far makes of it.
 """
 
-from collections.abc import Sequence
 from decimal import Decimal
-from itertools import pairwise
 
+import numpy as np
+
+from algos.profile import DEFAULT, Profile, Times, shares
 from algos.trajectory import Trajectory, along
 from core.units import NS_PER_S
 
-DEFAULT_PROFILE = (0.15, 0.12, *(0.5 / 9,) * 9, 0.12, 0.11)  # by half hour from 09:30
 STEP_NS = 300 * NS_PER_S  # how finely the curve is cut where the user names no slices
 
 
@@ -24,21 +23,36 @@ def plan(
     lot: Decimal,
     slices: int | None,
     session: tuple[int, int],
-    profile: Sequence[float] = DEFAULT_PROFILE,
+    profile: Profile = DEFAULT,
 ) -> Trajectory:
     """The curve of a VWAP over [start, end), ns, in a session (open, close) that `profile` divides evenly."""
+    edges = edges_of(start, end, slices)
+    done = shares(profile, session, since=start, edges=edges, seen=0.0)
+    return along(edges[:-1].tolist(), np.diff(done, prepend=0.0).tolist(), qty=qty, lot=lot)
+
+
+def edges_of(start: int, end: int, slices: int | None) -> Times:
+    """Where a window is cut (N + 1,), ns."""
     count = min(slices, end - start) if slices is not None else max(1, (end - start) // STEP_NS)
-    edges = [start + (end - start) * k // count for k in range(count + 1)]
-    done = [cumulative(profile, session, edge) for edge in edges]
-    weights = [after - before for before, after in pairwise(done)]
-    if not sum(weights) > 0:  # a window outside the profile's session: even
-        weights = [1.0] * count
-    return along(edges[:-1], weights, qty=qty, lot=lot)
+    return np.array([start + (end - start) * k // count for k in range(count + 1)], dtype=np.int64)
 
 
-def cumulative(profile: Sequence[float], session: tuple[int, int], ts: int) -> float:
-    """The fraction of the day's volume expected to be done by `ts`: 0 before the session, 1 after."""
-    opened, closed = session
-    position = min(max((ts - opened) / (closed - opened), 0.0), 1.0) * len(profile)
-    whole = min(int(position), len(profile) - 1)
-    return (sum(profile[:whole]) + profile[whole] * (position - whole)) / sum(profile)
+def again(
+    *,
+    start: int,
+    end: int,
+    now: int,
+    seen: Decimal,
+    qty: Decimal,
+    lot: Decimal,
+    slices: int | None,
+    session: tuple[int, int],
+    profile: Profile,
+) -> Trajectory | None:
+    """The rest of the curve from the last edge up to `now`, once `seen` shares have traded since `start`."""
+    edges = edges_of(start, end, slices)
+    rest = edges[np.searchsorted(edges, now, side="right") - 1 :]
+    if len(rest) < 2 or now < start:  # noqa: PLR2004 - from where, and to where
+        return None
+    done = shares(profile, session, since=start, edges=rest, seen=float(seen))
+    return along(rest[:-1].tolist(), np.diff(done, prepend=0.0).tolist(), qty=qty, lot=lot)

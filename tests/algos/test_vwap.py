@@ -1,18 +1,23 @@
 """VWAP: the curve is the expected share of the day's volume, recomputed here by walking through the day."""
 
+import itertools
+import math
 from decimal import Decimal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from algos.profile import DEFAULT, Profile, ProfileError, learn
 from algos.trajectory import Trajectory
-from algos.vwap import DEFAULT_PROFILE, STEP_NS, cumulative, plan
+from algos.vwap import STEP_NS, again, plan
 from tests.builders import MINUTE, session
 
 OPEN, CLOSE = session().open, session().close
 DAY = CLOSE - OPEN
 HALF_HOUR = 30 * MINUTE
+DEFAULT_PROFILE = DEFAULT.parts
 
 
 def vwap(
@@ -42,7 +47,8 @@ def test_the_default_profile_is_the_day_of_thirteen_half_hours() -> None:
     "half_hours,expected", [(-1, 0.0), (0, 0.0), (0.5, 0.075), (1, 0.15), (2, 0.27), (11, 0.77), (13, 1.0), (99, 1.0)]
 )
 def test_volume_done_by_a_time(half_hours: float, expected: float) -> None:
-    assert cumulative(DEFAULT_PROFILE, (OPEN, CLOSE), OPEN + int(half_hours * HALF_HOUR)) == pytest.approx(expected)
+    now = np.array([OPEN + int(half_hours * HALF_HOUR)])
+    assert DEFAULT.done((OPEN, CLOSE), now) == pytest.approx([expected])
 
 
 def slow(now: int, opened: int, closed: int) -> float:
@@ -59,7 +65,7 @@ def slow(now: int, opened: int, closed: int) -> float:
 
 @given(st.integers(OPEN - HALF_HOUR, CLOSE + HALF_HOUR))
 def test_volume_done_agrees_with_walking_through_the_day(now: int) -> None:
-    assert cumulative(DEFAULT_PROFILE, (OPEN, CLOSE), now) == pytest.approx(slow(now, OPEN, CLOSE), abs=1e-9)
+    assert DEFAULT.done((OPEN, CLOSE), np.array([now])) == pytest.approx([slow(now, OPEN, CLOSE)], abs=1e-9)
 
 
 def test_a_day_in_half_hours_has_the_profile_as_its_shares() -> None:
@@ -113,3 +119,128 @@ def test_a_window_outside_the_profile_is_even() -> None:
     curve = vwap(CLOSE, CLOSE + 4 * MINUTE, 100, slices=4)
     assert curve.targets == (Decimal(25), Decimal(50), Decimal(75), Decimal(100))
     assert len(vwap(CLOSE, CLOSE + 4, 100, slices=50).times) == 4
+
+
+# What the day makes of it ---------------------------------------------------------------------------------------------
+
+
+def rest(now: int, seen: float, profile: Profile = DEFAULT, slices: int = 13) -> Trajectory:
+    curve = again(
+        start=OPEN,
+        end=CLOSE,
+        now=now,
+        seen=Decimal(repr(seen)),
+        qty=Decimal(1_000_000),
+        lot=Decimal(1),
+        slices=slices,
+        session=(OPEN, CLOSE),
+        profile=profile,
+    )
+    assert curve is not None
+    return curve
+
+
+@pytest.mark.parametrize("k", range(13))
+def test_a_day_as_expected_changes_nothing(k: int) -> None:
+    profile = Profile(DEFAULT_PROFILE, 1e6)
+    curve = rest(OPEN + k * HALF_HOUR, sum(DEFAULT_PROFILE[:k]) * 1e6, profile)
+    static = vwap(slices=13)
+    assert curve.times == static.times[k:]
+    assert all(abs(a - b) <= 1 for a, b in zip(curve.targets, static.targets[k:], strict=True))
+
+
+@pytest.mark.parametrize("seen", [0.0, 1.0, 1e9])
+def test_without_a_size_of_the_day_its_volume_moves_nothing(seen: float) -> None:
+    static = vwap(slices=13)
+    found = rest(OPEN + 4 * HALF_HOUR, seen).targets
+    assert all(abs(a - b) <= 1 for a, b in zip(found, static.targets[4:], strict=True))
+
+
+def test_a_busy_morning_is_a_busy_day_but_not_as_much_busier() -> None:
+    profile = Profile(DEFAULT_PROFILE, 1e6)
+    part = sum(DEFAULT_PROFILE[:2])
+    assert 1e6 < profile.day(2 * part * 1e6, part) < 2e6
+    usual, busy = rest(OPEN + HALF_HOUR, 0.15e6, profile), rest(OPEN + HALF_HOUR, 0.3e6, profile)
+    assert busy.target(OPEN + HALF_HOUR) > usual.target(OPEN + HALF_HOUR)  # more of the day is done than was thought
+
+
+@given(seen=st.floats(0, 1e12), k=st.integers(0, 12), volume=st.sampled_from([0.0, 1.0, 1e6, 1e9]))
+def test_whatever_was_seen_the_rest_ends_at_the_whole(seen: float, k: int, volume: float) -> None:
+    curve = rest(OPEN + k * HALF_HOUR, seen, Profile(DEFAULT_PROFILE, volume))
+    assert curve.targets[-1] == 1_000_000
+    assert OPEN + k * HALF_HOUR <= curve.times[0]
+    assert curve.times[-1] < CLOSE
+
+
+def test_the_residual_follows_the_forecast_of_what_is_left() -> None:
+    # 1,000 shares, 30 % done as the market has, 160 / 90 / 60 / 90 of 400 left: 280, 157.5, 105, 157.5
+    profile = Profile((300 / 7 * 4, 160, 90, 60, 90), 0.0)
+    curve = again(
+        start=0,
+        end=500,
+        now=100,
+        seen=Decimal(12_345),
+        qty=Decimal(1_000),
+        lot=Decimal("0.5"),
+        slices=5,
+        session=(0, 500),
+        profile=profile,
+    )
+    assert curve is not None
+    before = (Decimal(300), *curve.targets)
+    assert [b - a for a, b in itertools.pairwise(before)] == [280, Decimal("157.5"), 105, Decimal("157.5")]
+
+
+def test_before_the_window_and_after_its_last_edge_there_is_nothing_to_plan_again() -> None:
+    for now in (OPEN - 1, CLOSE):
+        assert (
+            again(
+                start=OPEN,
+                end=CLOSE,
+                now=now,
+                seen=Decimal(0),
+                qty=Decimal(9),
+                lot=Decimal(1),
+                slices=4,
+                session=(OPEN, CLOSE),
+                profile=DEFAULT,
+            )
+            is None
+        )
+
+
+# Profiles -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_profile_is_the_mean_of_the_fractions_of_its_days() -> None:
+    profile = learn([[1, 3], [30, 10], [0, 0]])
+    assert profile.parts == pytest.approx((0.5, 0.5))
+    assert profile.volume == 22.0
+
+
+@pytest.mark.parametrize("days", [[], [[0, 0]], [[0.0, 0.0], [0.0, 0.0]]])
+def test_days_without_volume_make_no_profile(days: list[list[float]]) -> None:
+    with pytest.raises(ProfileError, match="none of the days"):
+        learn(days)
+
+
+@pytest.mark.parametrize(
+    "parts,volume",
+    [((), 0), ((0.0,), 0), ((-1.0, 2.0), 0), ((math.nan,), 0), ((1.0,), -1.0), ((1.0,), math.inf), ((1.0,) * 1441, 0)],
+)
+def test_what_is_no_profile_is_refused(parts: tuple[float, ...], volume: float) -> None:
+    with pytest.raises(ProfileError):
+        Profile(parts, volume)
+
+
+def test_a_profile_with_holes_trades_nothing_in_them() -> None:
+    curve = plan(
+        start=OPEN,
+        end=CLOSE,
+        qty=Decimal(300),
+        lot=Decimal(1),
+        slices=3,
+        session=(OPEN, CLOSE),
+        profile=Profile((1.0, 0.0, 2.0)),
+    )
+    assert curve.targets == (Decimal(100), Decimal(300))
