@@ -54,6 +54,7 @@ class Parent(msgspec.Struct, kw_only=True):
     flatten: bool = False  # goes on while trading is halted
     stopped: bool = False  # an operator wants no more of it
     denied: Reason | None = None  # its newest child was; None once one is approved
+    child_max: Decimal | None = None  # the largest child that the gate takes, as far as a denial said
     burst: int = 0  # lots, the most that is sent in one period, from a point of the curve to the next
     period_end: int = 0  # a second after its begin, or later
     ceiling: Decimal = ZERO  # the most that may be done or working in the present period

@@ -125,7 +125,7 @@ class Slicer:
             if event.reason is Reason.SELF_MATCH:
                 self._blocked[event.parent_id] = None
             if event.reason in OF_THE_SIZE and event.max_qty is not None:  # the limit is lower than when it began
-                parent.how = msgspec.structs.replace(parent.how, max_slice=event.max_qty)
+                parent.child_max = event.max_qty
             self._arm(event.parent_id, parent, event.ts)
 
     def approve(self, event: OrderApproved) -> None:
@@ -212,8 +212,9 @@ class Slicer:
             self._wake(parent_id, parent, event.ts)
 
     def reconsider(self, event: RiskModelSet | RegimeSet | LimitsSet) -> None:
-        """The gate judges otherwise now: whom it denied asks at once."""
+        """The gate judges otherwise now: whom it denied asks at once, and for as much as it was to begin with."""
         for parent_id, parent in self.parents.items():
+            parent.child_max = None
             if parent.denied is not None and not parent.is_paused:
                 parent.hold_until = event.ts
                 self._wake(parent_id, parent, event.ts)
@@ -290,7 +291,8 @@ class Slicer:
 
     def _send(self, parent: Parent, now: int) -> Iterable[Event]:
         most = parent.sendable(now)
-        qty = floor_to(min(most, parent.how.max_slice or most), self._instruments[parent.symbol].lot)
+        most = min(most, parent.how.max_slice or most, parent.child_max or most)
+        qty = floor_to(most, self._instruments[parent.symbol].lot)
         price = self._price(parent, now)
         is_market = (
             parent.how.algo is Algo.MARKET and parent.how.ord_type is OrdType.MARKET and parent.how.price is None

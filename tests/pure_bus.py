@@ -262,7 +262,7 @@ class PureBus:
         bus.fold(e.TradingResumed, exposure.resume, slicer.resume)
         bus.fold(e.FlattenRequested, slicer.flatten)
         bus.fold(e.BreakFound, exposure.quarantine)
-        bus.fold(e.LimitsSet, self.in_force.take)
+        bus.fold(e.LimitsSet, self.in_force.take, slicer.reconsider)
         bus.on(e.SignalReceived, sizer.on_signal)
         bus.on(e.ParentOrder, gate.on_parent_order)
         bus.on(e.ParentAccepted, slicer.on_accepted)

@@ -55,6 +55,7 @@ from tests.builders import (
     filled,
     held,
     limits,
+    limits_set,
     parent,
     quote,
     updated,
@@ -297,6 +298,29 @@ def test_under_a_lower_limit_on_one_order_a_parent_goes_on_in_smaller_ones() -> 
     (smaller,) = bare.slicer.on_due(TimeAdvanced(ts=due))
     assert isinstance(smaller, NewOrderSingle)
     assert smaller.order_qty == 30
+
+
+def test_once_the_limit_is_raised_again_it_goes_on_in_larger_ones() -> None:
+    """Also over a restart, and never in larger ones than its own instruction says."""
+    low, high = (
+        msgspec.structs.replace(
+            PATIENT, symbols_default=msgspec.structs.replace(PATIENT.symbols_default, order_qty_max=qty)
+        )
+        for qty in (Decimal(10), Decimal(1_000))
+    )
+    world = start(order(slices=4, duration_s=400, qty="240", max_slice=Decimal(50)))
+    world.at(NOW + 50 * NS_PER_S, limits_set(low, NOW + 50 * NS_PER_S))
+    world.at(NOW + 250 * NS_PER_S, limits_set(high, NOW + 250 * NS_PER_S))
+    while world.now < NOW + 200 * NS_PER_S and world.step():
+        pass
+    world.restart()
+    world.run()
+    (curve,) = of_kind(world, ParentScheduled)
+    sizes = [set[Decimal](), set[Decimal](), set[Decimal]()]
+    for sent in of_kind(world, OrderApproved):
+        sizes[bisect_right([NOW + 50 * NS_PER_S, NOW + 250 * NS_PER_S], sent.ts)].add(sent.order.order_qty)
+    assert [max(seen) for seen in sizes] == [50, 10, 50], curve
+    assert end_of(world).reason is EndReason.FILLED
 
 
 def over_of(slicer: Slicer, end: int) -> list[ParentEnded]:
