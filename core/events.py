@@ -350,6 +350,8 @@ class OrderDenied(Event, frozen=True, tag=True):
     text: str
     checks: int = 0  # that were made, the last one denied
     duration_ns: int = 0  # of the verdict; 0 in a simulation, where time stands meanwhile
+    reducing: bool = False  # as of an approval
+    met: tuple[str, ...] = ()  # of SELF_MATCH: the first of the orders of ours in its way, those that can be taken back
 
 
 class ParentAccepted(Event, frozen=True, tag=True):

@@ -60,6 +60,7 @@ class Denial(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     text: str
     max_qty: Decimal | None = None
+    met: tuple[str, ...] = ()  # orders of ours that can be taken back, and would have been met
 
 
 Passed = tuple[Reason, Decimal | float, Decimal | float]
@@ -299,7 +300,8 @@ def order_meets_none_of_ours(case: Case, limits: Limits) -> Denial | None:
     """R13: a child's price does not reach an opposite order of ours at its venue; a market order goes a little far.
 
     What is being cancelled counts until it has ended: a flatten, too, waits for what it has taken back, since it would
-    only trade with ourselves, and shrink nothing. What is in doubt holds up no flatten: nobody knows for how long.
+    only trade with ourselves, and shrink nothing. What is in doubt holds up no flatten: nobody knows for how long; nor
+    does it help whom it holds up that others are taken back.
     """
     del limits
     ask, exposure = case.ask, case.exposure
@@ -307,7 +309,7 @@ def order_meets_none_of_ours(case: Case, limits: Limits) -> Denial | None:
         return None  # at what price its children are sent is not known yet
     place = (ask.venue, ask.symbol, ask.side.opposite)
     reach: Decimal | None = None
-    for orders in (exposure.resting,) if ask.flatten else (exposure.resting, exposure.in_doubt):
+    for orders in (exposure.resting,) if ask.flatten else (exposure.in_doubt, exposure.resting):
         met = orders.best(place)
         if met is None:
             continue
@@ -318,7 +320,9 @@ def order_meets_none_of_ours(case: Case, limits: Limits) -> Denial | None:
             what = f"{ask.side} {ask.symbol} " + (
                 f"at {reach}" if ask.price is not None else f"at the market, to {reach},"
             )
-            return _refuse(Reason.SELF_MATCH, f"{what} would meet our {ask.side.opposite} at {other}, {cl_ord_id}")
+            text = f"{what} would meet our {ask.side.opposite} at {other}, {cl_ord_id}"
+            in_the_way = orders.reached(place, reach) if orders is exposure.resting else ()
+            return _refuse(Reason.SELF_MATCH, text, met=in_the_way)
     return None
 
 
@@ -694,7 +698,6 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     session_is_open,
     price_is_fresh,
     price_is_near,
-    order_meets_none_of_ours,
     size_is_allowed,
     sale_is_covered,
     participation_is_small,
@@ -707,6 +710,7 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     parent_is_open,
     parent_is_valid,
     rate_is_kept,
+    order_meets_none_of_ours,  # takes others back where it shrinks: in vain if another limit denied it then
     shortfall_is_allowed,
 )
 
@@ -777,5 +781,5 @@ def _too_fast(venue: str, per_s: int, what: str) -> Denial:
     )
 
 
-def _refuse(reason: Reason, text: str, max_qty: Decimal | None = None) -> Denial:
-    return Denial(reason=reason, value=ZERO, limit=ZERO, unit="", text=text, max_qty=max_qty)
+def _refuse(reason: Reason, text: str, max_qty: Decimal | None = None, met: tuple[str, ...] = ()) -> Denial:
+    return Denial(reason=reason, value=ZERO, limit=ZERO, unit="", text=text, max_qty=max_qty, met=met)

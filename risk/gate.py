@@ -143,6 +143,8 @@ class Gate:
             text=denial.text,
             checks=case.checks,
             duration_ns=self._ticks() - began,
+            reducing=case.shrinks,
+            met=denial.met,
         )
 
 

@@ -20,11 +20,13 @@ Place = tuple[str, str, Side]
 Resting = tuple[str, Decimal | None]
 """Client id and price; None: at any."""
 
+MET_MAX = 16  # orders that one denial names
+
 _ANY = Decimal("-Infinity")  # ranks before every price
 
 
 class Queue:
-    """The orders of one place, the most aggressive one first."""
+    """The orders of one place, the most aggressive one first. The price of an order never changes."""
 
     __slots__ = ("_heap", "_prices", "_sign")
 
@@ -41,6 +43,21 @@ class Queue:
         """The most aggressive one."""
         cl_ord_id = self._heap[0][1]
         return cl_ord_id, self._prices[cl_ord_id]
+
+    def reached(self, price: Decimal) -> tuple[str, ...]:
+        """Whom an order of the other side at this price would meet, the most aggressive first, `MET_MAX` at most."""
+        found: dict[str, None] = {}
+        last = self._entry("", price)[0]
+        ahead = [(self._heap[0], 0)]  # entries all above which were looked at: the next one is among them
+        while ahead and len(found) < MET_MAX:
+            (rank, cl_ord_id), index = heappop(ahead)
+            if rank > last:
+                break
+            if cl_ord_id in self._prices:
+                found[cl_ord_id] = None
+            for below in range(2 * index + 1, min(2 * index + 3, len(self._heap))):
+                heappush(ahead, (self._heap[below], below))
+        return tuple(found)
 
     def put(self, cl_ord_id: str, price: Decimal | None) -> None:
         """An order works; saying so again changes nothing."""
@@ -75,6 +92,11 @@ class RestingOrders:
         """The most aggressive order of a place, None where nothing works."""
         queue = self._queues.get(place)
         return None if queue is None else queue.first
+
+    def reached(self, place: Place, price: Decimal) -> tuple[str, ...]:
+        """Whom an order of the other side at this price would meet there, the first of them."""
+        queue = self._queues.get(place)
+        return () if queue is None else queue.reached(price)
 
     def put(self, place: Place, cl_ord_id: str, price: Decimal | None) -> None:
         """An order works; saying so again changes nothing."""

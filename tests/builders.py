@@ -231,9 +231,9 @@ def approved(order: NewOrderSingle) -> OrderApproved:
     )
 
 
-def denied(order: NewOrderSingle, reason: Reason = Reason.RATE) -> OrderDenied:
+def denied(order: NewOrderSingle, reason: Reason = Reason.RATE, **changes: Any) -> OrderDenied:  # noqa: ANN401
     """The gate refused a child."""
-    return OrderDenied(
+    denial = OrderDenied(
         ts=order.ts,
         parent_id=order.parent_id,
         cl_ord_id=order.cl_ord_id,
@@ -249,6 +249,7 @@ def denied(order: NewOrderSingle, reason: Reason = Reason.RATE) -> OrderDenied:
         limits_version="test",
         text="",
     )
+    return msgspec.structs.replace(denial, **changes)
 
 
 def updated(order: NewOrderSingle, status: OrdStatus, cum_qty: Decimal = ZERO, ts: int | None = None) -> OrderUpdated:

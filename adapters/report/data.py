@@ -194,7 +194,7 @@ def load(engine: Engine, tape_dir: Path) -> RunReport:
 
 
 def _named(row: Mapping[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
-    return {name: row[name] for name in kind.__struct_fields__}
+    return {name: row[name] for name in kind.__struct_fields__ if name in row}  # what SQL does not keep: its default
 
 
 def _denials(engine: Engine) -> tuple[OrderDenied, ...]:

@@ -86,6 +86,11 @@ def limit_at(price: str | None) -> dict[str, Any]:
     return {"ord_type": OrdType.LIMIT, "price": None if price is None else Decimal(price)}
 
 
+def meets(*met: str) -> Denial:
+    """It would meet orders of ours that can be taken back."""
+    return msgspec.structs.replace(no(Reason.SELF_MATCH), met=met)
+
+
 def no(reason: Reason, value: str = "0", limit: str = "0", unit: str = "", max_qty: str | None = None) -> Denial:
     return Denial(
         reason=reason,
@@ -811,14 +816,14 @@ CASES: list[Row] = [
         None,
     ),
     ("a parent meets nobody yet", checks.order_meets_none_of_ours, ask_parent(), OUR_SALE, limits(), None),
-    ("at any price", checks.order_meets_none_of_ours, ask(), OUR_SALE, limits(), no(Reason.SELF_MATCH)),
+    ("at any price", checks.order_meets_none_of_ours, ask(), OUR_SALE, limits(), meets("WAAPLSELL1C1A1")),
     (
         "at its price",
         checks.order_meets_none_of_ours,
         ask(**limit_at("100")),
         OUR_SALE,
         limits(),
-        no(Reason.SELF_MATCH),
+        meets("WAAPLSELL1C1A1"),
     ),
     ("below it", checks.order_meets_none_of_ours, ask(**limit_at("99.99")), OUR_SALE, limits(), None),
     (
@@ -827,7 +832,7 @@ CASES: list[Row] = [
         ask(side=SELL, **limit_at("100")),
         working("AAPL", BUY, 1),
         limits(),
-        no(Reason.SELF_MATCH),
+        meets("WAAPLBUY1C1A1"),
     ),
     (
         "a sale above it",
@@ -843,7 +848,7 @@ CASES: list[Row] = [
         ask(**limit_at("1")),
         (OUR_SALE[0], approved(OUR_MARKET_SALE)),
         limits(),
-        no(Reason.SELF_MATCH),
+        meets("WAAPLSELL1C1A1"),
     ),
     (
         "to flatten",
@@ -851,7 +856,7 @@ CASES: list[Row] = [
         ask(flatten=True),
         OUR_SALE,
         limits(),
-        no(Reason.SELF_MATCH),
+        meets("WAAPLSELL1C1A1"),
     ),
     (
         "one that is being cancelled",
@@ -859,7 +864,7 @@ CASES: list[Row] = [
         ask(),
         (*OUR_SALE, updated(OUR_ORDER, OrdStatus.PENDING_CANCEL)),
         limits(),
-        no(Reason.SELF_MATCH),
+        meets("WAAPLSELL1C1A1"),
     ),
     (
         "one in doubt",
@@ -899,7 +904,7 @@ CASES: list[Row] = [
         ask(),
         (OUR_SALE[0], approved(msgspec.structs.replace(OUR_ORDER, price=Decimal("100.51")))),
         limits(),
-        no(Reason.SELF_MATCH),
+        meets("WAAPLSELL1C1A1"),
     ),
     (
         "one beyond it",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.events import Event, Nearest, NewOrderSingle, OrderApproved, OrderDenied, ParentAccepted, ParentOrder, Reason
 from core.instruments import Instrument, Instruments
-from core.orders import OrdType, Side
+from core.orders import OrdStatus, OrdType, Side
 from core.signals import Instruction
 from core.units import NS_PER_MS, NS_PER_S
 from risk.checks import CHECKS, parent_is_open
@@ -23,6 +23,7 @@ from tests.builders import (
     NOW,
     abilities,
     accepted,
+    approved,
     book,
     cancelled,
     child,
@@ -37,6 +38,7 @@ from tests.builders import (
     quote,
     session,
     silent,
+    updated,
     working,
 )
 
@@ -115,6 +117,42 @@ def test_a_denial_carries_its_numbers() -> None:
         text="",
         checks=CHECKS.index(parent_is_open) + 1,
     )
+
+
+def of_ours(held_qty: int, *, size_max: int = 1_000, doubt: bool = False) -> OrderDenied:
+    """What becomes of a sale of 100 at 99.90 before three purchases of ours, two of which it would meet."""
+    purchases = [
+        child("SHRT", BUY, "10", parent_id="B", cl_ord_id=f"BC{number}A1", price=Decimal(price))
+        for number, price in enumerate(("99.89", "99.90", "99.95"))
+    ]
+    exposure = book(
+        held("SHRT", held_qty),
+        *(accepted(parent("SHRT", side, parent_id=name)) for name, side in (("P1", SELL), ("B", BUY))),
+        *map(approved, purchases),
+        *([updated(purchases[1], OrdStatus.UNKNOWN)] if doubt else []),
+    )
+    bounds = limits(symbols_default=SymbolLimits(order_qty_max=Decimal(size_max), order_notional_max=Decimal(10**9)))
+    denial = verdict(child("SHRT", SELL, "100", price=Decimal("99.90")), exposure, bounds)
+    assert isinstance(denial, OrderDenied)
+    return denial
+
+
+def test_a_denial_says_whether_it_shrinks_and_which_orders_of_ours_it_would_meet() -> None:
+    for qty, reducing in ((100, True), (99, False)):
+        denial = of_ours(qty)
+        assert denial.reason is Reason.SELF_MATCH
+        assert denial.reducing == reducing
+        assert denial.met == ("BC2A1", "BC1A1")  # the highest first, though it was last
+        assert denial.text.endswith("BC2A1")
+
+
+def test_what_is_denied_for_anything_else_or_waits_for_what_is_in_doubt_meets_nobody() -> None:
+    """Nothing is taken back for an order that would not go then."""
+    too_large = of_ours(100, size_max=99)
+    assert (too_large.reason, too_large.reducing, too_large.met) == (Reason.ORDER_SIZE, True, ())
+    doubtful = of_ours(100, doubt=True)
+    assert (doubtful.reason, doubtful.reducing, doubtful.met) == (Reason.SELF_MATCH, True, ())
+    assert doubtful.text.endswith("BC1A1")
 
 
 @pytest.mark.parametrize(

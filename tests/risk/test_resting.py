@@ -16,7 +16,7 @@ from risk.checks import CHECKS
 from risk.exposure import Exposure
 from risk.gate import Gate
 from risk.limits import LimitsInForce
-from risk.resting import Queue, RestingOrders
+from risk.resting import MET_MAX, Queue, RestingOrders
 from tests.builders import (
     accepted,
     approved,
@@ -49,16 +49,26 @@ def first_of(side: Side, orders: dict[str, Decimal | None]) -> tuple[str, Decima
     return min(name for name, price in orders.items() if price == best), best
 
 
-STEPS = st.lists(st.tuples(st.sampled_from(["put", "put", "drop"]), st.integers(0, 30), PRICES), max_size=120)
+def reached_by(side: Side, orders: dict[str, Decimal | None], price: Decimal) -> list[str]:
+    """Whom an order of the other side at this price would meet, found slowly."""
+    left = {name: own for name, own in orders.items() if own is None or side.sign * (own - price) >= 0}
+    found: list[str] = []
+    while left and len(found) < MET_MAX:
+        found.append(first_of(side, left)[0])
+        del left[found[-1]]
+    return found
 
 
-@given(st.sampled_from(Side), STEPS)
+STEPS = st.lists(st.tuples(st.sampled_from(["put", "put", "drop"]), st.integers(0, 30)), max_size=120)
+
+
+@given(st.sampled_from(Side), st.lists(PRICES, min_size=31, max_size=31), STEPS)
 def test_the_first_is_the_most_aggressive_of_what_works_and_nothing_else_is_kept(
-    side: Side, steps: list[tuple[str, int, Decimal | None]]
+    side: Side, prices: list[Decimal | None], steps: list[tuple[str, int]]
 ) -> None:
     queue, orders = Queue(side), dict[str, Decimal | None]()
-    for step, number, price in steps:
-        name = f"C{number}"
+    for step, number in steps:
+        name, price = f"C{number}", prices[number]
         if step == "put":
             queue.put(name, price)
             orders.setdefault(name, price)
@@ -69,6 +79,15 @@ def test_the_first_is_the_most_aggressive_of_what_works_and_nothing_else_is_kept
         assert len(queue._heap) <= 2 * len(orders)
         if orders:
             assert queue.first == first_of(side, orders)
+            for cents in range(9_994, 10_007, 3):
+                assert list(queue.reached(Decimal(cents) / 100)) == reached_by(side, orders, Decimal(cents) / 100)
+
+
+def test_of_many_that_would_be_met_the_first_are_named() -> None:
+    queue = Queue(BUY)
+    for number in range(3 * MET_MAX):
+        queue.put(f"C{number:02}", Decimal(100 + number))
+    assert queue.reached(Decimal(100)) == tuple(f"C{3 * MET_MAX - 1 - number:02}" for number in range(MET_MAX))
 
 
 def test_a_place_where_nothing_works_is_forgotten() -> None:
@@ -77,7 +96,9 @@ def test_a_place_where_nothing_works_is_forgotten() -> None:
     assert resting.best(place) is None
     resting.put(place, "A", Decimal(100))
     assert resting.best(place) == ("A", Decimal(100))
+    assert resting.reached(place, Decimal(100)) == ("A",)
     assert resting.best(("other", "AAPL", BUY)) is None
+    assert resting.reached(("other", "AAPL", BUY), Decimal(100)) == ()
     assert resting.best(("paper", "AAPL", SELL)) is None
     resting.drop(place, "A")
     assert not resting._queues
@@ -161,10 +182,18 @@ class Flow:
             assert met, verdict.text
             assert verdict.reason is Reason.SELF_MATCH
             assert any(verdict.text.endswith(other.cl_ord_id) for other in met)
+            self.names(verdict, met)
             return
         assert not met
         fold(self.exposure, verdict)
         self.working[order.cl_ord_id] = order
+
+    def names(self, denial: OrderDenied, met: list[NewOrderSingle]) -> None:
+        """All that can be taken back; nobody where that would not help."""
+        standing = {other.cl_ord_id: self.exposure.children[other.cl_ord_id].ord_status for other in met}
+        helps = OrdStatus.UNKNOWN not in standing.values()
+        assert set(denial.met) <= set(standing)
+        assert len(denial.met) == (min(len(standing), MET_MAX) if helps else 0)
 
     def happens(self, act: Act, order: NewOrderSingle) -> list[Event]:
         done = self.exposure.children[order.cl_ord_id].cum_qty
