@@ -11,6 +11,9 @@ reducing pauses until the state changes. Who was denied for another reason asks 
 once under another model, regime or limit; who would have met an order of ours, once an order in its symbol has ended.
 Nothing of this moves their ends.
 
+What shrinks the position, and an operator's flatten, goes first: the orders of ours that it would meet are taken back,
+and the other side of the symbol sends nothing until it had its turn. A flatten's own make way for nobody.
+
 Catching up is bounded: from one point of the curve to the next, and in any case within a second, a parent sends at most
 twice the most that its curve adds at a point (within a second, where points are closer). After a pause, a halt or a
 restart the backlog is so worked off over the points that follow, and past the last point second by second; what the end
@@ -28,7 +31,7 @@ from heapq import heapify, heappop, heappush
 import msgspec
 
 from algos import pricing
-from algos.parent import Parent
+from algos.parent import RETRY_NS, Parent
 from algos.planning import fault_of, plan, window_of
 from core.causes import TradingState, WorkingOrders
 from core.events import (
@@ -64,13 +67,14 @@ from core.units import ZERO, floor_to
 
 OF_THE_SIZE = frozenset({Reason.ORDER_SIZE, Reason.ORDER_NOTIONAL})  # smaller ones pass
 OF_THE_MOMENT = frozenset({Reason.RATE, Reason.SELF_MATCH})  # what is denied for it is denied for when it came
+WAY_NS = 2 * RETRY_NS  # how long the other side stands back; who goes first asks again before, and renews it
 MAX_DUE = 16  # parents that one `TimeAdvanced` works, some 5 ms; the others are due at once, after whatever else waits
 
 
 class Slicer:
     """All live parents, and the heap of those that are due."""
 
-    __slots__ = ("_blocked", "_causes", "_due", "_heap", "_instruments", "_market", "_owner", "parents")
+    __slots__ = ("_blocked", "_causes", "_due", "_heap", "_instruments", "_market", "_owner", "_way", "parents")
 
     def __init__(self, instruments: Instruments) -> None:
         self._instruments = instruments
@@ -80,6 +84,7 @@ class Slicer:
         self._causes = Causes()
         self._heap: list[tuple[int, str]] = []  # entries whose time is not their parent's `due` are stale
         self._blocked: dict[str, None] = {}  # parents whose child would have met another order of ours
+        self._way: dict[str, tuple[Side, int]] = {}  # by symbol: the side that goes first, and until when, ns
         self._due: list[str] = []  # parents whose time has come with the present TimeAdvanced
 
     def next_due(self) -> int | None:
@@ -124,6 +129,8 @@ class Slicer:
                 parent.refuse(event.ts)
             if event.reason is Reason.SELF_MATCH:
                 self._blocked[event.parent_id] = None
+            if self._gets_way(event):
+                self._way[event.symbol] = (event.side, event.ts + WAY_NS)
             if event.reason in OF_THE_SIZE and event.max_qty is not None:  # the limit is lower than when it began
                 parent.child_max = event.max_qty
             self._arm(event.parent_id, parent, event.ts)
@@ -248,6 +255,12 @@ class Slicer:
         for parent_id in self._due:
             yield from self._work(parent_id, event.ts)
 
+    def on_denied(self, event: OrderDenied) -> Iterable[Event]:
+        """Take back what is in the way of a child that goes first: its parent asks again as each of them ends."""
+        for owner, child_id in self._in_the_way(event):
+            if not owner.children[child_id].cancelling:
+                yield _cancel(owner, child_id, event.ts, f"in the way of {event.cl_ord_id}")
+
     def on_updated(self, event: OrderUpdated) -> Iterable[Event]:
         """A child that ended may leave a gap, or end its parent."""
         return self._work(event.parent_id, event.ts) if event.terminal else ()
@@ -297,7 +310,7 @@ class Slicer:
         is_market = (
             parent.how.algo is Algo.MARKET and parent.how.ord_type is OrdType.MARKET and parent.how.price is None
         )
-        if qty <= 0 or now < parent.hold_until or (price is None and not is_market):
+        if qty <= 0 or now < parent.hold_until or (price is None and not is_market) or self._stands_back(parent, now):
             return
         yield NewOrderSingle(
             ts=now,
@@ -339,10 +352,10 @@ class Slicer:
     def _wind_up(self, parent: Parent, now: int) -> Iterable[Event]:
         yield from _cancel_all(parent, now, "its parent is over")
         if all(child.unresolved for child in parent.children.values()):
-            reason = self._end_reason(parent)
-            yield _ended(parent, now, reason, text=(parent.denied or "") if reason is EndReason.DENIED else "")
+            reason, denied = self._end_reason(parent, now), parent.denied if parent.refusals else Reason.SELF_MATCH
+            yield _ended(parent, now, reason, text=(denied or "") if reason is EndReason.DENIED else "")
 
-    def _end_reason(self, parent: Parent) -> EndReason:
+    def _end_reason(self, parent: Parent, now: int) -> EndReason:
         if parent.cum_qty >= parent.order_qty:
             return EndReason.FILLED
         if parent.unresolved:
@@ -354,13 +367,41 @@ class Slicer:
         if parent.refusals or parent.denied is Reason.SELF_MATCH:
             return EndReason.DENIED
         market = self._market.get(parent.symbol)
-        beyond = market is not None and pricing.is_beyond(parent.side, market, parent.how.price)
-        return EndReason.LIMIT_PRICE if beyond else EndReason.WINDOW
+        if market is not None and pricing.is_beyond(parent.side, market, parent.how.price):
+            return EndReason.LIMIT_PRICE
+        return EndReason.DENIED if self._stands_back(parent, now) else EndReason.WINDOW
 
     # bookkeeping
 
     def _is_held(self, parent: Parent) -> bool:
         return parent.is_paused or (self._causes.state is TradingState.HALTED and not parent.flatten)
+
+    def _goes_first(self, event: OrderDenied) -> bool:
+        """Whether the other side makes way for a denied child: it shrinks the position, or is of a flatten."""
+        parent = self.parents.get(event.parent_id)
+        return parent is not None and (event.reducing or parent.flatten)
+
+    def _in_the_way(self, event: OrderDenied) -> list[tuple[Parent, str]]:
+        """Children that a denied one takes back; none of a flatten, which makes way for nobody."""
+        if not self._goes_first(event):
+            return []
+        owners = ((self._parent_of(child), child) for child in event.met)
+        return [(owner, child) for owner, child in owners if owner is not None and not owner.flatten]
+
+    def _gets_way(self, event: OrderDenied) -> bool:
+        """Whether the other side stands back: while something is taken back, and while the rate holds up who had it."""
+        if event.reason is Reason.RATE:
+            return self._goes_first(event) and self._first(event.symbol, event.ts) is event.side
+        return bool(self._in_the_way(event))
+
+    def _first(self, symbol: str, now: int) -> Side | None:
+        """The side that goes first, where one does."""
+        side, until = self._way.get(symbol, (None, 0))
+        return side if now < until else None
+
+    def _stands_back(self, parent: Parent, now: int) -> bool:
+        """Whether the other side of its symbol goes first."""
+        return self._first(parent.symbol, now) is parent.side.opposite and not parent.flatten
 
     def _in(self, symbol: str) -> list[Parent]:
         """The parents of a symbol; all of them where it is empty."""
@@ -417,7 +458,7 @@ class Slicer:
 
     def dump(self) -> dict[str, object]:
         """State for a snapshot."""
-        state = _State(self._causes.dump(), list(self._market.values()), list(self.parents.values()))
+        state = _State(self._causes.dump(), list(self._market.values()), list(self.parents.values()), self._way)
         dumped: dict[str, object] = msgspec.to_builtins(state)
         return dumped
 
@@ -426,6 +467,7 @@ class Slicer:
         state = msgspec.convert(dumped, _State)
         self._causes.load(state.causes)
         self._market = {event.symbol: event for event in state.market}
+        self._way = state.way
         for parent in state.parents:
             self.parents[parent.parent_id] = parent
             self._owner.update(dict.fromkeys(parent.children, parent.parent_id))
@@ -440,6 +482,7 @@ class _State(msgspec.Struct):
     causes: dict[str, str]
     market: list[MarketData]
     parents: list[Parent]
+    way: dict[str, tuple[Side, int]]
 
 
 def _cancel(parent: Parent, child: str, now: int, text: str) -> OrderCancelRequest:

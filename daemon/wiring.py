@@ -74,6 +74,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.on(e.ParentOrder, a.gate.on_parent_order)
     bus.on(e.ParentAccepted, a.slicer.on_accepted)
     bus.on(e.ParentScheduled, a.slicer.on_scheduled)
+    bus.on(e.OrderDenied, a.slicer.on_denied)
     bus.on(e.NewOrderSingle, a.gate.on_new_order)
     bus.on(e.TimeAdvanced, a.slicer.on_due, a.oms.on_due, a.guard.on_due)
     bus.on(e.MarketData, a.guard.on_market)

@@ -267,6 +267,7 @@ class PureBus:
         bus.on(e.ParentOrder, gate.on_parent_order)
         bus.on(e.ParentAccepted, slicer.on_accepted)
         bus.on(e.ParentScheduled, slicer.on_scheduled)
+        bus.on(e.OrderDenied, slicer.on_denied)
         bus.on(e.NewOrderSingle, gate.on_new_order)
         bus.on(e.TimeAdvanced, slicer.on_due)
         bus.on(e.ExecutionReport, venue.on_report)

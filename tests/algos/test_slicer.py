@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algos.parent import HOLD_NS_MAX, REPRICE_NS, RETRY_NS
-from algos.slicer import MAX_DUE, Slicer
+from algos.slicer import MAX_DUE, WAY_NS, Slicer
 from core.causes import TradingState, WorkingOrders
 from core.events import (
     EndReason,
@@ -631,6 +631,251 @@ def test_a_halt_that_takes_everything_back_ends_a_flatten() -> None:
     assert (end.reason, end.cum_qty) == (EndReason.TAKEN_BACK, ZERO)
 
 
+# In each other's way --------------------------------------------------------------------------------------------------
+
+
+def bid(qty: str = "20", symbol: str = "AAPL", parent_id: str = "B", **how: Any) -> ParentOrder:  # noqa: ANN401
+    """Purchases that rest at 99.90: in the way of a sale that crosses, down to 99.79."""
+    instruction: dict[str, Any] = {"price": Decimal("99.90"), "max_slice": Decimal(10), "duration_s": 60} | how
+    wanted = order(Algo.LIMIT, qty, symbol, **instruction)
+    return msgspec.structs.replace(wanted, parent_id=parent_id, strategy="beta")
+
+
+def way_out(second: int, qty: str = "100", symbol: str = "AAPL", side: Side = SELL, **how: Any) -> ParentOrder:  # noqa: ANN401
+    """Out at the market, so long after the start."""
+    wanted = order(Algo.MARKET, qty, symbol, side, **how)
+    return msgspec.structs.replace(wanted, parent_id="OUT", strategy="gamma", ts=NOW + second * NS_PER_S)
+
+
+def ends_of(world: PureBus) -> dict[str, tuple[str, str]]:
+    return {event.parent_id: (event.reason, event.text) for event in of_kind(world, ParentEnded)}
+
+
+def taken_away(world: PureBus) -> list[tuple[str, str, int]]:
+    """What was taken back for another order of ours: which one, for which, and when."""
+    asked = of_kind(world, OrderCancelRequest)
+    return [(e.cl_ord_id, e.text.split()[-1], e.ts - NOW) for e in asked if e.text.startswith("in the way of ")]
+
+
+def test_what_shrinks_the_position_takes_back_all_that_is_in_its_way_at_once_and_goes_first() -> None:
+    world = start(bid(), way_out(5), reply=scripted([Reply("touch")]))
+    world.bus.publish(held("AAPL", 100))
+    world.at(NOW + 30 * NS_PER_S, quote(bid="99.88", ask="99.90", ts=NOW + 30 * NS_PER_S))
+    world.run()
+    at = 5 * NS_PER_S
+    assert taken_away(world) == [("BC1A1", "OUTC1A1", at), ("BC2A1", "OUTC1A1", at)]
+    assert ends_of(world) == {"OUT": ("FILLED", ""), "B": ("FILLED", "")}
+    (over,) = (event for event in of_kind(world, ParentEnded) if event.parent_id == "OUT")
+    assert over.ts - NOW == at + 2 * PAPER_NS + 1  # a cancel, and an execution
+    assert [event.ts - NOW for event in of_kind(world, NewOrderSingle) if event.parent_id == "B"] == [
+        *(0, NS_PER_S + PAPER_NS),
+        *(7 * NS_PER_S + PAPER_NS, 8 * NS_PER_S + 2 * PAPER_NS),
+    ]
+
+
+@pytest.mark.parametrize(
+    "state,working", [("REDUCING", WorkingOrders.STAND), ("REDUCING", WorkingOrders.CANCEL_OPENING)]
+)
+def test_no_state_of_trading_holds_that_up(state: str, working: WorkingOrders) -> None:
+    world = start(bid(), way_out(5), reply=scripted([Reply("touch", on_cancel="refuse")]))  # each is asked twice
+    world.bus.publish(held("AAPL", 100))
+    world.at(NOW + 4 * NS_PER_S, halt(NOW + 4 * NS_PER_S, state, working=working))
+    world.run()
+    assert ends_of(world) == {"OUT": ("FILLED", ""), "B": ("DENIED", "STATE")}
+    assert world.exposure.held("AAPL") == 0
+
+
+def test_what_opens_waits_until_nothing_is_in_its_way() -> None:
+    world = start(bid(duration_s=30), way_out(5, qty="101", symbol="SHRT"), reply=scripted([Reply("touch")]))
+    world.at(NOW, bid(symbol="SHRT", parent_id="C", duration_s=30))
+    world.bus.publish(held("SHRT", 100))  # less than is to be sold
+    world.run()
+    assert taken_away(world) == []
+    assert ends_of(world)["OUT"] == ("FILLED", "")
+    assert world.exposure.held("SHRT") == -1
+    (over,) = (event for event in of_kind(world, ParentEnded) if event.parent_id == "OUT")
+    assert over.ts >= NOW + 30 * NS_PER_S
+
+
+def test_a_cancel_that_the_venue_does_not_answer_is_asked_for_once_and_the_end_says_what_was_in_the_way() -> None:
+    world = start(bid("10"), way_out(5, duration_s=20), reply=scripted([Reply("touch", on_cancel="silence")]))
+    world.bus.publish(held("AAPL", 100))
+    world.run()
+    assert taken_away(world) == [("BC1A1", "OUTC1A1", 5 * NS_PER_S)]
+    assert ends_of(world)["OUT"] == ("DENIED", "SELF_MATCH")
+
+
+@pytest.mark.parametrize("ask,end", [(None, ("DENIED", "SELF_MATCH")), ("100.01", ("LIMIT_PRICE", ""))])
+def test_who_stands_back_at_its_end_ends_denied_unless_the_market_was_beyond_its_limit(
+    ask: str | None, end: tuple[str, str]
+) -> None:
+    world = start(bid("10", duration_s=6), way_out(5), reply=scripted([Reply("touch")]))
+    world.bus.publish(held("AAPL", 100))
+    world.bus.publish(quote(ask=ask, last="100.00"))
+    world.run()
+    assert ends_of(world) == {"OUT": ("FILLED", ""), "B": end}
+
+
+FACING = st.tuples(
+    st.sampled_from([Algo.TWAP, Algo.VWAP, Algo.MARKET, Algo.LIMIT]), st.integers(1, 12), st.none() | st.integers(5, 20)
+)
+
+
+STATED = {("FILLED", ""), ("DENIED", "SELF_MATCH"), ("LIMIT_PRICE", "")}
+
+
+def facing(parent_id: str, side: Side, qty: int, drawn: tuple[Algo, int, int | None], ts: int = NOW) -> ParentOrder:
+    """One of two that want the opposite of each other, for a minute and a half."""
+    algo, slices, most = drawn
+    limit = Decimal("99.90" if side is BUY else "100.10") if algo is Algo.LIMIT else None
+    largest = None if most is None else Decimal(most)
+    wanted = order(algo, str(qty), "SHRT", side, slices=slices, max_slice=largest, price=limit, duration_s=90)
+    return msgspec.structs.replace(wanted, parent_id=parent_id, strategy=parent_id, ts=ts)
+
+
+@given(
+    st.lists(FACING, min_size=1, max_size=3),
+    st.tuples(st.integers(1, 100), st.sampled_from(Side)),
+    st.integers(0, 60),
+    st.sampled_from([NS_PER_MS, 20 * NS_PER_MS, 300 * NS_PER_MS]),
+    st.sampled_from([8, 1_000]),
+)
+@settings(max_examples=100)
+def test_whatever_the_other_side_wants_the_way_out_is_open_within_seconds(
+    others: list[tuple[Algo, int, int | None]], size: tuple[int, Side], second: int, delay_ns: int, messages: int
+) -> None:
+    qty, side = size
+    wanted = [facing(f"P{number}", side.opposite, 40, drawn) for number, drawn in enumerate(others)]
+    bounds = msgspec.structs.replace(PATIENT, messages_per_s=messages)
+    reply = scripted([Reply("touch", delay_ns=delay_ns)])
+    world = start(*wanted, way_out(second, str(qty), "SHRT", side), reply=reply, bounds=bounds)
+    world.bus.publish(held("SHRT", side.opposite.sign * 100))
+    Watch(world)
+    world.run()
+    (over,) = (event for event in of_kind(world, ParentEnded) if event.parent_id == "OUT")
+    assert over.reason is EndReason.FILLED
+    assert over.ts - (NOW + second * NS_PER_S) < (3 if messages == 1_000 else 10) * NS_PER_S
+    for number, (algo, _, most) in enumerate(others):
+        end = ends_of(world)[f"P{number}"]
+        assert end in STATED
+        if algo is not Algo.LIMIT and most is None and second < 45 and messages == 1_000:
+            assert end == ("FILLED", "")
+
+
+@given(FACING, FACING, st.integers(-100, 100), st.sampled_from([NS_PER_MS, 300 * NS_PER_MS]))
+@settings(max_examples=100)
+def test_of_two_that_face_each_other_on_their_way_out_nobody_keeps_the_other_from_getting_on(
+    sale: tuple[Algo, int, int | None], purchase: tuple[Algo, int, int | None], net: int, delay_ns: int
+) -> None:
+    """One strategy is long and the other short: their sum decides who shrinks the account's position."""
+    long, short = (100 + net, 100) if net > 0 else (100, 100 - net)
+    world = start(
+        facing("LONG", SELL, long, sale),
+        facing("SHORT", BUY, short, purchase),
+        reply=scripted([Reply("touch", delay_ns=delay_ns)]),
+    )
+    if net:
+        world.bus.publish(held("SHRT", net))
+    Watch(world)
+    world.run()
+    assert len(taken_away(world)) <= len(of_kind(world, OrderApproved))
+    assert len(of_kind(world, NewOrderSingle)) < 1_000
+    assert set(ends_of(world).values()) <= STATED
+    if Algo.LIMIT not in {sale[0], purchase[0]}:
+        assert set(ends_of(world).values()) == {("FILLED", "")}
+
+
+class Facing:
+    """A slicer with a purchase that rests and a sale; the sale's children are denied by hand."""
+
+    def __init__(self, *, sale_flattens: bool = False, purchase_flattens: bool = False) -> None:
+        self.slicer, self.count = Slicer(INSTRUMENTS), 0
+        self.slicer.quote(quote())
+        purchase, sale = bid(), msgspec.structs.replace(way_out(0, duration_s=60), flatten=sale_flattens)
+        for wanted in (msgspec.structs.replace(purchase, flatten=purchase_flattens), sale):
+            news = accepted(wanted)
+            self.slicer.open(news)
+            (curve,) = self.slicer.on_accepted(news)
+            assert isinstance(curve, ParentScheduled)
+            self.slicer.schedule(curve)
+        self.resting = child(parent_id="B", cl_ord_id="BC1A1", qty="10", price=Decimal("99.90"))
+        self.slicer.send(self.resting)
+
+    def deny(self, now: int, reason: Reason = Reason.SELF_MATCH, **changes: Any) -> list[str]:  # noqa: ANN401
+        """What is taken back then."""
+        self.count += 1
+        sent = child(side=SELL, ts=now, parent_id="OUT", cl_ord_id=f"OUTC{self.count}A1")
+        self.slicer.send(sent)
+        denial = denied(sent, reason, **changes)
+        self.slicer.deny(denial)
+        asked = [event for event in self.slicer.on_denied(denial) if isinstance(event, OrderCancelRequest)]
+        for event in asked:
+            self.slicer.cancel(event)
+        return [event.cl_ord_id for event in asked]
+
+    def buys(self, now: int) -> bool:
+        """Whether the purchase sends another child at that moment."""
+        return any(isinstance(event, NewOrderSingle) for event in self.slicer._work("B", now))
+
+
+OURS = ("BC1A1",)
+
+
+@pytest.mark.parametrize(
+    "reducing,sale_flattens,purchase_flattens,met,taken",
+    [
+        (True, False, False, OURS, OURS),
+        (False, False, False, OURS, ()),  # what opens waits
+        (False, True, False, OURS, OURS),
+        (True, False, True, OURS, ()),  # a flatten makes way for nobody
+        (True, False, False, (), ()),  # something in doubt is in its way
+        (True, False, False, ("GONEC1A1",), ()),  # an order that has outlived its parent
+        (True, False, False, ("GONEC1A1", *OURS), OURS),
+    ],
+)
+def test_who_makes_way_for_whom(
+    *, reducing: bool, sale_flattens: bool, purchase_flattens: bool, met: tuple[str, ...], taken: tuple[str, ...]
+) -> None:
+    facing = Facing(sale_flattens=sale_flattens, purchase_flattens=purchase_flattens)
+    assert facing.buys(NOW)
+    assert facing.deny(NOW, reducing=reducing, met=met) == list(taken)
+    assert facing.buys(NOW) == (not taken)
+
+
+def test_an_operators_flatten_stands_back_for_nobody() -> None:
+    facing = Facing()
+    facing.deny(NOW, reducing=True, met=OURS)
+    assert not facing.buys(NOW)
+    facing.slicer.parents["B"].flatten = True
+    assert facing.buys(NOW)
+
+
+def test_what_is_on_its_way_back_is_not_asked_for_again_unless_the_venue_kept_it() -> None:
+    facing = Facing()
+    assert facing.deny(NOW, reducing=True, met=OURS) == ["BC1A1"]
+    assert facing.deny(NOW + 1, reducing=True, met=OURS) == []
+    facing.slicer.update(updated(facing.resting, OrdStatus.NEW, ts=NOW + 2))
+    assert facing.deny(NOW + 3, reducing=True, met=OURS) == ["BC1A1"]
+
+
+def test_who_went_first_goes_first_while_the_rate_holds_it_up_and_no_longer() -> None:
+    facing = Facing()
+    assert facing.deny(NOW, Reason.RATE, reducing=True) == []
+    assert facing.buys(NOW)  # nothing was in its way
+    facing.deny(NOW, reducing=True, met=OURS)
+    for second in range(1, 6):
+        now = NOW + second * NS_PER_S
+        facing.deny(now, Reason.RATE, reducing=True)
+        assert not facing.buys(now)
+    again = Slicer(INSTRUMENTS)
+    again.load(msgspec.json.decode(msgspec.json.encode(facing.slicer.dump(), enc_hook=str)))
+    assert again.dump() == facing.slicer.dump()
+    facing.deny(NOW + 6 * NS_PER_S, Reason.RATE)  # what opens has no claim to it
+    last = NOW + 5 * NS_PER_S + WAY_NS
+    assert not facing.buys(last - 1)
+    assert facing.buys(last)
+
+
 # Laws on whole runs ---------------------------------------------------------------------------------------------------
 
 REPLIES = st.lists(
@@ -738,6 +983,7 @@ class Watch:
         self.lost: set[str] = set()
         self.working: dict[str, NewOrderSingle] = {}
         self.standing: dict[str, OrdStatus] = {}
+        self.first: dict[str, tuple[Side, int]] = {}  # by symbol: for which side something was taken back, and when
         self.market: dict[str, MarketData] = {}
         self.mids: dict[str, Decimal] = {}
         world.taps += [self.look, self.see]
@@ -764,6 +1010,9 @@ class Watch:
                 self.working[event.cl_ord_id] = event.order
             case OrderDenied():
                 self.live.get(event.parent_id, {}).pop(event.cl_ord_id, None)
+            case OrderCancelRequest() if event.text.startswith("in the way of "):
+                assert event.cl_ord_id in self.working, "what is not there is taken back"
+                self.first[event.symbol] = (self.working[event.cl_ord_id].side.opposite, event.ts)
             case FillBooked() if event.parent_id in self.parents:
                 self.done[event.parent_id] += event.last_qty
                 self.live[event.parent_id][event.cl_ord_id] -= event.last_qty
@@ -802,6 +1051,8 @@ class Watch:
         owner, instrument = self.parents[event.parent_id].parent, INSTRUMENTS[event.symbol]
         assert event.parent_id not in self.ended, "a child after the end"
         assert self.causes.state is not TradingState.HALTED or owner.flatten, "a child while halted"
+        first, since = self.first.get(event.symbol, (event.side, 0))
+        assert first is event.side or owner.flatten or event.ts - since >= WAY_NS, "nobody stands back"
         assert event.order_qty > 0
         assert event.order_qty % instrument.lot == 0
         assert (event.symbol, event.side) == (owner.symbol, owner.side)

@@ -203,7 +203,7 @@ STATES: dict[int, dict[str, set[str]]] = {
         "sender": {"causes"},
         "sequences": {"last"},
         "sizer": {"floor", "seen"},
-        "slicer": {"causes", "market", "parents"},
+        "slicer": {"causes", "market", "parents", "way"},
     },
 }
 
