@@ -16,9 +16,8 @@ import math
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
+from algos.trajectory import Vector
 
 EVEN = 1e-9  # kappa times the horizon, from which on down the sinh is a straight line in float64
 

@@ -4,19 +4,23 @@ Only the slicer's folds change it; the slicer's decisions ask. All of it goes in
 """
 
 from decimal import Decimal
+from sys import intern
 
 import msgspec
 
+from algos.participation import POLL_NS, Pace, rate_of
 from algos.trajectory import Trajectory
-from core.events import NewOrderSingle, OrderUpdated, ParentAccepted, ParentScheduled, Reason
+from core.events import NewOrderSingle, OrderUpdated, ParentAccepted, ParentPaced, ParentScheduled, Reason
 from core.orders import OrdStatus, Side, TimeInForce
-from core.signals import Algo, Instruction
+from core.signals import AT_A_PRICE, Algo, Instruction
 from core.units import NS_PER_S, ZERO
 
 RETRY_NS = 1 * NS_PER_S  # a parent with a gap that it cannot send (no price, denied) looks again so much later
 REPRICE_NS = 5 * NS_PER_S  # a crossing child that still rests is looked at so much later
 HOLD_NS_MAX = 60 * NS_PER_S  # the longest pause after refusals in a row; they double from RETRY_NS
 CATCH_UP_STEPS = 2  # of the curve's largest, the most that is sent from one of its points to the next
+PATIENCE_NS = 10 * NS_PER_S  # how long a child rests whose parent follows the volume
+BY_VOLUME = frozenset({Algo.POV, Algo.ADAPTIVE})  # everything is wanted at once; their pace is what bounds it
 
 
 class Child(msgspec.Struct):
@@ -24,6 +28,7 @@ class Child(msgspec.Struct):
 
     leaves_qty: Decimal
     price: Decimal | None
+    sent: int  # ns
     cancelling: bool = False
     unresolved: bool = False
     reducing: bool = False  # as approved: it can only shrink the position
@@ -40,8 +45,14 @@ class Parent(msgspec.Struct, kw_only=True):
     side: Side
     how: Instruction
     order_qty: Decimal  # as accepted
+    arrival_px: float
     curve: Trajectory | None = None
+    start: int = 0
     end: int = 0
+    pace: Pace | None = None  # what the market's volume lets it do; None, or of a curve where none was seen: any
+    hurried: bool = False  # what rested was taken back to cross; until the next child
+    at_point: int = 0  # how many of the curve's were reached
+    is_new_point: bool = False  # whether that was with the present TimeAdvanced
     cum_qty: Decimal = ZERO
     notional: Decimal = ZERO
     leaves_qty: Decimal = ZERO
@@ -59,6 +70,11 @@ class Parent(msgspec.Struct, kw_only=True):
     period_end: int = 0  # a second after its begin, or later
     ceiling: Decimal = ZERO  # the most that may be done or working in the present period
 
+    def __post_init__(self) -> None:
+        """Many parents, few names: one object each."""
+        self.strategy, self.account = intern(self.strategy), intern(self.account)
+        self.venue, self.symbol = intern(self.venue), intern(self.symbol)
+
     @classmethod
     def of(cls, event: ParentAccepted) -> "Parent":
         """A parent that begins: what children need of its order, and no more (2 KiB in all)."""
@@ -72,6 +88,7 @@ class Parent(msgspec.Struct, kw_only=True):
             side=order.side,
             how=order.how,
             order_qty=event.order_qty,
+            arrival_px=float(event.arrival_px),
             flatten=order.flatten,
         )
 
@@ -83,20 +100,40 @@ class Parent(msgspec.Struct, kw_only=True):
         return self.denied is Reason.STATE and not self.flatten
 
     def to_send(self, now: int) -> Decimal:
-        """What the curve wants sent; negative: what it wants back."""
-        return (self.curve.target(now) if self.curve else ZERO) - self.cum_qty - self.leaves_qty
+        """What the curve wants sent, as far as its bounds let it; negative: what it wants back."""
+        gap = self.behind(now) - self.leaves_qty
+        if gap <= 0:
+            return gap
+        how = self.how
+        if self.pace is not None and self.curve is not None and (self.pace.seen or how.algo in BY_VOLUME):
+            gap = min(gap, self.pace.cap(self.curve.lot) - self.cum_qty - self.leaves_qty)
+        if how.display_qty is not None:
+            gap = min(gap, how.display_qty - self.leaves_qty)
+        is_small = how.min_slice is not None and gap < min(how.min_slice, self.open_qty)
+        return ZERO if is_small or (self.children and how.algo in BY_VOLUME) else max(gap, ZERO)
+
+    def behind(self, now: int) -> Decimal:
+        """What the curve wants done and is not."""
+        return (self.curve.target(now) if self.curve else ZERO) - self.cum_qty
+
+    @property
+    def open_qty(self) -> Decimal:
+        """What is neither done nor working."""
+        return self.order_qty - self.cum_qty - self.leaves_qty
 
     def sendable(self, now: int) -> Decimal:
-        """How much of `to_send` may go now, where it is positive: catching up is bounded."""
+        """How much of `to_send` may go now, where it is positive: catching up is bounded, but for a last effort."""
+        if self.how.must_complete and self.curve is not None and self.curve.next_time(now) is None:
+            return self.to_send(now)
         return min(self.to_send(now), self._ceiling_at(now) - self.cum_qty - self.leaves_qty)
 
     def is_pressed(self, now: int) -> bool:
         """Whether children cross: in the second half between two points of the curve, and where they may not rest."""
         how = self.how
-        if how.algo is Algo.LIMIT:
+        if how.algo in AT_A_PRICE:
             return False
         may_rest = how.algo is not Algo.MARKET and how.time_in_force not in {TimeInForce.IOC, TimeInForce.FOK}
-        return not may_rest or now >= self._pressed_from(now)
+        return not may_rest or self.hurried or now >= self._pressed_from(now)
 
     def is_over(self, now: int) -> bool:
         """Whether nothing more is to be sent."""
@@ -109,6 +146,8 @@ class Parent(msgspec.Struct, kw_only=True):
         if self.is_over(now):  # only children that would not be cancelled keep it
             return now + REPRICE_NS if self.children else None
         moments = [self.end]
+        if now < self.start:
+            moments.append(self.start)  # from when on volume counts
         following = self.curve.next_time(now)
         if following is not None:
             moments.append(following)
@@ -120,10 +159,15 @@ class Parent(msgspec.Struct, kw_only=True):
             moments.append(held_until if held_until > now else now + RETRY_NS)
         elif self.children and self.is_pressed(now):
             moments.append(now + REPRICE_NS)
+        elif self.pace is not None and self.behind(now) > self.leaves_qty:
+            moments.append(now + POLL_NS)
         return min(moments)
 
     def _pressed_from(self, now: int) -> int:
         assert self.curve is not None
+        if self.how.algo in BY_VOLUME:
+            oldest = next(iter(self.children.values()), None)
+            return self.end if oldest is None else oldest.sent + PATIENCE_NS
         last = self.curve.last_time(now)
         if last is None:
             return self.end
@@ -139,9 +183,24 @@ class Parent(msgspec.Struct, kw_only=True):
     def follow(self, event: ParentScheduled, lot: Decimal) -> None:
         """Get a curve, or another one."""
         self.curve = Trajectory.of(event.times, event.targets, lot)
-        self.end = event.end
+        self.start, self.end = event.start, event.end
         self.burst = CATCH_UP_STEPS * self.curve.most_within(RETRY_NS)
         self.period_end = 0
+
+    def pass_by(self, now: int, volume: float) -> None:
+        """Time has come to `now`, and the volume of its symbol to `volume`."""
+        point = self.curve.reached(now) if self.curve is not None else 0
+        self.is_new_point, self.at_point = point != self.at_point, point
+        if self.pace is None:
+            rate = rate_of(self.how)
+            self.pace = None if rate is None or now < self.start else Pace(rate, volume, volume)
+        else:
+            self.pace.move(volume)
+
+    def repace(self, event: ParentPaced) -> None:
+        """Be another part of the volume from now on."""
+        assert self.pace is not None
+        self.pace.rate = event.participation
 
     def add(self, event: NewOrderSingle) -> None:
         """Count a child; the first one after a period begins the next."""
@@ -149,7 +208,8 @@ class Parent(msgspec.Struct, kw_only=True):
         if event.ts >= self.period_end:
             self.ceiling = self._ceiling_at(event.ts)
             self.period_end = max(event.ts + RETRY_NS, self.curve.next_time(event.ts) or 0)
-        self.children[event.cl_ord_id] = Child(event.order_qty, event.price)
+        self.hurried = False
+        self.children[event.cl_ord_id] = Child(event.order_qty, event.price, event.ts)
         self.leaves_qty += event.order_qty
         self.count += 1
 

@@ -10,15 +10,17 @@ from decimal import Decimal
 
 import msgspec
 
-from algos import twap, vwap
+from algos import shortfall, twap, vwap
+from algos.profile import DEFAULT, Profile
 from algos.trajectory import MAX_LOTS, Trajectory
 from core.calendar import CALENDARS, Session
 from core.events import ParentAccepted
 from core.instruments import Instrument
-from core.signals import Algo
-from core.units import NS_PER_S
+from core.signals import Algo, Instruction, Urgency
+from core.units import NS_PER_S, ZERO
 
 CLOSE_MARGIN_NS = 10 * NS_PER_S  # a parent is over that long before the close: its last cancels need time
+CLOSE_S = 900  # how long before the end of its window CLOSE begins
 MAX_AHEAD_NS = 7 * 86_400 * NS_PER_S  # a start farther in the future is refused
 
 
@@ -38,13 +40,15 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     window: Window
     slices: int | None
     seed: int
+    haste: float = shortfall.HASTE[Urgency.NORMAL]
+    profile: Profile = DEFAULT
 
 
 Plan = Callable[[Task], Trajectory]
 
 
 def at_once(task: Task) -> Trajectory:
-    """Everything from the start on: market orders and plain limit orders."""
+    """Everything from the start on: market and limit orders, and what waits for volume or shows a part at a time."""
     return Trajectory.of((task.window.start,), (task.qty,), task.lot)
 
 
@@ -57,7 +61,7 @@ def by_time(task: Task) -> Trajectory:
 
 
 def by_volume(task: Task) -> Trajectory:
-    """VWAP on the static profile."""
+    """VWAP on the profile, and the last minutes of the session."""
     session = task.window.session
     return vwap.plan(
         start=task.window.start,
@@ -66,6 +70,15 @@ def by_volume(task: Task) -> Trajectory:
         lot=task.lot,
         slices=task.slices,
         session=(session.open, session.close),
+        profile=task.profile,
+    )
+
+
+def by_haste(task: Task) -> Trajectory:
+    """Implementation shortfall."""
+    window = task.window
+    return shortfall.plan(
+        start=window.start, end=window.end, qty=task.qty, lot=task.lot, slices=task.slices, haste=task.haste
     )
 
 
@@ -74,6 +87,11 @@ ALGOS: dict[Algo, Plan] = {
     Algo.LIMIT: at_once,
     Algo.TWAP: by_time,
     Algo.VWAP: by_volume,
+    Algo.POV: at_once,
+    Algo.IS: by_haste,
+    Algo.ADAPTIVE: at_once,
+    Algo.ICEBERG: at_once,
+    Algo.CLOSE: by_volume,
 }
 
 
@@ -84,6 +102,9 @@ def fault_of(accepted: ParentAccepted, instrument: Instrument) -> str | None:
         return f"its max_slice of {most:f} is under one lot of {instrument.lot:f}: raise it or leave it out"
     if accepted.order_qty / instrument.lot > MAX_LOTS:
         return f"it has more than {MAX_LOTS:,} lots of {instrument.lot:f}: split it"
+    how = accepted.parent.how
+    if how.algo is Algo.IS and how.risk_aversion is not None and None in (instrument.adv, instrument.volatility):
+        return f"its risk_aversion needs adv and volatility of {instrument.symbol}: set them, or give an urgency"
     return None
 
 
@@ -100,27 +121,65 @@ def window_of(accepted: ParentAccepted, instrument: Instrument) -> Window | str:
     start = max(start, session.open)
     limits = (session.close - CLOSE_MARGIN_NS, accepted.parent.valid_until, _end_asked(accepted, start))
     end = min(limit for limit in limits if limit is not None)
+    if accepted.parent.how.algo is Algo.CLOSE:
+        start = max(start, end - (accepted.parent.how.duration_s or CLOSE_S) * NS_PER_S)
     return (
         Window(start, end, session) if start < end else "its window or its validity has passed, or the session is over"
     )
 
 
+_OF_AN_HOUR = frozenset({Algo.TWAP, Algo.IS})  # unless they are told otherwise
+
+
 def _end_asked(accepted: ParentAccepted, start: int) -> int | None:
     how = accepted.parent.how
-    lasting = None if how.duration_s is None else start + how.duration_s * NS_PER_S
-    if lasting is None and how.algo is Algo.TWAP and how.end is None:
+    lasting = None if how.duration_s is None or how.algo is Algo.CLOSE else start + how.duration_s * NS_PER_S
+    if lasting is None and how.algo in _OF_AN_HOUR and how.end is None:
         lasting = start + twap.DEFAULT_DURATION_S * NS_PER_S
     return how.end if lasting is None else min(lasting, how.end or lasting)
 
 
-def plan(accepted: ParentAccepted, instrument: Instrument, window: Window) -> Trajectory:
-    """The curve of an accepted parent, a pure function of its event: the seed is its id."""
-    digest = hashlib.sha256(accepted.parent_id.encode()).digest()
+def plan(accepted: ParentAccepted, instrument: Instrument, window: Window, profile: Profile = DEFAULT) -> Trajectory:
+    """The curve of an accepted parent, a pure function of its event and the profile: the seed is its id."""
+    digest, how = hashlib.sha256(accepted.parent_id.encode()).digest(), accepted.parent.how
     task = Task(
         qty=accepted.order_qty,
         lot=instrument.lot,
         window=window,
-        slices=accepted.parent.how.slices,
+        slices=how.slices,
         seed=int.from_bytes(digest[:8], "big"),
+        haste=haste_of(
+            how,
+            instrument,
+            window,
+            price=float(accepted.arrival_px),
+            quoted=(accepted.bid, accepted.ask),
+            slices=shortfall.slices_of(window.start, window.end, how.slices),
+        ),
+        profile=profile,
     )
-    return ALGOS[accepted.parent.how.algo](task)
+    return ALGOS[how.algo](task)
+
+
+def haste_of(
+    how: Instruction,
+    instrument: Instrument,
+    window: Window,
+    *,
+    price: float,
+    quoted: tuple[Decimal | None, Decimal | None],
+    slices: int,
+) -> float:
+    """How much faster than evenly in a window of so many slices: by its risk aversion, or else by its urgency."""
+    if how.risk_aversion is None or instrument.adv is None or instrument.volatility is None:
+        return shortfall.HASTE[how.urgency]
+    bid, ask = quoted
+    spread = ask - bid if bid is not None and ask is not None else ZERO
+    return shortfall.haste_of(
+        risk_aversion=how.risk_aversion,
+        days=(window.end - window.start) / (window.session.close - window.session.open),
+        slices=slices,
+        adv=float(instrument.adv),
+        volatility=instrument.volatility * price * float(instrument.multiplier),
+        spread=float(max(spread, instrument.tick) * instrument.multiplier),
+    )

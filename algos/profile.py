@@ -14,10 +14,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
-Times = NDArray[np.int64]
+from algos.trajectory import Times, Vector
 
 LEVEL = 0.35  # of the logarithm of a day's volume about its average
 NOISE = 0.05  # of that of what half a day makes of the whole one

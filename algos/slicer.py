@@ -24,15 +24,19 @@ after a pause, a halt or a fill need not wait for the last of them. Cost per quo
 does not depend on how many parents live.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from heapq import heapify, heappop, heappush
 
 import msgspec
 
 from algos import pricing
+from algos.conditions import Watch
 from algos.parent import RETRY_NS, Parent
 from algos.planning import fault_of, plan, window_of
+from algos.profile import DEFAULT, Profile
+from algos.replanning import View, curve_again, pace_again
+from algos.trajectory import Trajectory
 from core.causes import TradingState, WorkingOrders
 from core.events import (
     EndReason,
@@ -50,6 +54,7 @@ from core.events import (
     OrderUpdated,
     ParentAccepted,
     ParentEnded,
+    ParentPaced,
     ParentScheduled,
     Reason,
     RegimeSet,
@@ -61,7 +66,7 @@ from core.events import (
 from core.ids import cl_ord_id
 from core.instruments import Instruments
 from core.orders import OrdStatus, OrdType, Side
-from core.signals import Algo
+from core.signals import AT_A_PRICE, Algo
 from core.trading import Causes
 from core.units import ZERO, floor_to
 
@@ -74,13 +79,28 @@ MAX_DUE = 16  # parents that one `TimeAdvanced` works, some 5 ms; the others are
 class Slicer:
     """All live parents, and the heap of those that are due."""
 
-    __slots__ = ("_blocked", "_causes", "_due", "_heap", "_instruments", "_market", "_owner", "_way", "parents")
+    __slots__ = (
+        "_blocked",
+        "_causes",
+        "_due",
+        "_heap",
+        "_instruments",
+        "_market",
+        "_owner",
+        "_profiles",
+        "_watches",
+        "_way",
+        "parents",
+    )
 
-    def __init__(self, instruments: Instruments) -> None:
+    def __init__(self, instruments: Instruments, profiles: Mapping[str, Profile] | None = None) -> None:
+        """`profiles` of volume by symbol; for whom there is none the usual one of a session is taken."""
         self._instruments = instruments
+        self._profiles = profiles or {}
         self.parents: dict[str, Parent] = {}
         self._owner: dict[str, str] = {}  # live child -> parent
         self._market: dict[str, MarketData] = {}
+        self._watches: dict[str, Watch] = {}
         self._causes = Causes()
         self._heap: list[tuple[int, str]] = []  # entries whose time is not their parent's `due` are stale
         self._blocked: dict[str, None] = {}  # parents whose child would have met another order of ours
@@ -97,8 +117,9 @@ class Slicer:
     # folds
 
     def quote(self, event: MarketData) -> None:
-        """Remember the market of a symbol."""
+        """Remember the market of a symbol, and how it compares with what is usual."""
         self._market[event.symbol] = event
+        self._watch(event.symbol).look(event)
 
     def open(self, event: ParentAccepted) -> None:
         """A parent begins; it has no curve yet."""
@@ -108,7 +129,12 @@ class Slicer:
         """A parent gets its curve, or another one."""
         parent = self.parents[event.parent_id]
         parent.follow(event, self._instruments[parent.symbol].lot)
+        parent.pass_by(event.ts, self._watch(parent.symbol).volume)
         self._arm(event.parent_id, parent, event.ts)
+
+    def pace(self, event: ParentPaced) -> None:
+        """A parent may be another part of the volume."""
+        self.parents[event.parent_id].repace(event)
 
     def send(self, event: NewOrderSingle) -> None:
         """A child exists from the moment it is wanted: its quantity counts at once."""
@@ -178,6 +204,7 @@ class Slicer:
         """A child was asked back: it counts in full until the venue has answered."""
         parent = self._parent_of(event.cl_ord_id)
         if parent is not None:
+            parent.hurried = parent.is_pressed(event.ts)
             parent.children[event.cl_ord_id].cancelling = True
 
     def give_up(self, event: OrderUnresolved) -> None:
@@ -200,8 +227,10 @@ class Slicer:
         while self._heap and self._heap[0][0] <= event.ts and len(self._due) < MAX_DUE:
             due, parent_id = heappop(self._heap)
             if not self._is_stale(due, parent_id):
+                parent = self.parents[parent_id]
+                parent.pass_by(event.ts, self._watch(parent.symbol).volume)
                 self._due.append(parent_id)
-                self._arm(parent_id, self.parents[parent_id], event.ts)
+                self._arm(parent_id, parent, event.ts)
 
     def halt(self, event: TradingHalted) -> None:
         """Send nothing while a cause forbids it; one that takes everything back ends a flatten, too."""
@@ -241,19 +270,27 @@ class Slicer:
         if isinstance(window, str):
             yield _ended(self.parents[event.parent_id], event.ts, EndReason.INFEASIBLE, text=window)
             return
-        curve = plan(event, instrument, window)
-        yield ParentScheduled(
-            ts=event.ts, parent_id=event.parent_id, times=curve.times, targets=curve.targets, end=window.end
-        )
+        curve = plan(event, instrument, window, self._profile(event.parent.symbol))
+        yield _scheduled(event.parent_id, event.ts, curve, window.start, window.end)
 
     def on_scheduled(self, event: ParentScheduled) -> Iterable[Event]:
         """A curve that begins now is followed now."""
         return self._work(event.parent_id, event.ts)
 
     def on_due(self, event: TimeAdvanced) -> Iterable[Event]:
-        """Work every parent whose time has come."""
+        """Work every parent whose time has come, by another curve or pace where the market gives reason."""
         for parent_id in self._due:
-            yield from self._work(parent_id, event.ts)
+            parent = self.parents.get(parent_id)
+            if parent is None or parent.is_over(event.ts) or self._is_held(parent):
+                yield from self._work(parent_id, event.ts)
+                continue
+            view = self._view(parent, event.ts)
+            if (move := pace_again(view)) is not None:
+                yield ParentPaced(ts=event.ts, parent_id=parent_id, participation=move.rate, reasons=move.reasons)
+            if (curve := curve_again(view)) is not None:
+                yield _scheduled(parent_id, event.ts, curve, parent.start, parent.end)  # which works it
+            else:
+                yield from self._work(parent_id, event.ts)
 
     def on_denied(self, event: OrderDenied) -> Iterable[Event]:
         """Take back what is in the way of a child that goes first: its parent asks again as each of them ends."""
@@ -341,7 +378,7 @@ class Slicer:
 
     def _price(self, parent: Parent, now: int) -> Decimal | None:
         limit, tick = parent.how.price, self._instruments[parent.symbol].tick
-        if parent.how.algo is Algo.LIMIT:
+        if parent.how.algo in AT_A_PRICE:
             return pricing.within(parent.side, limit, limit, tick)
         market = self._market.get(parent.symbol)
         if market is None:
@@ -372,6 +409,26 @@ class Slicer:
         return EndReason.DENIED if self._stands_back(parent, now) else EndReason.WINDOW
 
     # bookkeeping
+
+    def _watch(self, symbol: str) -> Watch:
+        watch = self._watches.get(symbol)
+        if watch is None:
+            watch = self._watches[symbol] = Watch()
+        return watch
+
+    def _profile(self, symbol: str) -> Profile:
+        return self._profiles.get(symbol, DEFAULT)
+
+    def _view(self, parent: Parent, now: int) -> View:
+        symbol = parent.symbol
+        return View(
+            parent=parent,
+            instrument=self._instruments[symbol],
+            profile=self._profile(symbol),
+            watch=self._watch(symbol),
+            market=self._market.get(symbol),
+            now=now,
+        )
 
     def _is_held(self, parent: Parent) -> bool:
         return parent.is_paused or (self._causes.state is TradingState.HALTED and not parent.flatten)
@@ -458,7 +515,9 @@ class Slicer:
 
     def dump(self) -> dict[str, object]:
         """State for a snapshot."""
-        state = _State(self._causes.dump(), list(self._market.values()), list(self.parents.values()), self._way)
+        state = _State(
+            self._causes.dump(), list(self._market.values()), list(self.parents.values()), self._way, self._watches
+        )
         dumped: dict[str, object] = msgspec.to_builtins(state)
         return dumped
 
@@ -467,7 +526,7 @@ class Slicer:
         state = msgspec.convert(dumped, _State)
         self._causes.load(state.causes)
         self._market = {event.symbol: event for event in state.market}
-        self._way = state.way
+        self._way, self._watches = state.way, state.watches
         for parent in state.parents:
             self.parents[parent.parent_id] = parent
             self._owner.update(dict.fromkeys(parent.children, parent.parent_id))
@@ -483,6 +542,11 @@ class _State(msgspec.Struct):
     market: list[MarketData]
     parents: list[Parent]
     way: dict[str, tuple[Side, int]]
+    watches: dict[str, Watch]
+
+
+def _scheduled(parent_id: str, now: int, curve: Trajectory, start: int, end: int) -> ParentScheduled:
+    return ParentScheduled(ts=now, parent_id=parent_id, times=curve.times, targets=curve.targets, end=end, start=start)
 
 
 def _cancel(parent: Parent, child: str, now: int, text: str) -> OrderCancelRequest:

@@ -20,9 +20,15 @@ from decimal import Decimal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
+
+from core.units import ZERO
 
 MAX_POINTS = 100_000  # of one curve
 MAX_LOTS = 2**53  # of one curve: as far as shares of them are exact
+
+Times = NDArray[np.int64]
+Vector = NDArray[np.float64]
 
 
 class Trajectory(msgspec.Struct, frozen=True, gc=False):
@@ -65,6 +71,10 @@ class Trajectory(msgspec.Struct, frozen=True, gc=False):
         i = bisect_right(_unpacked(self.packed_times), now)
         return _unpacked(self.packed_lots)[i - 1] * self.lot if i else Decimal(0)
 
+    def reached(self, now: int) -> int:
+        """How many points are not after `now`."""
+        return bisect_right(_unpacked(self.packed_times), now)
+
     def last_time(self, now: int) -> int | None:
         """The last point that is not after `now`, None before the first."""
         times = _unpacked(self.packed_times)
@@ -77,6 +87,12 @@ class Trajectory(msgspec.Struct, frozen=True, gc=False):
         i = bisect_right(times, now)
         return times[i] if i < len(times) else None
 
+    @property
+    def largest_step(self) -> Decimal:
+        """The most that one point adds."""
+        lots = np.frombuffer(self.packed_lots, np.int64)
+        return int(np.diff(lots, prepend=0).max()) * self.lot
+
     def most_within(self, span_ns: int) -> int:
         """The most lots that the curve adds in any time shorter than `span_ns`: at least its largest step."""
         times, lots = _unpacked(self.packed_times), _unpacked(self.packed_lots)
@@ -88,21 +104,24 @@ class Trajectory(msgspec.Struct, frozen=True, gc=False):
         return most
 
 
-def along(times: Sequence[int], weights: Sequence[float], *, qty: Decimal, lot: Decimal) -> Trajectory:
-    """The curve that does `weights[i]` of `qty` from `times[i]` on.
+def along(
+    times: Sequence[int] | Times, weights: Sequence[float] | Vector, *, qty: Decimal, lot: Decimal, done: Decimal = ZERO
+) -> Trajectory:
+    """The curve that from `times[i]` on does `weights[i]` of `qty`, or of what is not `done` of it.
 
     Weights are non-negative and not all zero; they are normalised here. Points that add less than a lot are left out,
     so a parent of 3 lots over 10 slices has 3 points. The last target is exactly `qty`, a multiple of `lot`; at most
     MAX_LOTS of them.
     """
-    parts, lots = np.asarray(weights, dtype=np.float64), int(qty // lot)
+    parts, before = np.asarray(weights, dtype=np.float64), int(done // lot)
+    lots = int(qty // lot) - before
     shares = np.cumsum(parts)
     if not len(parts) or not (parts >= 0).all() or not shares[-1] > 0:
         raise ValueError("a curve needs weights that are not negative and not all zero")
     targets = np.rint(shares / shares[-1] * lots).astype(np.int64)
     targets[-1] = lots
     kept = np.diff(targets, prepend=0) > 0
-    return Trajectory(np.asarray(times, dtype=np.int64)[kept].tobytes(), targets[kept].tobytes(), lot)
+    return Trajectory(np.asarray(times, dtype=np.int64)[kept].tobytes(), (targets[kept] + before).tobytes(), lot)
 
 
 def _packed(numbers: Iterable[int]) -> bytes:

@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import numpy as np
 
-from algos.profile import DEFAULT, Profile, Times, shares
-from algos.trajectory import Trajectory, along
+from algos.profile import DEFAULT, Profile, shares
+from algos.trajectory import Times, Trajectory, along
 from core.units import NS_PER_S
 
 STEP_NS = 300 * NS_PER_S  # how finely the curve is cut where the user names no slices
@@ -28,7 +28,7 @@ def plan(
     """The curve of a VWAP over [start, end), ns, in a session (open, close) that `profile` divides evenly."""
     edges = edges_of(start, end, slices)
     done = shares(profile, session, since=start, edges=edges, seen=0.0)
-    return along(edges[:-1].tolist(), np.diff(done, prepend=0.0).tolist(), qty=qty, lot=lot)
+    return along(edges[:-1], np.diff(done, prepend=0.0), qty=qty, lot=lot)
 
 
 def edges_of(start: int, end: int, slices: int | None) -> Times:
@@ -42,7 +42,7 @@ def again(
     start: int,
     end: int,
     now: int,
-    seen: Decimal,
+    seen: float,
     qty: Decimal,
     lot: Decimal,
     slices: int | None,
@@ -54,5 +54,5 @@ def again(
     rest = edges[np.searchsorted(edges, now, side="right") - 1 :]
     if len(rest) < 2 or now < start:  # noqa: PLR2004 - from where, and to where
         return None
-    done = shares(profile, session, since=start, edges=rest, seen=float(seen))
-    return along(rest[:-1].tolist(), np.diff(done, prepend=0.0).tolist(), qty=qty, lot=lot)
+    done = shares(profile, session, since=start, edges=rest, seen=seen)
+    return along(rest[:-1], np.diff(done, prepend=0.0), qty=qty, lot=lot)

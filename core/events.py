@@ -429,6 +429,15 @@ class ParentScheduled(Event, frozen=True, tag=True):
     times: tuple[int, ...]
     targets: tuple[Decimal, ...]
     end: int
+    start: int = 0  # of its window, of which the first curve may begin later
+
+
+class ParentPaced(Event, frozen=True, tag=True):
+    """A parent may be another part of the market's volume from now on, and why."""
+
+    parent_id: str
+    participation: float
+    reasons: tuple[str, ...]
 
 
 class OrderCancelRequest(Event, frozen=True, tag=True):
@@ -644,6 +653,7 @@ AnyEvent = (
     | NewOrderSingle
     | OrderApproved
     | ParentScheduled
+    | ParentPaced
     | OrderCancelRequest
     | ParentEnded
     | OrderUpdated

@@ -23,6 +23,7 @@ MAX_DIGITS = 28  # of a quantity, price or amount of money, and of its decimals:
 MAX_WEIGHT = 4.0  # of equity in one name, what brokers lend within a day; more is meant as percent
 MAX_SLICES = 100_000  # of one parent
 MAX_DURATION_S = 86_400  # one day
+MAX_PARTICIPATION = 0.5  # of a market's volume: as much as all others
 MAX_INT = 2**63 - 1  # what the databases keep: times in ns until the year 2262, counters
 
 
@@ -33,6 +34,14 @@ class Algo(StrEnum):
     LIMIT = "LIMIT"
     TWAP = "TWAP"
     VWAP = "VWAP"
+    POV = "POV"  # a part of the market's volume
+    IS = "IS"  # implementation shortfall: fast at first, as far as risk is worth it
+    ADAPTIVE = "ADAPTIVE"  # a part of the volume that moves with the market
+    ICEBERG = "ICEBERG"  # at its limit price, a part shown at a time
+    CLOSE = "CLOSE"  # in the last minutes of the session
+
+
+AT_A_PRICE = frozenset({Algo.LIMIT, Algo.ICEBERG})  # they rest at their limit price, and never cross
 
 
 class Urgency(StrEnum):
@@ -44,7 +53,7 @@ class Urgency(StrEnum):
     IMMEDIATE = "IMMEDIATE"
 
 
-class Instruction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Instruction(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
     """How to work what a signal asks for. Times are ns since the epoch, UTC; absent ones follow from the algorithm."""
 
     algo: Algo = Algo.TWAP
@@ -57,6 +66,11 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     duration_s: int | None = None  # instead of `end`
     slices: int | None = None
     max_slice: Decimal | None = None  # shares per child
+    min_slice: Decimal | None = None  # shares per child; what is left at the end may be less
+    display_qty: Decimal | None = None  # 1138, shares that may be seen at a time
+    participation: float | None = None  # of the market's volume: the pace of POV and ADAPTIVE, a bound for all others
+    risk_aversion: float | None = None  # of IS, 1 / money; instead of urgency
+    must_complete: bool = False  # rather pay than leave a rest, within every bound
 
 
 class _Signal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -178,7 +192,7 @@ def _fault_of_times(given: dict[str, int | None]) -> str | None:
 
 def _fault_of_how(how: Instruction) -> str | None:
     if fault := (
-        _each({"price": how.price, "max_slice": how.max_slice}, _is_positive, _POSITIVE_FAULT)
+        _each(_amounts_of(how), _is_positive, _POSITIVE_FAULT)
         or _fault_of_times({"start": how.start, "end": how.end})
         or _each({"slices": how.slices}, lambda n: 1 <= n <= MAX_SLICES, f"is not between 1 and {MAX_SLICES:,}")
         or _each(
@@ -186,15 +200,29 @@ def _fault_of_how(how: Instruction) -> str | None:
             lambda s: 1 <= s <= MAX_DURATION_S,
             f"is not between 1 and {MAX_DURATION_S:,}",
         )
+        or _each(
+            {"participation": how.participation},
+            lambda part: 0 < part <= MAX_PARTICIPATION,
+            f"is not a fraction of the market's volume above 0 and up to {MAX_PARTICIPATION} (percent?)",
+        )
+        or _each({"risk_aversion": how.risk_aversion}, lambda a: 0 <= a <= 1, "is not between 0 and 1 per money")
     ):
         return fault
     if how.duration_s is not None and how.end is not None:
         return "give end or duration_s, not both"
     if how.start is not None and how.end is not None and how.end <= how.start:
         return "end is not after start"
-    if how.algo is Algo.LIMIT and how.price is None:
-        return "algo LIMIT needs a price"
+    if how.algo in AT_A_PRICE and how.price is None:
+        return f"algo {how.algo} needs a price"
+    if how.algo is Algo.ICEBERG and how.display_qty is None:
+        return "algo ICEBERG needs a display_qty"
+    if how.min_slice is not None and how.max_slice is not None and how.min_slice > how.max_slice:
+        return "min_slice is above max_slice"
     return None
+
+
+def _amounts_of(how: Instruction) -> dict[str, Decimal | None]:
+    return {name: getattr(how, name) for name in ("price", "max_slice", "min_slice", "display_qty")}
 
 
 def _fault_of_size(signal: Signal) -> str | None:

@@ -31,7 +31,7 @@ from adapters.store import faults, journal, queries
 from adapters.store import tape as recorded
 from adapters.store.writer import JournalError
 from core.units import NS_PER_S
-from daemon import asking, backtest, by_hand, credentials, desk, place, risk_desk
+from daemon import asking, backtest, by_hand, credentials, desk, place, profiles, risk_desk
 from daemon.bus import BusFailed
 from daemon.clock import ClockError, ScaledClock, SystemClock
 from daemon.config import Config, ConfigError, hash_of, load
@@ -65,11 +65,13 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 config_app = typer.Typer(no_args_is_help=True, help="Look at configurations.")
 signal_app = typer.Typer(no_args_is_help=True, help="Send signals by hand.")
 risk_app = typer.Typer(no_args_is_help=True, help="See limits and shortfall, ask the gate, test the model.")
+profile_app = typer.Typer(no_args_is_help=True, help="Learn how volume spreads over the day.")
 db_app = typer.Typer(no_args_is_help=True, help="Look after the database's schema.")
 app.add_typer(config_app, name="config")
 app.add_typer(db_app, name="db")
 app.add_typer(signal_app, name="signal")
 app.add_typer(risk_app, name="risk")
+app.add_typer(profile_app, name="profile")
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="Configuration file (TOML).")]
 Folder = desk.Folder
@@ -271,6 +273,7 @@ def verify(folder: Folder = LATEST) -> None:
 for command in (desk.halt, desk.resume, desk.flatten):
     app.command()(command)
 signal_app.command("send")(by_hand.send)
+profile_app.command("build")(profiles.build)
 risk_app.command("backtest")(backtest.backtest)
 risk_app.command("reset-mark")(desk.reset_mark)
 risk_app.command("regime")(desk.regime)

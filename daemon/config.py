@@ -161,6 +161,12 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             jump(text)
 
 
+class AlgosConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[algos] - what algorithms know beforehand."""
+
+    profiles: str = ""  # of volume, a file of `execd profile build`; empty: VWAP follows the usual U of a session
+
+
 class HttpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[http] - pages for machines on the loopback interface, read only: /metrics, /healthz, /readyz, /status."""
 
@@ -180,6 +186,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     store: StoreConfig = StoreConfig()
     limits: Limits = Limits()
     risk: RiskConfig = RiskConfig()
+    algos: AlgosConfig = AlgosConfig()
     oms: OmsSettings = OmsSettings()
     paper: PaperSettings = PaperSettings()
     market: MarketConfig = MarketConfig()
@@ -234,6 +241,7 @@ def hash_of(config: Config) -> str:
         answers=AnswersSettings(),
         halt=HaltSettings(),
         risk=replace(config.risk, returns="", check_s=RiskConfig().check_s),
+        algos=AlgosConfig(),
         control=ControlSettings(),
         http=HttpConfig(),
         market=replace(config.market, tapes=()),

@@ -31,7 +31,7 @@ from core.instruments import Instruments
 from core.market import Update
 from core.trading import halted
 from core.units import NS_PER_S
-from daemon import edges, recovery
+from daemon import edges, profiles, recovery
 from daemon.bus import Bus, TaskBus
 from daemon.clock import Clock
 from daemon.config import Config, hash_of
@@ -176,7 +176,7 @@ class Run:
             standing=self._standing,
             obstacles=[lambda: self.watch.obstacle() if self.watch is not None else ""],
         )
-        slicer = Slicer(self.instruments)
+        slicer = Slicer(self.instruments, profiles.of(config.algos.profiles, self.instruments))
         return Actors(
             sequences=Sequences(),
             limits=limits,

@@ -48,6 +48,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.SignalAccepted, a.sizer.take)
     bus.fold(e.ParentAccepted, a.exposure.accept, a.ledger.open, a.analyst.open, a.slicer.open)
     bus.fold(e.ParentScheduled, a.slicer.schedule)
+    bus.fold(e.ParentPaced, a.slicer.pace)
     bus.fold(e.NewOrderSingle, a.slicer.send)
     bus.fold(e.OrderDenied, a.slicer.deny)
     bus.fold(e.OrderApproved, a.exposure.approve, a.ledger.count, a.oms.open, a.slicer.approve)

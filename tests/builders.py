@@ -125,9 +125,10 @@ def quote(
     ask: str | None = "100.01",
     *,
     last: str | None = None,
+    volume: int = 0,
     ts: int = NOW,
 ) -> MarketData:
-    """A market without trades."""
+    """A market in which nothing but a volume traded."""
     return MarketData(
         ts=ts,
         symbol=symbol,
@@ -138,7 +139,7 @@ def quote(
         last=None if last is None else Decimal(last),
         high=None,
         low=None,
-        volume=ZERO,
+        volume=Decimal(volume),
         notional=ZERO,
         trades=0,
     )

@@ -249,6 +249,7 @@ class PureBus:
         bus.fold(e.SignalAccepted, sizer.take)
         bus.fold(e.ParentAccepted, exposure.accept, slicer.open)
         bus.fold(e.ParentScheduled, slicer.schedule)
+        bus.fold(e.ParentPaced, slicer.pace)
         bus.fold(e.NewOrderSingle, slicer.send)
         bus.fold(e.OrderDenied, slicer.deny)
         bus.fold(e.OrderApproved, exposure.approve, slicer.approve)

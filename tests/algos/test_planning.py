@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from algos.planning import ALGOS, CLOSE_MARGIN_NS, Task, Window, fault_of, plan, window_of
-from core.signals import MAX_INT, MAX_SLICES, Algo, Instruction
+from algos.profile import DEFAULT, Profile
+from algos.shortfall import HASTE
+from core.signals import MAX_INT, MAX_SLICES, Algo, Instruction, Urgency
 from core.units import NS_PER_S
 from tests.builders import INSTRUMENTS, MINUTE, NOW, accepted, clock, parent, session
 
@@ -52,6 +54,11 @@ WINDOWS: list[tuple[str, Window | str, Window]] = [
     ("TWAP of an hour, valid for longer", window(NOW, algo=Algo.TWAP, valid_until=clock(15)), span(NOW, NOW + HOUR)),
     ("valid after the close", window(NOW, valid_until=clock(20)), span(NOW, LAST)),
     ("MARKET until the close", window(NOW, algo=Algo.MARKET), span(NOW, LAST)),
+    ("IS by default an hour", window(NOW, algo=Algo.IS), span(NOW, NOW + HOUR)),
+    ("CLOSE a quarter of an hour", window(NOW, algo=Algo.CLOSE), span(LAST - 15 * MINUTE, LAST)),
+    ("CLOSE for a time", window(NOW, algo=Algo.CLOSE, duration_s=600), span(LAST - 10 * MINUTE, LAST)),
+    ("CLOSE before an end", window(NOW, algo=Algo.CLOSE, end=clock(12)), span(clock(11, 45), clock(12))),
+    ("CLOSE when it has begun", window(clock(15, 55), algo=Algo.CLOSE), span(clock(15, 55), LAST)),
     (
         "a half day",
         window(clock(12, day=HALF_DAY)),
@@ -145,6 +152,8 @@ def tasks(draw: st.DrawFn) -> Task:
         window=Window(start, min(start + width, hours.close), hours),
         slices=draw(st.none() | st.integers(1, 200)),
         seed=draw(st.integers(0, 2**64 - 1)),
+        haste=draw(st.floats(0, 1_000)),
+        profile=draw(st.sampled_from([DEFAULT, Profile((1.0,) * 390, 1e6), Profile((0.0, 1.0, 0.0))])),
     )
 
 
@@ -197,3 +206,39 @@ def test_a_resized_parent_is_planned_for_what_was_accepted() -> None:
 def test_an_end_a_second_after_the_decision_is_enough() -> None:
     found = window(NOW, end=NOW + NS_PER_S)
     assert isinstance(found, Window)
+
+
+# Implementation shortfall ---------------------------------------------------------------------------------------------
+
+
+def done_by_half(how: Instruction, symbol: str = "AAPL") -> float:
+    """The part of an hour's parent that is done by half of it."""
+    first = accepted(parent(symbol, qty="100000", how=how))
+    found = window_of(first, INSTRUMENTS[symbol])
+    assert isinstance(found, Window)
+    return float(plan(first, INSTRUMENTS[symbol], found).target(NOW + 29 * MINUTE)) / 100_000
+
+
+@pytest.mark.parametrize(
+    "urgency,part", [(Urgency.LOW, 0.56), (Urgency.NORMAL, 0.68), (Urgency.HIGH, 0.87), (Urgency.IMMEDIATE, 0.98)]
+)
+def test_haste_follows_the_urgency(urgency: Urgency, part: float) -> None:
+    assert done_by_half(Instruction(algo=Algo.IS, urgency=urgency)) == pytest.approx(part, abs=0.01)
+    assert set(HASTE) == set(Urgency)
+
+
+def test_or_a_risk_aversion() -> None:
+    parts = [done_by_half(Instruction(algo=Algo.IS, risk_aversion=aversion)) for aversion in (0.0, 1e-6, 1e-4, 1e-2)]
+    assert parts[0] == pytest.approx(0.5, abs=0.001)
+    assert parts == sorted(parts)
+    assert parts[-1] > 0.95
+
+
+@pytest.mark.parametrize("missing", ["adv", "volatility"])
+def test_a_risk_aversion_needs_to_know_its_symbol(missing: str) -> None:
+    instrument = msgspec.structs.replace(INSTRUMENTS["AAPL"], **{missing: None})
+    fault = fault_of(accepted(parent(how=Instruction(algo=Algo.IS, risk_aversion=1e-6))), instrument)
+    assert fault is not None
+    assert "needs adv and volatility of AAPL" in fault
+    assert fault_of(accepted(parent(how=Instruction(algo=Algo.IS))), instrument) is None
+    assert fault_of(accepted(parent(how=Instruction(algo=Algo.TWAP, risk_aversion=1e-6))), instrument) is None

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algos.parent import HOLD_NS_MAX, REPRICE_NS, RETRY_NS
+from algos.parent import HOLD_NS_MAX, PATIENCE_NS, REPRICE_NS, RETRY_NS
+from algos.participation import FREE, HARD_MAX
+from algos.profile import Profile
 from algos.slicer import MAX_DUE, WAY_NS, Slicer
 from core.causes import TradingState, WorkingOrders
 from core.events import (
@@ -32,6 +34,7 @@ from core.events import (
     ParentAccepted,
     ParentEnded,
     ParentOrder,
+    ParentPaced,
     ParentScheduled,
     Reason,
     RegimeSet,
@@ -40,7 +43,7 @@ from core.events import (
     TradingResumed,
 )
 from core.orders import OrdStatus, OrdType, Side, TimeInForce
-from core.signals import Algo, Instruction
+from core.signals import AT_A_PRICE, Algo, Instruction, Urgency
 from core.trading import Causes
 from core.units import NS_PER_MS, NS_PER_S, ZERO
 from risk.limits import Limits
@@ -876,6 +879,154 @@ def test_who_went_first_goes_first_while_the_rate_holds_it_up_and_no_longer() ->
     assert facing.buys(last)
 
 
+# By the volume -------------------------------------------------------------------------------------------------------
+
+
+def trading(world: PureBus, *, until_s: int, every_s: int = 5, volume: int = 900, symbol: str = "AAPL") -> PureBus:
+    """The market trades so much, again and again."""
+    world.bus.publish(quote(symbol, volume=volume))  # so that it is known to tell volumes
+    for second in range(every_s, until_s + 1, every_s):
+        world.at(NOW + second * NS_PER_S, quote(symbol, volume=volume, ts=NOW + second * NS_PER_S))
+    return world
+
+
+def sent_by(world: PureBus) -> list[tuple[int, Decimal]]:
+    """When, in seconds, and how much."""
+    return [((event.ts - NOW) // NS_PER_S, event.order_qty) for event in of_kind(world, NewOrderSingle)]
+
+
+def test_a_pov_is_a_ninth_of_what_others_trade_and_waits_for_them() -> None:
+    world = trading(start(order(Algo.POV, qty="1000")), until_s=60)
+    world.run()
+    assert sent_by(world) == [(5 * k, Decimal(100)) for k in range(1, 11)]
+    assert end_of(world).reason is EndReason.FILLED
+
+
+def test_a_pov_that_rests_too_long_crosses_for_all_that_it_is_behind() -> None:
+    world = trading(start(order(Algo.POV, qty="300"), reply=scripted([Reply("touch")])), until_s=60)
+    world.run()
+    assert children(world) == ["100 at 99.99", "300 at 100.21"]
+    first, second = (event.ts for event in of_kind(world, NewOrderSingle))
+    assert second - first == PATIENCE_NS + PAPER_NS
+    assert end_of(world).reason is EndReason.FILLED
+
+
+def test_a_pov_ends_with_its_window_where_nobody_trades() -> None:
+    world = trading(start(order(Algo.POV, qty="300", duration_s=600)), until_s=20, volume=90)
+    world.run()
+    assert sum(qty for _, qty in sent_by(world)) == 40
+    assert end_of(world).reason is EndReason.WINDOW
+    assert end_of(world).leaves_qty == 260
+
+
+def test_whoever_follows_a_curve_is_no_more_than_the_hard_bound_of_the_volume() -> None:
+    world = trading(start(order(slices=1, qty="1000", duration_s=600)), until_s=600, volume=7)
+    world.run()
+    assert end_of(world).cum_qty == 7 * 600 // 5 * 3 // 7 - 3  # 3/7 of it, before its end
+    world = trading(start(order(slices=1, qty="1000", duration_s=600, participation=0.05)), until_s=600, volume=95)
+    world.run()
+    assert end_of(world).cum_qty == 5 * 600 // 5 - 5
+
+
+def test_a_market_that_tells_no_volume_bounds_nobody() -> None:
+    world = start(order(slices=1, qty="1000", duration_s=600))
+    world.run()
+    assert end_of(world).cum_qty == 1_000
+
+
+@pytest.mark.parametrize("algo", [Algo.POV, Algo.ADAPTIVE])
+def test_but_who_follows_the_volume_waits_for_one(algo: Algo) -> None:
+    world = start(order(algo, qty="1000", duration_s=60))
+    world.run()
+    assert sent_by(world) == []
+    assert end_of(world).reason is EndReason.WINDOW
+
+
+def test_an_iceberg_shows_a_part_at_a_time() -> None:
+    world = start(order(Algo.ICEBERG, qty="25", price=Decimal("100.50"), display_qty=Decimal(10)))
+    world.run()
+    assert children(world) == ["10 at 100.50", "10 at 100.50", "5 at 100.50"]
+    sent, filled_ = of_kind(world, NewOrderSingle), of_kind(world, FillBooked)
+    assert all(later.ts >= earlier.ts for earlier, later in zip(filled_, sent[1:], strict=False))
+    assert end_of(world).reason is EndReason.FILLED
+
+
+def test_a_smallest_slice_is_kept_but_for_the_rest() -> None:
+    world = trading(start(order(Algo.POV, qty="500", min_slice=Decimal(200))), until_s=60)
+    world.run()
+    assert sent_by(world) == [(10, Decimal(200)), (20, Decimal(200)), (25, Decimal(100))]
+
+
+def test_a_last_effort_is_not_bounded_by_what_came_before() -> None:
+    late = start(order(slices=10, qty="100", duration_s=100, must_complete=True))
+    late.at(NOW + NS_PER_S, halt(NOW + NS_PER_S))
+    late.at(NOW + 96 * NS_PER_S, TradingResumed(ts=NOW + 96 * NS_PER_S, cause="drill"))
+    late.run()
+    assert end_of(late).reason is EndReason.FILLED
+
+
+# By the day ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_vwap_is_planned_again_where_the_day_is_another() -> None:
+    world = start(order(Algo.VWAP, qty="10000", duration_s=3_600))
+    world.slicer._profiles = {"AAPL": Profile((1.0,) * 390, 390_000.0)}  # a thousand a minute
+    trading(world, until_s=3_600, every_s=60, volume=4_000)
+    world.run()
+    first, *later = of_kind(world, ParentScheduled)
+    assert later
+    assert all(event.end == first.end for event in later)
+    assert all(event.targets[-1] == 10_000 for event in later)
+    assert end_of(world).reason is EndReason.FILLED
+
+
+def test_a_vwap_whose_day_is_as_expected_is_planned_once() -> None:
+    world = start(order(Algo.VWAP, qty="10000", duration_s=3_600))
+    world.slicer._profiles = {"AAPL": Profile((1.0,) * 390, 390_000.0)}
+    trading(world, until_s=3_600, every_s=1, volume=17)
+    world.run()
+    assert len(of_kind(world, ParentScheduled)) == 1
+
+
+def test_an_is_that_fell_behind_takes_the_optimum_of_what_is_left() -> None:
+    world = start(order(Algo.IS, qty="10000", slices=60, duration_s=3_600))
+    world.at(NOW + NS_PER_S, halt(NOW + NS_PER_S))
+    world.at(NOW + 1_800 * NS_PER_S, TradingResumed(ts=NOW + 1_800 * NS_PER_S, cause="drill"))
+    world.run()
+    _, again, *_ = of_kind(world, ParentScheduled)
+    done = sum(event.last_qty for event in of_kind(world, FillBooked) if event.ts < again.ts)
+    assert done < again.targets[0] < Decimal(10_000) * Decimal("0.7")  # not all that it is behind at once
+    assert again.targets[-1] == 10_000
+    assert end_of(world).reason is EndReason.FILLED
+
+
+def test_an_adaptive_slows_where_the_spread_is_wide_and_says_so() -> None:
+    world = start(order(Algo.ADAPTIVE, qty="100000", duration_s=3_600))
+    world.slicer._profiles = {"AAPL": Profile((1.0,) * 390, 390 * 1_080.0)}  # as much as it is
+    world.bus.publish(quote(volume=90))
+    for second in range(5, 3_600, 5):
+        wide = second > 1_800
+        bid, ask = ("99.90", "100.10") if wide else ("99.99", "100.01")
+        world.at(NOW + second * NS_PER_S, quote("AAPL", bid, ask, volume=90, ts=NOW + second * NS_PER_S))
+    world.run()
+    paced = of_kind(world, ParentPaced)
+    assert paced
+    assert all(event.reasons for event in paced)
+    wide = next(event for event in paced if event.ts > NOW + 1_800 * NS_PER_S)
+    assert wide.participation < 0.1
+    assert any("spread" in reason for reason in wide.reasons)
+
+
+def test_an_adaptive_that_must_complete_hastens_as_far_as_the_hard_bound() -> None:
+    world = trading(
+        start(order(Algo.ADAPTIVE, qty="6000", duration_s=600, must_complete=True)), until_s=600, volume=120
+    )
+    world.slicer._profiles = {"AAPL": Profile((1.0,) * 390, 390 * 1_440.0)}
+    world.run()
+    assert max(event.participation for event in of_kind(world, ParentPaced)) > 0.29
+    assert end_of(world).cum_qty < 120 * 120 * 3 / 7
+
+
 # Laws on whole runs ---------------------------------------------------------------------------------------------------
 
 REPLIES = st.lists(
@@ -917,11 +1068,16 @@ def parents(draw: st.DrawFn, number: int) -> ParentOrder:
     how = Instruction(
         algo=algo,
         ord_type=draw(st.sampled_from(OrdType)),
-        price=draw(prices if algo is Algo.LIMIT else st.none() | prices),
+        price=draw(prices if algo in AT_A_PRICE else st.none() | prices),
         time_in_force=draw(st.sampled_from([TimeInForce.DAY, TimeInForce.IOC])),
         duration_s=draw(st.integers(1, 90)),
         slices=draw(st.none() | st.integers(1, 12)),
         max_slice=draw(st.none() | st.integers(1, 10).map(lambda lots: lots * lot)),
+        min_slice=draw(st.none() | st.just(lot)),
+        display_qty=draw((st.nothing() if algo is Algo.ICEBERG else st.none()) | st.integers(1, 9).map(lot.__mul__)),
+        participation=draw(st.none() | st.sampled_from([0.05, 0.4])),
+        urgency=draw(st.sampled_from(Urgency)),
+        must_complete=draw(st.booleans()),
     )
     return parent(
         symbol,
@@ -934,6 +1090,9 @@ def parents(draw: st.DrawFn, number: int) -> ParentOrder:
     )
 
 
+VOLUMES = st.tuples(*[st.sampled_from([0, 0, 3, 40, 10_000])] * 4)
+
+
 @st.composite
 def scenarios(draw: st.DrawFn) -> Scenario:
     events: list[Event] = [draw(parents(number)) for number in range(draw(st.integers(1, 3)))]
@@ -941,8 +1100,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         ts = NOW + second * 6 * NS_PER_S
         bid, ask = Decimal(100) + Decimal(move) / 50, Decimal(100) + Decimal(move + 1) / 50
         events += [
-            quote(symbol, None if move == 12 else str(bid), None if move == -12 else str(ask), ts=ts)
-            for symbol in ("AAPL", "SHRT", "LOTS", "FRAC")
+            quote(symbol, None if move == 12 else str(bid), None if move == -12 else str(ask), volume=volume, ts=ts)
+            for symbol, volume in zip(("AAPL", "SHRT", "LOTS", "FRAC"), draw(VOLUMES), strict=True)
         ]
     for cause in draw(st.lists(st.sampled_from(["drill", "loss"]), max_size=2, unique=True)):
         ts = NOW + draw(st.integers(1, 60)) * NS_PER_S + 1
@@ -986,14 +1145,21 @@ class Watch:
         self.first: dict[str, tuple[Side, int]] = {}  # by symbol: for which side something was taken back, and when
         self.market: dict[str, MarketData] = {}
         self.mids: dict[str, Decimal] = {}
+        self.volumes: dict[str, int] = {}
+        self.begun: dict[str, int] = {}  # the volume when a parent was accepted; of those alone that knew one
         world.taps += [self.look, self.see]
 
     def look(self, event: Event) -> None:
-        """At the market, and at how orders stand."""
-        if isinstance(event, OrderUpdated):
+        """At the market, at the state of trading, and at how orders stand."""
+        if isinstance(event, TradingHalted):
+            self.causes.halt(event)
+        elif isinstance(event, TradingResumed):
+            self.causes.resume(event)
+        elif isinstance(event, OrderUpdated):
             self.standing[event.cl_ord_id] = event.ord_status
         elif isinstance(event, MarketData):
             self.market[event.symbol] = event
+            self.volumes[event.symbol] = self.volumes.get(event.symbol, 0) + int(event.volume)
             self.mids[event.symbol] = event.mid if event.mid is not None else self.mids.get(event.symbol, ZERO)
 
     def see(self, event: Event) -> None:
@@ -1001,6 +1167,8 @@ class Watch:
             case ParentAccepted():
                 self.parents[event.parent_id] = event
                 self.done[event.parent_id], self.live[event.parent_id] = ZERO, {}
+                if volume := self.volumes.get(event.parent.symbol):
+                    self.begun[event.parent_id] = volume
             case NewOrderSingle():
                 self.sent(event)
                 self.live[event.parent_id][event.cl_ord_id] = event.order_qty
@@ -1024,10 +1192,6 @@ class Watch:
                 self.working.pop(event.cl_ord_id, None)
             case ParentEnded():
                 self.end(event)
-            case TradingHalted():
-                self.causes.halt(event)
-            case TradingResumed():
-                self.causes.resume(event)
         self.agree()
 
     def meet(self, event: OrderApproved, other: NewOrderSingle) -> bool:
@@ -1057,6 +1221,7 @@ class Watch:
         assert event.order_qty % instrument.lot == 0
         assert (event.symbol, event.side) == (owner.symbol, owner.side)
         assert owner.how.max_slice is None or event.order_qty <= owner.how.max_slice
+        self.bounded(event, owner.how)
         if event.ord_type is OrdType.LIMIT:
             assert event.price is not None
             assert event.price % instrument.tick == 0
@@ -1064,6 +1229,17 @@ class Watch:
         else:
             assert event.price is None
             assert owner.how.price is None, "a market order knows no limit"
+
+    def bounded(self, event: NewOrderSingle, how: Instruction) -> None:
+        """No more than may be seen, and no more of the volume than may be."""
+        live = sum(self.live[event.parent_id].values(), event.order_qty)
+        assert how.display_qty is None or live <= how.display_qty
+        rate = how.participation
+        if how.algo not in FREE:
+            rate = HARD_MAX if rate is None or how.algo is Algo.ADAPTIVE else min(rate, HARD_MAX)
+        if rate is not None and event.parent_id in self.begun:
+            traded = self.volumes[event.symbol] - self.begun[event.parent_id]
+            assert float(self.done[event.parent_id] + live) <= rate / (1 - rate) * traded * (1 + 1e-9)
 
     def end(self, event: ParentEnded) -> None:
         size = self.parents[event.parent_id].order_qty
@@ -1148,7 +1324,7 @@ def test_decisions_change_nothing_but_by_what_they_emit(scenario: Scenario) -> N
     world.run()
 
 
-ACTIVE = st.sampled_from([Algo.TWAP, Algo.VWAP, Algo.MARKET])
+ACTIVE = st.sampled_from([Algo.TWAP, Algo.VWAP, Algo.IS, Algo.MARKET])
 
 
 @given(ACTIVE, st.integers(1, 500), st.integers(1, 50), st.integers(60, 7_200), st.sampled_from(Side))
@@ -1161,7 +1337,7 @@ def test_before_an_obliging_venue_everything_is_filled_before_its_end(
         world = start(wanted, reply=scripted([Reply(verdict)]))
         world.run()
         over = end_of(world)
-        (curve,) = of_kind(world, ParentScheduled)
+        curve, *_ = of_kind(world, ParentScheduled)
         assert over.reason is EndReason.FILLED
         assert over.cum_qty == qty
         assert over.ts < curve.end <= NOW + duration_s * NS_PER_S
@@ -1225,11 +1401,11 @@ def bytes_of(value: object, seen: set[int]) -> int:
     return sys.getsizeof(value) + sum(bytes_of(part, seen) for part in parts)
 
 
-def test_a_live_parent_of_sixteen_slices_takes_less_than_two_kib() -> None:
-    slicer = Slicer(INSTRUMENTS)
-    wanted = accepted(
-        parent(parent_id="TAG202503050000000017", how=Instruction(algo=Algo.TWAP, slices=16), qty="160000")
-    )
+def worked(slicer: Slicer, parent_id: str) -> tuple[object, ...]:
+    """A parent of sixteen slices that is done but for its end, with its due time; out of a journal, as it shares."""
+    how = Instruction(algo=Algo.TWAP, slices=16)
+    event = accepted(parent(parent_id=parent_id, how=how, qty="160000"))
+    wanted = msgspec.json.decode(msgspec.json.encode(event), type=ParentAccepted)
     slicer.open(wanted)
     (curve,) = slicer.on_accepted(wanted)
     assert isinstance(curve, ParentScheduled)
@@ -1242,7 +1418,14 @@ def test_a_live_parent_of_sixteen_slices_takes_less_than_two_kib() -> None:
     live = slicer.parents[wanted.parent_id]
     assert len(curve.times) == 16
     assert not live.children
-    assert bytes_of((live, (live.due, live.parent_id)), {id(INSTRUMENTS["AAPL"].lot)}) < 2_048  # with its due time
+    return live, (live.due, live.parent_id)
+
+
+def test_a_live_parent_of_sixteen_slices_takes_less_than_two_kib_more() -> None:
+    slicer = Slicer(INSTRUMENTS)
+    seen = {id(INSTRUMENTS["AAPL"].lot)}
+    bytes_of(worked(slicer, "TAG202503050000000017"), seen)  # what all parents share
+    assert bytes_of(worked(slicer, "TAG202503050000000018"), seen) < 2_048
 
 
 def test_stale_entries_do_not_pile_up_in_the_heap() -> None:

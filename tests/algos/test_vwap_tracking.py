@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from algos.profile import Profile, Vector, learn, shares
+from algos.profile import Profile, learn, shares
+from algos.trajectory import Vector
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 BARS = [SHARED / f"bars1m_2018_part{part}.parquet" for part in (1, 2)]

@@ -172,7 +172,10 @@ NUMBERS = [
     ("valid_until", ORDER),
     ("seq", ORDER),
 ]
-HOW_NUMBERS = ["price", "max_slice", "start", "end", "duration_s", "slices"]
+HOW_NUMBERS = [
+    *("price", "max_slice", "min_slice", "display_qty", "participation", "risk_aversion"),
+    *("start", "end", "duration_s", "slices"),
+]
 NO_NUMBERS = [
     '"NaN"',
     "NaN",
@@ -303,6 +306,15 @@ BAD: list[tuple[object, str]] = [
     (how(price="-1"), "price -1 is not a positive number"),
     (how(max_slice=0), "max_slice 0 is not a positive number"),
     (how(algo="LIMIT"), "algo LIMIT needs a price"),
+    (how(algo="ICEBERG", display_qty=5), "algo ICEBERG needs a price"),
+    (how(algo="ICEBERG", price=5), "algo ICEBERG needs a display_qty"),
+    (how(display_qty=0), "display_qty 0 is not a positive number"),
+    (how(min_slice=-1), "min_slice -1 is not a positive number"),
+    (how(min_slice=9, max_slice=8), "min_slice is above max_slice"),
+    (how(participation=0), "participation 0.0 is not a fraction"),
+    (how(participation=10), "participation 10.0 is not a fraction of the market's volume above 0 and up to 0.5"),
+    (how(risk_aversion=-0.1), "risk_aversion -0.1 is not between 0 and 1"),
+    (how(must_complete="perhaps"), "Expected `bool`"),
 ]
 
 

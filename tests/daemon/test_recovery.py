@@ -179,7 +179,7 @@ def test_every_actor_comes_back_as_it_was(way: str, stopped: tuple[Config, Run],
 
 # Schema version to actors, and the names of their states; the ledger's are ids of orders.
 STATES: dict[int, dict[str, set[str]]] = {
-    4: {
+    5: {
         "analyst": {"cases", "last_quote", "tallies"},
         "exposure": {
             "book",
@@ -203,7 +203,7 @@ STATES: dict[int, dict[str, set[str]]] = {
         "sender": {"causes"},
         "sequences": {"last"},
         "sizer": {"floor", "seen"},
-        "slicer": {"causes", "market", "parents", "way"},
+        "slicer": {"causes", "market", "parents", "watches", "way"},
     },
 }
 

@@ -1,0 +1,63 @@
+"""What a symbol's market is like against what is usual in it, from its quotes alone; the same cost for every quote.
+
+Spread and variance are exponentially weighted over a minute for now and over half an hour for what is usual. An update
+of age dt counts dt / (dt + the span): bursts of quotes weigh no more than the time that they take.
+"""
+
+import math
+
+import msgspec
+
+from core.events import MarketData
+from core.units import NS_PER_S
+
+NOW_S = 60.0
+USUAL_S = 1_800.0
+RATIO_MAX = 10.0  # what is usual may be next to nothing, as after one quiet quote
+
+
+class Watch(msgspec.Struct):
+    """One symbol: its volume since the daemon looks, its newest mid, and what its spread and variance are."""
+
+    volume: float = 0.0  # shares
+    ts: int = 0
+    mid: float = 0.0
+    spread_now: float = 0.0  # of the mid
+    spread_usual: float = 0.0
+    variance_now: float = 0.0  # of returns, per second
+    variance_usual: float = 0.0
+
+    def look(self, event: MarketData) -> None:
+        """The market moved; one-sided and crossed ones say nothing of spread or price."""
+        self.volume += float(event.volume)
+        if event.bid is None or event.ask is None or event.bid > event.ask or event.bid <= 0:
+            return
+        bid, ask = float(event.bid), float(event.ask)
+        mid, dt = (bid + ask) / 2, (event.ts - self.ts) / NS_PER_S
+        spread = (ask - bid) / mid
+        if not self.mid:
+            self.spread_now = self.spread_usual = spread
+        elif dt > 0.0:
+            variance = (mid / self.mid - 1.0) ** 2 / dt
+            now, usual = dt / (dt + NOW_S), dt / (dt + USUAL_S)
+            self.spread_now += now * (spread - self.spread_now)
+            self.spread_usual += usual * (spread - self.spread_usual)
+            self.variance_now += now * (variance - self.variance_now)
+            self.variance_usual += usual * (variance - self.variance_usual)
+        self.ts, self.mid = event.ts, mid
+
+    @property
+    def spread(self) -> float:
+        """Now, as a multiple of what is usual; 1 where that is not known."""
+        return _ratio(self.spread_now, self.spread_usual)
+
+    @property
+    def volatility(self) -> float:
+        """Now, as a multiple of what is usual; 1 where that is not known."""
+        return math.sqrt(_ratio(self.variance_now, self.variance_usual))
+
+
+def _ratio(now: float, usual: float) -> float:
+    if usual <= 0.0:
+        return 1.0
+    return min(max(now / usual, 1.0 / RATIO_MAX), RATIO_MAX)

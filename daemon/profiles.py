@@ -1,0 +1,123 @@
+"""Files of volume profiles, and `execd profile build`: how volume spreads over the day, which VWAP follows."""
+
+import datetime as dt
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from adapters.market.minutes import Volumes, read_volumes
+from algos.profile import Profile, ProfileError, learn
+from core.calendar import CALENDARS, Calendar
+from core.instruments import Instruments
+
+DAYS = 20
+DAYS_MIN = 5  # fewer make no profile
+HOURS = 13  # columns of the picture: half hours of a US session
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
+class Learned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A symbol's profile as a file keeps it: from which days, the mean day's shares, and the part of each minute."""
+
+    calendar: str
+    days: int
+    first: dt.date
+    last: dt.date
+    volume: float
+    parts: tuple[float, ...]
+
+
+def learn_all(volumes: Volumes, calendar: Calendar, *, days: int = DAYS) -> tuple[dict[str, Learned], dict[str, str]]:
+    """Profiles of the newest `days` of each symbol, and for whom there is none, why."""
+    found: dict[str, Learned] = {}
+    without: dict[str, str] = {}
+    for symbol, by_day in sorted(volumes.items()):
+        newest = sorted(by_day)[-days:]
+        if len(newest) < min(days, DAYS_MIN):
+            without[symbol] = f"{len(newest)} days, {min(days, DAYS_MIN)} at least are needed"
+            continue
+        try:
+            profile = learn([by_day[day] for day in newest])
+        except ProfileError as error:
+            without[symbol] = str(error)
+            continue
+        found[symbol] = Learned(
+            calendar=calendar.name,
+            days=len(newest),
+            first=newest[0],
+            last=newest[-1],
+            volume=profile.volume,
+            parts=tuple(round(part, 9) for part in profile.parts),
+        )
+    return found, without
+
+
+def write(profiles: Mapping[str, Learned], path: Path) -> None:
+    """Write a file of profiles, whole or not at all."""
+    beside = path.with_name(path.name + ".new")
+    beside.write_bytes(msgspec.json.format(msgspec.json.encode(dict(profiles)), indent=0) + b"\n")
+    beside.replace(path)
+
+
+def read(path: Path) -> dict[str, Learned]:
+    """A file of profiles, by symbol; raises ProfileError, or OSError where it cannot be opened."""
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=dict[str, Learned])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        said = f"{path.name} is no file of profiles, make one with `execd profile build`: {error}"
+        raise ProfileError(said) from error
+    for symbol, learned in found.items():
+        try:
+            Profile(learned.parts, learned.volume)
+        except ProfileError as error:
+            raise ProfileError(f"{path.name}, {symbol}: {error}") from error
+        if learned.calendar not in CALENDARS:
+            known = ", ".join(CALENDARS)
+            raise ProfileError(f"{path.name}, {symbol}: no calendar {learned.calendar!r}, use one of {known}")
+    return found
+
+
+def of(file: str, instruments: Instruments) -> dict[str, Profile]:
+    """The profiles of a file for whoever's session they divide; raises ProfileError, or OSError. None where no file."""
+    found = read(Path(file)) if file else {}
+    for symbol, learned in found.items():
+        instrument = instruments.get(symbol)
+        if instrument is not None and instrument.calendar != learned.calendar:
+            said = f"its profile is of {learned.calendar}, its instrument of {instrument.calendar}"
+            raise ProfileError(f"{Path(file).name}, {symbol}: {said}")
+    return {
+        symbol: Profile(learned.parts, learned.volume) for symbol, learned in found.items() if symbol in instruments
+    }
+
+
+def build(
+    bars: Annotated[list[Path], typer.Argument(help="Files of one-minute bars: sym, date, hhmm, volume.")],
+    out: Annotated[Path, typer.Option(help="File of profiles to write; the setting algos.profiles names it.")],
+    days: Annotated[int, typer.Option(min=1, max=250, help="The newest days of each symbol.")] = DAYS,
+    calendar: Annotated[str, typer.Option(help="Whose session the bars are of.")] = "XNYS",
+) -> None:
+    """Learn volume profiles, and write them to a file."""
+    if calendar not in CALENDARS:
+        raise ValueError(f"no calendar {calendar!r}: use one of {', '.join(CALENDARS)}")
+    found, without = learn_all(read_volumes(bars, CALENDARS[calendar]), CALENDARS[calendar], days=days)
+    for symbol, learned in found.items():
+        typer.echo(
+            f"{symbol:<8} {learned.days:>3} days {learned.first} to {learned.last}  "
+            f"{learned.volume:>14,.0f} shares a day  {_picture(learned.parts)}"
+        )
+    for symbol, why in without.items():
+        typer.echo(f"{symbol:<8} no profile: {why}")
+    if not found:
+        raise ValueError("no symbol has days enough: nothing is written")
+    write(found, out)
+    typer.echo(f"{len(found)} profiles in {out}")
+
+
+def _picture(parts: tuple[float, ...]) -> str:
+    """The day from open to close, the busiest part as high as a line."""
+    step = len(parts) / HOURS
+    sums = [sum(parts[round(k * step) : round((k + 1) * step)]) for k in range(HOURS)]
+    return "".join(_BARS[round(each / max(sums) * (len(_BARS) - 1))] for each in sums)
