@@ -211,12 +211,15 @@ def test_an_end_a_second_after_the_decision_is_enough() -> None:
 # Implementation shortfall ---------------------------------------------------------------------------------------------
 
 
-def done_by_half(how: Instruction, symbol: str = "AAPL") -> float:
+KNOWN = msgspec.structs.replace(INSTRUMENTS["AAPL"], adv=Decimal(10_000_000), volatility=0.02)
+
+
+def done_by_half(how: Instruction) -> float:
     """The part of an hour's parent that is done by half of it."""
-    first = accepted(parent(symbol, qty="100000", how=how))
-    found = window_of(first, INSTRUMENTS[symbol])
+    first = accepted(parent(qty="100000", how=how))
+    found = window_of(first, KNOWN)
     assert isinstance(found, Window)
-    return float(plan(first, INSTRUMENTS[symbol], found).target(NOW + 29 * MINUTE)) / 100_000
+    return float(plan(first, KNOWN, found).target(NOW + 29 * MINUTE)) / 100_000
 
 
 @pytest.mark.parametrize(
@@ -236,7 +239,7 @@ def test_or_a_risk_aversion() -> None:
 
 @pytest.mark.parametrize("missing", ["adv", "volatility"])
 def test_a_risk_aversion_needs_to_know_its_symbol(missing: str) -> None:
-    instrument = msgspec.structs.replace(INSTRUMENTS["AAPL"], **{missing: None})
+    instrument = msgspec.structs.replace(KNOWN, **{missing: None})
     fault = fault_of(accepted(parent(how=Instruction(algo=Algo.IS, risk_aversion=1e-6))), instrument)
     assert fault is not None
     assert "needs adv and volatility of AAPL" in fault
