@@ -679,9 +679,9 @@ def rate_is_kept(case: Case, limits: Limits) -> Denial | None:
             unit="parents",
             text=f"{count} parents were accepted today",
         )
-    if not exposure.has_room(ask.venue, ask.ts):
+    if not exposure.has_room(ask.venue, ask.ts, limits.orders_per_s):
         return _too_fast(ask.venue, limits.orders_per_s, "orders")
-    if not ask.flatten and not exposure.has_message_room(ask.venue, ask.ts):
+    if not ask.flatten and not exposure.has_message_room(ask.venue, ask.ts, limits.messages_per_s):
         return _too_fast(ask.venue, limits.messages_per_s, "messages")
     return None
 

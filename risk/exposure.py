@@ -265,15 +265,15 @@ class Exposure:
         day, count = self.parents_today
         return count if day == _day(ts) else 0
 
-    def has_room(self, venue: str, now: int) -> bool:
-        """Whether the rate limit of a venue lets one more child pass now."""
+    def has_room(self, venue: str, now: int, per_s: int) -> bool:
+        """Whether a rate of so many children lets one more of a venue pass now."""
         rate = self.rates.get(venue)
-        return rate is None or rate.has_room(now, self._orders_per_s)
+        return rate is None or rate.has_room(now, per_s)
 
-    def has_message_room(self, venue: str, now: int) -> bool:
-        """Whether the message rate of a venue lets one more child pass now."""
+    def has_message_room(self, venue: str, now: int, per_s: int) -> bool:
+        """Whether a rate of so many messages lets one more child of a venue pass now."""
         rate = self.messages.get(venue)
-        return rate is None or rate.has_room(now, self._messages_per_s)
+        return rate is None or rate.has_room(now, per_s)
 
     def measure(self) -> None:
         """Measure what has moved: at rest, so that the next verdict need not, however much is held."""
