@@ -204,6 +204,14 @@ class LimitsSet(Event, frozen=True, tag=True):
     by: str  # who had them read again; `start`: a run began with them
 
 
+class ShadowSet(Event, frozen=True, tag=True):
+    """Beside the limits in force these judge from now on, for the record alone; empty: none do."""
+
+    version: str  # as of limits in force; empty: none
+    limits: dict[str, Any]  # all of them, as JSON has them
+    by: str  # as of limits in force
+
+
 class FlattenRequested(Event, frozen=True, tag=True):
     """A supervisor wants a position closed while trading is halted or reducing; `symbol` empty: every position."""
 
@@ -417,6 +425,36 @@ class OrderApproved(Event, frozen=True, tag=True):
     def cl_ord_id(self) -> str:
         """The child's id."""
         return self.order.cl_ord_id
+
+
+class ShadowVerdict(Event, frozen=True, tag=True):
+    """The shadow limits would have let another quantity pass than those in force. Nothing follows from it.
+
+    It comes behind the verdict in force. The reason and its numbers are, as of a denial, those of the set that lets
+    less pass: why it denies, or makes a parent smaller.
+    """
+
+    parent_id: str
+    cl_ord_id: str  # empty: the parent itself
+    strategy: str
+    symbol: str
+    side: Side
+    order_qty: Decimal  # that was asked for
+    in_force_qty: Decimal  # let pass by the limits in force; zero: denied
+    shadow_qty: Decimal  # by the shadow limits, likewise
+    reason: Reason
+    value: Decimal
+    limit: Decimal
+    unit: str
+    max_qty: Decimal | None
+    limits_version: str
+    shadow_version: str
+    text: str
+
+    @property
+    def outcome(self) -> str:
+        """The shadow limits are `tighter` here, or `wider`, than those in force."""
+        return "tighter" if self.shadow_qty < self.in_force_qty else "wider"
 
 
 # The slicer -----------------------------------------------------------------------------------------------------------
@@ -641,6 +679,7 @@ AnyEvent = (
     | RiskModelSet
     | RegimeSet
     | LimitsSet
+    | ShadowSet
     | FlattenRequested
     | CommandGiven
     | BreakFound
@@ -652,6 +691,7 @@ AnyEvent = (
     | ParentAccepted
     | NewOrderSingle
     | OrderApproved
+    | ShadowVerdict
     | ParentScheduled
     | ParentPaced
     | OrderCancelRequest

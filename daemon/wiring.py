@@ -67,6 +67,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.RiskModelSet, a.exposure.model, a.slicer.reconsider)
     bus.fold(e.RegimeSet, a.exposure.regime, a.slicer.reconsider)
     bus.fold(e.LimitsSet, a.limits.take, a.slicer.reconsider)
+    bus.fold(e.ShadowSet, a.limits.shade)
     bus.fold(e.FlattenRequested, a.slicer.flatten)
     bus.fold(e.BreakFound, a.exposure.quarantine)
 

@@ -5,21 +5,39 @@ The gate is a list of checks over one picture of the account (`risk.exposure`). 
 limit was hit, by how much, and what would have passed. An approval is perishable: it names the last instant at which
 its order may leave and the prices between which it may trade, and the gateway's last check holds it to both.
 
+Beside the limits in force others may judge, the shadow limits: the same checks over the same picture, before the
+verdict in force reserves anything. Where they would have let another quantity pass, `ShadowVerdict` says so.
+
 `OrderApproved` is constructed in this module only; gateways accept nothing else. Prior art: barter-rs's typed proof of
 risk, SEC rule 15c3-5's "under the direct and exclusive control" of the one who sends.
 """
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import NamedTuple
 
 from core.calendar import CALENDARS
-from core.events import Event, NewOrderSingle, OrderApproved, OrderDenied, ParentAccepted, ParentOrder
+from core.events import Event, NewOrderSingle, OrderApproved, OrderDenied, ParentAccepted, ParentOrder, ShadowVerdict
 from core.orders import OrdType
+from core.units import ZERO
 from risk.checks import Ask, Case, Denial, judge
 from risk.exposure import Exposure
-from risk.limits import LimitsInForce
+from risk.limits import Limits, LimitsInForce
 
 MAX_RESIZES = 4  # a smaller quantity may hit the next limit; each round can only shrink it
+
+
+class Verdict(NamedTuple):
+    """What limits say to an order."""
+
+    case: Case  # the last one that was judged
+    denial: Denial | None
+    cut: Denial | None = None  # what made a parent smaller
+
+    @property
+    def qty(self) -> Decimal:
+        """That passes; zero where it is denied."""
+        return self.case.ask.qty if self.denial is None else ZERO
 
 
 class Gate:
@@ -35,19 +53,13 @@ class Gate:
 
     def on_parent_order(self, order: ParentOrder) -> Iterable[Event]:
         """Accept a parent, smaller if it may be resized, or deny it."""
-        qty, began, case, denial = order.order_qty, self._ticks(), None, None
-        for _ in range(MAX_RESIZES):
-            case = Case(_ask_of_parent(order, qty), self._exposure)
-            denial = judge(case, self._limits.current)
-            if denial is None:
-                yield self._accept(order, case, began)
-                return
-            if not order.resizable or not denial.max_qty or self._is_small(order.symbol, denial.max_qty):
-                break
-            qty = denial.max_qty
-        assert case is not None
-        assert denial is not None
-        yield self._deny(case, denial, began)
+        limits, began = self._limits, self._ticks()
+        case, denial, _ = verdict = self._of_parent(order, limits.current)
+        said = self._accept(order, case, began) if denial is None else self._deny(case, denial, began)
+        shadow = None if limits.shadow is None else self._of_parent(order, limits.shadow)
+        yield said  # which reserves: the shadow limits have judged before it
+        if shadow is not None and shadow.qty != verdict.qty:
+            yield self._differ(verdict, shadow)
 
     def on_new_order(self, order: NewOrderSingle) -> Iterable[Event]:
         """Approve a child or deny it."""
@@ -65,9 +77,53 @@ class Gate:
             time_in_force=order.time_in_force,
             flatten=self._is_flatten(order),
         )
-        began, case = self._ticks(), Case(ask, self._exposure)
-        denial = judge(case, self._limits.current)
-        yield self._approve(order, case, began) if denial is None else self._deny(case, denial, began)
+        limits, began = self._limits, self._ticks()
+        case, denial, _ = verdict = self._judged(ask, limits.current)
+        said = self._approve(order, case, began) if denial is None else self._deny(case, denial, began)
+        shadow = None if limits.shadow is None else self._judged(ask, limits.shadow)
+        yield said  # which reserves, as above
+        if shadow is not None and shadow.qty != verdict.qty:
+            yield self._differ(verdict, shadow)
+
+    def _of_parent(self, order: ParentOrder, limits: Limits) -> Verdict:
+        """Of a parent, smaller where it may be resized."""
+        verdict = self._judged(_ask_of_parent(order, order.order_qty), limits)
+        for _ in range(MAX_RESIZES - 1):
+            denial = verdict.denial
+            if denial is None or not order.resizable or not denial.max_qty:
+                break
+            if self._is_small(order.symbol, denial.max_qty):
+                break
+            verdict = self._judged(_ask_of_parent(order, denial.max_qty), limits, cut=denial)
+        return verdict
+
+    def _judged(self, ask: Ask, limits: Limits, cut: Denial | None = None) -> Verdict:
+        case = Case(ask, self._exposure)
+        return Verdict(case, judge(case, limits), cut)
+
+    def _differ(self, in_force: Verdict, shadow: Verdict) -> ShadowVerdict:
+        ask, tighter = in_force.case.ask, shadow if shadow.qty < in_force.qty else in_force
+        denial = tighter.denial or tighter.cut
+        assert denial is not None  # what lets less pass than was asked for has met a limit
+        return ShadowVerdict(
+            ts=ask.ts,
+            parent_id=ask.parent_id,
+            cl_ord_id=ask.cl_ord_id,
+            strategy=ask.strategy,
+            symbol=ask.symbol,
+            side=ask.side,
+            order_qty=ask.asked_qty or ask.qty,
+            in_force_qty=in_force.qty,
+            shadow_qty=shadow.qty,
+            reason=denial.reason,
+            value=denial.value,
+            limit=denial.limit,
+            unit=denial.unit,
+            max_qty=denial.max_qty,
+            limits_version=self._limits.version,
+            shadow_version=self._limits.shadow_version,
+            text=denial.text,
+        )
 
     def _is_flatten(self, order: NewOrderSingle) -> bool:
         parent = self._exposure.parents.get(order.parent_id)

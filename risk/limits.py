@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from core.events import LimitsSet
+from core.events import LimitsSet, ShadowSet
 from core.units import NS_PER_MS, NS_PER_S
 
 _MOST = {  # above them a limit limits nothing; all must be positive
@@ -38,6 +38,22 @@ _FRACTIONS = {  # and the most of each; all must be positive
     "strength_min": 1,
     "risk_budget": 1,
 }
+
+NOT_AT_THE_GATE = frozenset(  # no check compares with them: the sizer, the guard and the last check do
+    {
+        "daily_loss_max",
+        "drawdown_max",
+        "rejects_max",
+        "rejects_window_s",
+        "approval_ttl_ms",
+        "strength_min",
+        "strength_fraction",
+        "strength_notional_min",
+        "strength_notional_max",
+        "risk_budget",
+        "signal_horizon_s",
+    }
+)
 
 
 class SymbolLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -158,7 +174,7 @@ def version_of(limits: Limits) -> str:
 
 
 def plain(limits: Limits) -> dict[str, Any]:
-    """The limits as JSON has them: what `LimitsSet` carries."""
+    """The limits as JSON has them: what `LimitsSet` and `ShadowSet` carry."""
     found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(limits, order="deterministic"))
     return found
 
@@ -167,35 +183,56 @@ class LimitsInForce:
     """The limits by which everybody judges now, and their version. Who needs a limit asks here each time.
 
     A verdict takes both in one step of the total order, and only an event changes them: no order is judged by the
-    numbers of one version under the name of another.
+    numbers of one version under the name of another. The shadow limits beside them are the gate's alone to ask.
     """
 
-    __slots__ = ("current", "on_record", "version")
+    __slots__ = ("current", "on_record", "shadow", "shadow_version", "version")
 
     def __init__(self, limits: Limits) -> None:
         self.current = limits
         self.version = version_of(limits)
         self.on_record = False  # whether an event has set them; before the first one they are an assumption
+        self.shadow: Limits | None = None  # judge beside them, and bind nobody
+        self.shadow_version = ""  # empty: there are none
 
     def take(self, event: LimitsSet) -> None:
         """These from now on, under the name that they had when they were set."""
         self._set(event.limits, event.version)
 
+    def shade(self, event: ShadowSet) -> None:
+        """These beside them from now on; none where it names none."""
+        self._set_shadow(event.limits, event.version)
+
     def _set(self, limits: dict[str, Any], version: str) -> None:
-        known = {name: value for name, value in limits.items() if name in Limits.__struct_fields__}
-        self.current = msgspec.convert(known, Limits)  # a limit that another version had judges nothing in this one
-        self.version, self.on_record = version, True
+        self.current, self.version, self.on_record = _known(limits), version, True
+
+    def _set_shadow(self, limits: dict[str, Any], version: str) -> None:
+        self.shadow, self.shadow_version = _known(limits) if version else None, version
 
     def dump(self) -> dict[str, object]:
         """State for a snapshot."""
-        return {"version": self.version, "limits": plain(self.current)}
+        shadow = {} if self.shadow is None else plain(self.shadow)
+        return {
+            "version": self.version,
+            "limits": plain(self.current),
+            "shadow_version": self.shadow_version,
+            "shadow": shadow,
+        }
 
     def load(self, dumped: dict[str, object]) -> None:
         """State from a snapshot."""
         state = msgspec.convert(dumped, _Dump)
         self._set(state.limits, state.version)
+        self._set_shadow(state.shadow, state.shadow_version)
+
+
+def _known(limits: dict[str, Any]) -> Limits:
+    """Limits from JSON; one that another version of the program had judges nothing in this one."""
+    return msgspec.convert({name: value for name, value in limits.items() if name in Limits.__struct_fields__}, Limits)
 
 
 class _Dump(msgspec.Struct):
     version: str
     limits: dict[str, Any]
+    shadow_version: str
+    shadow: dict[str, Any]

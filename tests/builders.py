@@ -33,6 +33,7 @@ from core.events import (
     Reason,
     RegimeSet,
     RiskModelSet,
+    ShadowSet,
     SignalReceived,
     TradingHalted,
     TradingResumed,
@@ -112,6 +113,12 @@ def limits(**changes: Any) -> Limits:  # noqa: ANN401 - one field, whichever
 def limits_set(bounds: Limits, ts: int = NOW) -> LimitsSet:
     """Orders are judged by these from then on."""
     return LimitsSet(ts=ts, version=version_of(bounds), limits=plain(bounds), by="desk")
+
+
+def shadow_set(bounds: Limits | None, ts: int = NOW) -> ShadowSet:
+    """These judge beside the limits in force from then on, or none do."""
+    version, shadow = ("", {}) if bounds is None else (version_of(bounds), plain(bounds))
+    return ShadowSet(ts=ts, version=version, limits=shadow, by="desk")
 
 
 def opened(cash: str = "100000") -> AccountOpened:

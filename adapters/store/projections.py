@@ -43,6 +43,8 @@ from core.events import (
     PositionUpdated,
     RegimeSet,
     RiskModelSet,
+    ShadowSet,
+    ShadowVerdict,
     SignalAccepted,
     SignalDead,
     SignalGap,
@@ -206,6 +208,15 @@ def _denied(seq: int, event: OrderDenied) -> list[Write]:
     return writes
 
 
+_BESIDE = ("parent_id", "cl_ord_id", *_ASKED, "in_force_qty", "shadow_qty", *_DENIAL, "shadow_version", "text")
+
+
+def _differed(seq: int, event: ShadowVerdict) -> list[Write]:
+    outcome = {"outcome": event.outcome, "in_force": "passed" if event.in_force_qty else "denied"}
+    row = {"seq": seq, "ts": event.ts} | outcome | _take(_plain(event), _BESIDE)
+    return [Write(tables.shadow_verdicts, Op.INSERT, row)]
+
+
 def _ended(_seq: int, event: ParentEnded) -> list[Write]:
     row = _take(_plain(event), ("parent_id", *_ASKED, "cum_qty", "avg_px", "reason"))
     return [Write(tables.parents, Op.UPSERT, row | {"state": "ended", "ended": event.ts})]
@@ -299,6 +310,12 @@ def _limited(_seq: int, event: LimitsSet) -> list[Write]:
     return [Write(tables.limits, Op.INSERT, {"version": event.version, "ts": event.ts, "text": text})]
 
 
+def _shaded(seq: int, event: ShadowSet) -> list[Write]:
+    text = msgspec.json.encode(event.limits).decode()
+    row = {"seq": seq, "ts": event.ts, "version": event.version, "by": event.by, "text": text}
+    return [Write(tables.shadow_limits, Op.INSERT, row)]
+
+
 def _commanded(seq: int, event: CommandGiven) -> list[Write]:
     who = {"by": event.by, "role": event.role, "command": event.command}
     return [
@@ -347,6 +364,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     ParentEnded: _ended,
     OrderDenied: _denied,
     OrderApproved: _approved,
+    ShadowVerdict: _differed,
     OrderUpdated: _updated,
     FillBooked: _filled,
     FillBusted: _busted,
@@ -358,6 +376,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     FlattenRequested: _flattened,
     HighWaterMarkReset: _marked,
     LimitsSet: _limited,
+    ShadowSet: _shaded,
     CommandGiven: _commanded,
     TradingResumed: _resumed,
     Anomaly: _anomaly,

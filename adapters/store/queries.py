@@ -3,7 +3,7 @@
 Rows are dictionaries, newest first, at most `limit` of them. Quantities and prices are Decimals, times ns UTC.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
@@ -103,6 +103,53 @@ def denials(
     """What the gate refused, with its numbers."""
     filters = {"parent_id": parent_id, "strategy": strategy, "symbol": symbol, "reason": reason}
     return _rows(engine, tables.risk_decisions, "seq", limit, verdict="denied", **filters)
+
+
+def shadow(engine: Engine, *, limit: int = MAX_ROWS) -> dict[str, Any] | None:
+    """What the newest shadow limits would have done while they judged: by reason, and the newest differences.
+
+    Verdicts are alike where both let the same quantity pass; `reason` is that of the denial, or empty. A difference
+    counts under the reason of the limits that let less pass. None where no shadow limits were ever set.
+    """
+    sets, differences, decisions = tables.shadow_limits, tables.shadow_verdicts, tables.risk_decisions
+    with engine.connect() as connection:
+        newest = connection.execute(
+            select(sets).where(sets.c.version != "").order_by(sets.c.seq.desc()).limit(1)
+        ).first()
+        if newest is None:
+            return None
+        end = connection.execute(select(sets).where(sets.c.seq > newest.seq).order_by(sets.c.seq).limit(1)).first()
+
+        def judged(table: Table) -> ColumnElement[bool]:
+            behind = table.c.seq > newest.seq
+            return behind if end is None else and_(behind, table.c.seq < end.seq)
+
+        # First the differences: the verdicts that they belong to are there by then, even where the daemon writes on.
+        columns = differences.c.outcome, differences.c.reason, differences.c.in_force
+        differing = connection.execute(
+            select(*columns, func.count()).where(judged(differences)).group_by(*columns)
+        ).all()
+        reason = decisions.c.reason
+        verdicts = connection.execute(select(reason, func.count()).where(judged(decisions)).group_by(reason)).all()
+        rows = connection.execute(
+            select(differences).where(judged(differences)).order_by(differences.c.seq.desc()).limit(limit)
+        ).mappings()
+        shown = [dict(row) for row in rows]
+    counts: dict[str, Counter[str]] = {name: Counter() for name in ("alike", "tighter", "wider")}
+    counts["alike"].update({row[0]: row[1] for row in verdicts})
+    for outcome, why, in_force, count in differing:
+        counts[outcome][why] += count
+        counts["alike"][why if in_force == "denied" else ""] -= count
+    reasons = sorted({why for counted in counts.values() for why, count in counted.items() if count})
+    return {
+        "version": newest.version,
+        "by": newest.by,
+        "since": newest.ts,
+        "until": None if end is None else end.ts,
+        "verdicts": sum(row[1] for row in verdicts),
+        "reasons": [{"reason": why} | {name: counted[why] for name, counted in counts.items()} for why in reasons],
+        "differences": shown,
+    }
 
 
 def cost_reports(

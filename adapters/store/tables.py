@@ -202,6 +202,41 @@ limits = Table(
     _word("text"),  # all of them, as JSON
 )
 
+shadow_limits = Table(
+    "shadow_limits",
+    metadata,
+    _seq(),
+    _time("ts"),  # from when on they judged beside the limits in force
+    _word("version"),  # empty: from then on none did
+    _word("by"),
+    _word("text"),  # all of them, as JSON
+)
+
+shadow_verdicts = Table(
+    "shadow_verdicts",
+    metadata,
+    _seq(),
+    _time("ts"),
+    _word("parent_id"),
+    _word("cl_ord_id"),  # empty: the parent itself
+    _word("outcome"),  # tighter, wider: the shadow limits let less or more pass
+    _word("in_force"),  # passed or denied by the limits in force
+    _word("strategy"),
+    _word("symbol"),
+    _word("side"),
+    _exact("order_qty"),  # that was asked for
+    _exact("in_force_qty"),  # that passes; zero: denied
+    _exact("shadow_qty"),  # likewise
+    _word("reason"),  # and its numbers: of the limits that let less pass
+    Column("value", Exact),
+    Column("limit", Exact),
+    _word("unit"),
+    Column("max_qty", Exact),
+    _word("limits_version"),
+    _word("shadow_version"),
+    _word("text"),
+)
+
 cost_reports = Table(
     "cost_reports",
     metadata,

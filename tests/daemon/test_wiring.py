@@ -40,6 +40,7 @@ NOBODY_LISTENS = {
     e.SignalGap,
     e.HaltReport,
     e.CommandGiven,
+    e.ShadowVerdict,
 }
 
 

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.events import Event, Nearest, NewOrderSingle, OrderApproved, OrderDenied, ParentAccepted, ParentOrder, Reason
+from core.events import (
+    Event,
+    Nearest,
+    NewOrderSingle,
+    OrderApproved,
+    OrderDenied,
+    ParentAccepted,
+    ParentOrder,
+    Reason,
+    ShadowVerdict,
+)
 from core.instruments import Instrument, Instruments
 from core.orders import OrdStatus, OrdType, Side
 from core.signals import Instruction
@@ -37,6 +47,7 @@ from tests.builders import (
     parent,
     quote,
     session,
+    shadow_set,
     silent,
     updated,
     working,
@@ -466,3 +477,148 @@ def test_an_approval_reserves_before_the_next_order_is_looked_at(side: Side) -> 
     assert isinstance(first, OrderApproved)
     assert isinstance(second, OrderDenied)
     assert (second.reason, second.max_qty) == (Reason.POSITION, Decimal(40))
+
+
+# Beside the limits in force -------------------------------------------------------------------------------------------
+
+
+def beside(order: ParentOrder | NewOrderSingle, exposure: Exposure, bounds: Limits, shadow: Limits) -> list[Event]:
+    """All that the gate says, the exposure folding each effect when it is emitted, as on the bus."""
+    in_force = LimitsInForce(bounds)
+    in_force.shade(shadow_set(shadow))
+    gate, said = Gate(exposure, in_force), list[Event]()
+    for effect in gate.on_parent_order(order) if isinstance(order, ParentOrder) else gate.on_new_order(order):
+        said.append(effect)
+        if isinstance(effect, ParentAccepted | OrderApproved):
+            fold(exposure, effect)
+    return said
+
+
+def passed(effect: Event) -> Decimal:
+    """How much of the order; zero where it is denied."""
+    if isinstance(effect, ParentAccepted):
+        return effect.order_qty
+    return effect.order.order_qty if isinstance(effect, OrderApproved) else Decimal(0)
+
+
+def test_where_shadow_limits_would_have_let_less_pass_their_numbers_are_said() -> None:
+    shadow = limits(position_max=Decimal("0.05"))  # 50 shares
+    order = parent(qty="150", resizable=True)
+    accepted_as, said = beside(order, book(held("AAPL", 30)), TENTH, shadow)
+    assert accepted_as == verdict(order, book(held("AAPL", 30)), TENTH)
+    assert isinstance(said, ShadowVerdict)
+    assert said.text
+    assert said.outcome == "tighter"
+    assert msgspec.structs.replace(said, text="") == ShadowVerdict(
+        ts=NOW,
+        parent_id="P1",
+        cl_ord_id="",
+        strategy="alpha",
+        symbol="AAPL",
+        side=BUY,
+        order_qty=Decimal(150),
+        in_force_qty=Decimal(70),
+        shadow_qty=Decimal(20),
+        reason=Reason.POSITION,
+        value=Decimal("0.18"),
+        limit=Decimal("0.05"),
+        unit="of equity",
+        max_qty=Decimal(20),
+        limits_version=version_of(TENTH),
+        shadow_version=version_of(shadow),
+        text="",
+    )
+
+
+def test_where_they_would_have_let_more_pass_the_numbers_are_those_of_the_limit_in_force() -> None:
+    wide = limits(position_max=Decimal("0.5"))
+    denial, said = beside(child("SHRT", qty="130"), book(accepted(parent("SHRT", qty="130"))), TENTH, wide)
+    assert isinstance(denial, OrderDenied)
+    assert isinstance(said, ShadowVerdict)
+    assert (said.outcome, said.cl_ord_id) == ("wider", "P1C1A1")
+    assert (said.in_force_qty, said.shadow_qty) == (Decimal(0), Decimal(130))
+    assert (said.reason, said.value, said.limit, said.max_qty, said.text) == (
+        denial.reason,
+        denial.value,
+        denial.limit,
+        denial.max_qty,
+        denial.text,
+    )
+    cut, said = beside(parent(qty="150", resizable=True), book(), TENTH, wide)
+    assert isinstance(said, ShadowVerdict)
+    assert passed(cut) == said.in_force_qty == 100
+    assert (said.shadow_qty, said.reason) == (Decimal(150), Reason.POSITION)
+
+
+def test_where_both_deny_whatever_the_reason_nothing_is_said() -> None:
+    shadow = limits(symbols_default=SymbolLimits(order_qty_max=Decimal(10), order_notional_max=Decimal(10_000)))
+    (denial,) = beside(parent(qty="150"), book(), TENTH, shadow)
+    assert isinstance(denial, OrderDenied)
+    assert denial.reason is Reason.POSITION
+
+
+def test_shadow_limits_judge_the_book_before_what_is_in_force_has_reserved() -> None:
+    exposure = book(accepted(parent("SHRT", qty="200")))
+    assert [type(said) for said in beside(child("SHRT", qty="60"), exposure, limits(), TENTH)] == [OrderApproved]
+    _, said = beside(child("SHRT", qty="60", cl_ord_id="P1C2A1"), exposure, limits(), TENTH)
+    assert isinstance(said, ShadowVerdict)
+    assert (said.reason, said.max_qty) == (Reason.POSITION, Decimal(40))
+
+
+@pytest.mark.parametrize("in_force,shadow,outcome", [(1, 3, "wider"), (3, 1, "tighter")])
+def test_shadow_limits_have_rates_of_their_own(in_force: int, shadow: int, outcome: str) -> None:
+    exposure = book(accepted(parent()), orders_per_s=in_force)
+    rates = limits(orders_per_s=in_force), limits(orders_per_s=shadow)
+    assert len(beside(child(qty="1"), exposure, *rates)) == 1
+    _, said = beside(child(qty="1", cl_ord_id="P1C2A1"), exposure, *rates)
+    assert isinstance(said, ShadowVerdict)
+    assert (said.outcome, said.reason, said.limit) == (outcome, Reason.RATE, Decimal(1))
+
+
+def test_shadow_limits_are_held_to_the_shortfall_too() -> None:
+    bounds, shadow = limits(es_max=Decimal("0.04")), limits(es_max=Decimal("0.02"))
+    decided, said = beside(parent(), book(modelled(), held("SHRT", 100)), bounds, shadow)
+    assert decided == verdict(parent(), book(modelled(), held("SHRT", 100)), bounds)
+    assert isinstance(said, ShadowVerdict)
+    assert (said.outcome, said.reason, said.limit) == ("tighter", Reason.SHORTFALL, Decimal("0.02"))
+
+
+RESIZABLE = st.builds(msgspec.structs.replace, ORDERS, resizable=st.booleans())
+
+
+@given(BOUNDS, BOUNDS, st.lists(RESIZABLE | CHILDREN, max_size=15))
+def test_beside_shadow_limits_the_same_is_decided_and_they_decide_as_if_they_were_in_force(
+    bounds: Limits, shadow: Limits, steps: list[ParentOrder | NewOrderSingle]
+) -> None:
+    in_force = LimitsInForce(bounds)
+    alone, watched = (Exposure(INSTRUMENTS, in_force, abilities()) for _ in range(2))
+    for exposure in (alone, watched):
+        fold(exposure, opened(), quote("SHRT"), quote("AAPL"), accepted(parent("SHRT", BUY, "100000")))
+    for number, step in enumerate(steps):
+        if isinstance(step, ParentOrder):
+            order: ParentOrder | NewOrderSingle = msgspec.structs.replace(step, parent_id=f"Q{number}")
+        else:
+            order = msgspec.structs.replace(step, cl_ord_id=f"P1C{number}A1")
+        decided, would = verdict(order, alone, bounds), verdict(order, alone, shadow)
+        if not isinstance(decided, OrderDenied):
+            fold(alone, decided)
+        first, *rest = beside(order, watched, bounds, shadow)
+        assert first == decided
+        assert watched.dump() == alone.dump()
+        if passed(decided) == passed(would):
+            assert rest == []
+            continue
+        (said,) = rest
+        assert isinstance(said, ShadowVerdict)
+        assert (said.in_force_qty, said.shadow_qty) == (passed(decided), passed(would))
+        assert said.outcome == ("tighter" if passed(would) < passed(decided) else "wider")
+        tighter = min(decided, would, key=passed)
+        if isinstance(tighter, OrderDenied):
+            assert (said.reason, said.value, said.limit, said.max_qty) == (
+                tighter.reason,
+                tighter.value,
+                tighter.limit,
+                tighter.max_qty,
+            )
+        else:
+            assert said.max_qty == passed(tighter)  # what made it smaller

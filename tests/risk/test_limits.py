@@ -1,14 +1,18 @@
 """Limits that cannot be meant are refused when read, every change has another name, and one set is in force."""
 
+import ast
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from core.events import LimitsSet, decode, encode
-from risk.limits import Limits, LimitsInForce, StrategyLimits, SymbolLimits, version_of
-from tests.builders import limits_set
+from core.events import LimitsSet, ShadowSet, decode, encode
+from risk.limits import NOT_AT_THE_GATE, Limits, LimitsInForce, StrategyLimits, SymbolLimits, version_of
+from tests.builders import limits_set, shadow_set
+
+CHECKS = Path(__file__).resolve().parents[2] / "risk" / "checks.py"
 
 
 @pytest.mark.parametrize(
@@ -147,3 +151,36 @@ def test_a_limit_that_this_version_does_not_have_is_passed_over_and_the_name_sta
     held, event = LimitsInForce(Limits()), as_set(TIGHT)
     held.take(msgspec.structs.replace(event, limits=event.limits | {"of_another_version": 1}))
     assert (held.current, held.version) == (TIGHT, event.version)
+
+
+# Beside them ----------------------------------------------------------------------------------------------------------
+
+
+def test_shadow_limits_stand_beside_those_in_force_and_come_back_from_a_snapshot() -> None:
+    held = LimitsInForce(Limits())
+    assert (held.shadow, held.shadow_version) == (None, "")
+    event = decode(encode(shadow_set(TIGHT)))
+    assert isinstance(event, ShadowSet)
+    held.shade(event)
+    assert (held.shadow, held.shadow_version) == (TIGHT, version_of(TIGHT))
+    assert (held.current, held.version, held.on_record) == (Limits(), version_of(Limits()), False)
+    again = LimitsInForce(TIGHT)
+    again.load(msgspec.json.decode(msgspec.json.encode(held.dump())))
+    assert (again.current, again.shadow, again.shadow_version) == (Limits(), TIGHT, version_of(TIGHT))
+    assert again.dump() == held.dump()
+    again.shade(shadow_set(None))
+    assert (again.shadow, again.shadow_version) == (None, "")
+    held.load(msgspec.json.decode(msgspec.json.encode(again.dump())))
+    assert held.shadow is None
+
+
+def test_what_no_check_compares_with_is_known_by_name() -> None:
+    asked = {
+        node.attr
+        for node in ast.walk(ast.parse(CHECKS.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "limits"
+    }
+    in_ns = {f"{name.removesuffix('_s')}_ns": name for name in Limits.__struct_fields__}
+    read = {in_ns.get(name, name) for name in asked} | {"quote_age_s_max", "symbols", "symbols_default"}
+    assert {"quote_age_ns_max", "of"} <= asked  # by which those are read
+    assert set(Limits.__struct_fields__) - read == NOT_AT_THE_GATE

@@ -19,6 +19,7 @@ from core.events import (
     ParentOrder,
     PositionUpdated,
     Reason,
+    ShadowVerdict,
     SignalAccepted,
     SignalReceived,
     SubmitResult,
@@ -96,6 +97,29 @@ def denied(ts: int, cl_ord_id: str) -> OrderDenied:
         unit="shares",
         max_qty=Decimal(50),
         limits_version="v1",
+        text="100 shares are more than 50",
+    )
+
+
+def beside(ts: int, cl_ord_id: str, *, in_force: int, shadow: int) -> ShadowVerdict:
+    """The shadow limits would have let another quantity pass."""
+    return ShadowVerdict(
+        ts=ts,
+        parent_id="P1",
+        cl_ord_id=cl_ord_id,
+        strategy="s",
+        symbol="AAPL",
+        side=Side.BUY,
+        order_qty=QTY,
+        in_force_qty=Decimal(in_force),
+        shadow_qty=Decimal(shadow),
+        reason=Reason.ORDER_SIZE,
+        value=Decimal(100),
+        limit=Decimal(50),
+        unit="shares",
+        max_qty=Decimal(50),
+        limits_version="v1",
+        shadow_version="v2",
         text="100 shares are more than 50",
     )
 

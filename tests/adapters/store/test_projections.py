@@ -14,6 +14,7 @@ from core.events import (
     Event,
     LimitsSet,
     OrderUnresolved,
+    ShadowSet,
     SignalDead,
     SignalIgnored,
     SignalRefused,
@@ -133,6 +134,36 @@ def test_limits_stand_once_by_the_version_of_the_decisions_that_they_made() -> N
         {"version": "v2", "ts": 2, "text": '{"position_max":"0.05","restricted":["AAPL"]}'},
     ]
     assert {row["limits_version"] for row in rows["risk_decisions"]} == {"v1"}
+
+
+def test_shadow_limits_stand_each_time_that_they_are_set_and_what_they_would_have_done_with_its_numbers() -> None:
+    numbers = {"position_max": "0.05"}
+    rows = tables_after(
+        ShadowSet(ts=1, version="v2", limits=numbers, by="start"),
+        examples.beside(2, "P1C1A1", in_force=100, shadow=0),
+        examples.beside(3, "", in_force=0, shadow=60),
+        ShadowSet(ts=4, version="", limits={}, by="desk"),
+        ShadowSet(ts=5, version="v2", limits=numbers, by="desk"),
+    )
+    assert [tuple(row.values()) for row in rows["shadow_limits"]] == [
+        (1, 1, "v2", "start", '{"position_max":"0.05"}'),
+        (4, 4, "", "desk", "{}"),
+        (5, 5, "v2", "desk", '{"position_max":"0.05"}'),
+    ]
+    told = [
+        (row["seq"], row["cl_ord_id"], row["outcome"], row["in_force"], row["in_force_qty"], row["shadow_qty"])
+        for row in rows["shadow_verdicts"]
+    ]
+    assert told == [(2, "P1C1A1", "tighter", "passed", "100", "0"), (3, "", "wider", "denied", "0", "60")]
+    (row, _) = rows["shadow_verdicts"]
+    assert (row["reason"], row["value"], row["limit"], row["unit"], row["max_qty"], row["shadow_version"]) == (
+        "ORDER_SIZE",
+        "100",
+        "50",
+        "shares",
+        "50",
+        "v2",
+    )
 
 
 def test_a_denied_child_leaves_its_parent_alone_and_a_denied_parent_is_denied() -> None:

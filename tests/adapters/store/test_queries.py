@@ -8,7 +8,17 @@ import pytest
 from adapters.store import queries
 from adapters.store.journal import read
 from core.causes import TradingState
-from core.events import Event, FillBooked, Outcome, SignalDead, SubmitResult, TimeAdvanced, TradingHalted, decode
+from core.events import (
+    Event,
+    FillBooked,
+    Outcome,
+    ShadowSet,
+    SignalDead,
+    SubmitResult,
+    TimeAdvanced,
+    TradingHalted,
+    decode,
+)
 from core.orders import OrdStatus
 from tests.adapters.store import examples
 from tests.adapters.store.support import journaled
@@ -46,6 +56,38 @@ def test_a_parent_counts_late_fills_and_forgets_busted_ones() -> None:
     assert (parent["state"], parent["cum_qty"], parent["avg_px"]) == ("ended", 200, Decimal("101.23"))
     (parent,) = queries.parents(journaled(entries(*examples.STORY, examples.busted(25, "P1C1A1", "e1"))))
     assert (parent["cum_qty"], parent["avg_px"]) == (0, None)
+
+
+def test_shadow_limits_are_counted_by_reason_from_when_they_were_set_until_others_were() -> None:
+    def shadow_set(ts: int, version: str) -> ShadowSet:
+        return ShadowSet(ts=ts, version=version, limits={}, by="desk")
+
+    assert queries.shadow(journaled(examples.ENTRIES)) is None  # none was ever set
+    story: list[Event] = [
+        examples.approved(1, "P1C1A1"),  # before them
+        shadow_set(2, "v1"),
+        examples.approved(3, "P1C2A1"),
+        examples.beside(3, "P1C2A1", in_force=100, shadow=0),
+        shadow_set(4, "v2"),
+        examples.approved(5, "P1C3A1"),
+        examples.approved(6, "P1C4A1"),
+        examples.beside(6, "P1C4A1", in_force=100, shadow=60),
+        examples.denied(7, "P1C5A1"),
+        examples.denied(8, "P1C6A1"),
+        examples.beside(8, "P1C6A1", in_force=0, shadow=100),
+        examples.accepted(9),
+        examples.beside(9, "", in_force=60, shadow=100),
+    ]
+    found = queries.shadow(journaled(entries(*story)), limit=2)
+    assert found is not None
+    assert [row["cl_ord_id"] for row in found.pop("differences")] == ["", "P1C6A1"]
+    size = {"reason": "ORDER_SIZE", "alike": 1, "tighter": 1, "wider": 2}
+    passed = {"reason": "", "alike": 1, "tighter": 0, "wider": 0}
+    since = {"version": "v2", "by": "desk", "since": 4, "until": None}
+    assert found == since | {"verdicts": 5, "reasons": [passed, size]}
+    taken_out = [shadow_set(10, ""), examples.approved(11, "P1C7A1")]
+    later = queries.shadow(journaled(entries(*story, *taken_out)), limit=0)
+    assert later == found | {"until": 10, "differences": []}
 
 
 def test_counts_are_by_state() -> None:
