@@ -46,6 +46,10 @@ from daemon.simulate import simulate as simulate_day
 RUNS = Path("runs")
 LATEST = desk.LATEST
 DEMO = RUNS / "demo"
+SHADOW_COLUMNS = (
+    *("ts", "strategy", "symbol", "side", "order_qty", "in_force_qty", "shadow_qty"),
+    *("reason", "value", "limit", "unit"),
+)
 
 
 class ExitCode(IntEnum):
@@ -280,6 +284,23 @@ risk_app.command("regime")(desk.regime)
 risk_app.command("reload")(desk.reload)
 risk_app.command("show")(risk_desk.show)
 risk_app.command("check")(risk_desk.check)
+
+
+@risk_app.command("shadow")
+def risk_shadow(folder: Folder = LATEST, limit: int = 20, as_json: AsJson = False) -> None:
+    """What the shadow limits would have done: how often, by reason, and where they differed from those in force."""
+    with _reading(folder) as engine:
+        found = queries.shadow(engine, limit=limit)
+    if as_json:
+        typer.echo(json.dumps(found, default=str))
+        return
+    if found is None:
+        typer.echo("no shadow limits: write those that are to differ into [shadow], then `execd risk reload`")
+        return
+    until = "" if found["until"] is None else f" until {found['until']}"
+    typer.echo(f"shadow limits {found['version']} since {found['since']}{until}: {found['verdicts']:,} verdicts")
+    typer.echo(_columns(found["reasons"]))
+    typer.echo(f"\n{_columns([{name: row[name] for name in SHADOW_COLUMNS} for row in found['differences']])}")
 
 
 @config_app.command("check")

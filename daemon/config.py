@@ -32,7 +32,7 @@ from daemon.clock import SCALE_MAX
 from daemon.control import ControlSettings
 from daemon.halts import HaltSettings
 from daemon.oms import OmsSettings
-from risk.limits import Limits, version_of
+from risk.limits import NOT_AT_THE_GATE, Limits, version_of
 from risk.scenarios import LAMBDA, WINDOW, WINDOW_MIN, jump
 from risk.tail import CORRELATION
 
@@ -185,6 +185,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     clock: ClockConfig = ClockConfig()
     store: StoreConfig = StoreConfig()
     limits: Limits = Limits()
+    shadow: Limits | None = None  # [limits] with what [shadow] changes in it; None: there is no [shadow]
     risk: RiskConfig = RiskConfig()
     algos: AlgosConfig = AlgosConfig()
     oms: OmsSettings = OmsSettings()
@@ -227,6 +228,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def limits_version(self) -> str:
         """The version that stands on every decision."""
         return version_of(self.limits)
+
+    @property
+    def shadow_version(self) -> str:
+        """The version of the shadow limits; empty where there are none."""
+        return version_of(self.shadow) if self.shadow is not None else ""
 
 
 def hash_of(config: Config) -> str:
@@ -288,6 +294,9 @@ def build(raw: dict[str, Any], environment: Mapping[str, str], *, where: str, te
     source = _Source(where, text, environment)
     merged = _with_environment(raw, environment)
     instruments = _named(merged.get("instruments"))
+    named = merged.pop("shadow", None)
+    if named is not None:  # comes last: what is wrong with [limits] is not said of [shadow]
+        merged["shadow"] = _over(merged.get("limits", {}), named)
     try:
         for symbol, facts in instruments.items():
             _convert(facts, Instrument, f"instruments.{symbol}", source)
@@ -295,6 +304,7 @@ def build(raw: dict[str, Any], environment: Mapping[str, str], *, where: str, te
     except InvalidOperation as error:  # a comparison with NaN
         raise source.error("", "one of the settings is nan: write a number") from error
     _check(config, source)
+    _check_shadow(config, named, source)
     return config
 
 
@@ -343,27 +353,47 @@ def _check(config: Config, source: _Source) -> None:
         if instrument.currency != config.account.currency:
             said = f"{instrument.currency}, but the account is in {config.account.currency}: one currency per account"
             raise source.error(f"{path}.currency", said)
-    _check_limits(config, source)
+    _check_limits(config, config.limits, "limits", source)
+    if config.shadow is not None:
+        _check_limits(config, config.shadow, "shadow", source)
     if config.daemon.world == "live" and config.sync != "full":
         raise source.error("store.sync", '"normal" loses orders at a power cut: live mode needs "full"')
     if not config.account.cash.is_finite() or config.account.cash <= ZERO:
         raise source.error("account.cash", f"{config.account.cash}: start with a positive amount")
 
 
-def _check_limits(config: Config, source: _Source) -> None:
+def _check_limits(config: Config, limits: Limits, table: str, source: _Source) -> None:
     """Whatever limits name is there."""
-    named: dict[str, tuple[str, ...]] = {f"limits.symbols.{symbol}": (symbol,) for symbol in config.limits.symbols}
-    named["limits.restricted"] = config.limits.restricted
-    for name, own in config.limits.strategies.items():
-        named[f"limits.strategies.{name}.symbols"] = own.symbols
+    named: dict[str, tuple[str, ...]] = {f"{table}.symbols.{symbol}": (symbol,) for symbol in limits.symbols}
+    named[f"{table}.restricted"] = limits.restricted
+    for name, own in limits.strategies.items():
+        named[f"{table}.strategies.{name}.symbols"] = own.symbols
         for venue in own.venues:
             if venue not in VENUES:
                 said = f"{venue} is not one of {', '.join(VENUES)}"
-                raise source.error(f"limits.strategies.{name}.venues", said)
+                raise source.error(f"{table}.strategies.{name}.venues", said)
     for path, symbols in named.items():
         for symbol in symbols:
             if symbol not in config.instruments:
                 raise source.error(path, f"{symbol}: there is no such instrument")
+
+
+def _check_shadow(config: Config, named: Any, source: _Source) -> None:  # noqa: ANN401 - any TOML value
+    """What [shadow] names is judged at the gate: anything else would be silently passed over."""
+    if config.shadow is None:
+        return
+    idle = [name for name in named if name in NOT_AT_THE_GATE]
+    strategies = named.get("strategies", {})
+    idle += [f"strategies.{name}.sources" for name, own in strategies.items() if "sources" in own]
+    if idle:
+        raise source.error(f"shadow.{idle[0]}", "no check of the gate compares with it, so no shadow does: remove it")
+
+
+def _over(base: Any, changes: Any) -> Any:  # noqa: ANN401 - any TOML value
+    """Tables with those of the changes in them, the changes winning."""
+    if not (isinstance(base, dict) and isinstance(changes, dict)):
+        return changes
+    return base | {key: _over(base.get(key), value) for key, value in changes.items()}
 
 
 def _with_environment(raw: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:

@@ -87,6 +87,8 @@ def reload(folder: Folder = LATEST) -> None:
     for name, (before, after) in answer["changed"].items():
         typer.echo(f"{name:<32} {_in_words(before)} -> {_in_words(after)}")
     typer.echo(f"limits {answer['version']}{' are in force' if answer['changed'] else ': nothing has changed'}")
+    if answer["shadow"]:
+        typer.echo(f"limits {answer['shadow']} judge beside them, for the record alone")
     if answer["waits"]:
         typer.echo(f"takes effect at the next start: {', '.join(answer['waits'])}")
 

@@ -31,6 +31,7 @@ from core.events import (
     ParentAccepted,
     ParentEnded,
     Reason,
+    ShadowVerdict,
     SignalAccepted,
     SignalDead,
     SignalIgnored,
@@ -110,6 +111,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.verdicts: Counter[tuple[str, str]] = Counter()  # verdict, reason
+        self.shadow: Counter[str] = Counter()  # by how the shadow limits differ
         self.signals: Counter[tuple[str, str]] = Counter()  # what became of it, reason
         self.submits: Counter[str] = Counter()
         self.halts: Counter[str] = Counter()
@@ -138,6 +140,10 @@ class Tally:
         """Count a parent."""
         del event
         self.verdicts["accepted", ""] += 1
+
+    def differed(self, event: ShadowVerdict) -> None:
+        """Count a verdict of the shadow limits that is another than that in force."""
+        self.shadow[event.outcome] += 1
 
     def acted(self, event: SignalAccepted) -> None:
         """Count a signal that acts."""
@@ -184,6 +190,7 @@ _COUNTED: dict[type[Event], Callable[[Tally, Any], None]] = {
     OrderDenied: Tally.denied,
     OrderApproved: Tally.approved,
     ParentAccepted: Tally.accepted,
+    ShadowVerdict: Tally.differed,
     SignalAccepted: Tally.acted,
     SignalIgnored: Tally.ignored,
     SignalRefused: Tally.refused,
@@ -275,6 +282,13 @@ class Collector:
         yield _counted("execd_signals_received", "Signals and dead letters, by source.", ["source"], received)
         yield _counted("execd_signals", "What became of signals.", ["outcome", "reason"], tally.signals, _SIGNALS)
         yield _counted("execd_risk_verdicts", "Verdicts of the gate.", ["verdict", "reason"], tally.verdicts, _VERDICTS)
+        yield _counted(
+            "execd_shadow_verdicts",
+            "Verdicts of the shadow limits that let less or more pass than those in force.",
+            ["outcome"],
+            tally.shadow,
+            ("tighter", "wider"),
+        )
         yield _counted("execd_submits", "Attempts to send, by how they ended.", ["outcome"], tally.submits, Outcome)
         yield _counted("execd_fills", "Executions booked.", ["venue"], tally.fills, run.gateways)
         yield _counted("execd_parents_ended", "Parents that are over.", ["reason"], tally.ends, EndReason)

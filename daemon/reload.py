@@ -15,10 +15,10 @@ import msgspec
 import structlog
 
 from adapters.aside import aside
-from core.events import LimitsSet
+from core.events import LimitsSet, ShadowSet
 from daemon.config import Config, ConfigError, read
 from daemon.halts import Refused
-from risk.limits import LimitsInForce, plain, version_of
+from risk.limits import Limits, LimitsInForce, plain
 
 if TYPE_CHECKING:
     from daemon.run import Run
@@ -34,6 +34,7 @@ class Reloaded(msgspec.Struct, frozen=True):
     """What came of it. Values are as JSON has them."""
 
     version: str  # in force from now on
+    shadow: str  # the version of the shadow limits from now on; empty: none
     changed: dict[str, tuple[Any, Any]]  # by dotted name, before and after; None: there was no such entry, or is none
     waits: tuple[str, ...]  # other sections in which the file is not what the process runs with
 
@@ -102,11 +103,15 @@ class Reloader:
         """Put the limits of the file in force; raises Refused, and then they are as they were."""
         async with self._one:
             fresh = await self._read()
-            reloaded = compared(self._run.config, self._run.actors.limits, fresh)
-            if reloaded.version != self._run.actors.limits.version:
-                self._run.bus.publish(limits_set(fresh, self._run.clock.now(), by))
-                await self._run.bus.settled()
-        _log.warning("reloaded", by=by, limits=reloaded.version, changed=reloaded.changed, waits=reloaded.waits)
+            run, limits = self._run, self._run.actors.limits
+            reloaded = compared(run.config, limits, fresh)
+            if reloaded.version != limits.version:
+                run.bus.publish(limits_set(fresh, run.clock.now(), by))
+            if reloaded.shadow != limits.shadow_version:
+                run.bus.publish(shadow_set(fresh, run.clock.now(), by))
+            await run.bus.settled()
+        facts = {"limits": reloaded.version, "shadow": reloaded.shadow, "changed": reloaded.changed}
+        _log.warning("reloaded", by=by, **facts, waits=reloaded.waits)
         return reloaded
 
     async def _read(self) -> Config:
@@ -125,16 +130,32 @@ def limits_set(config: Config, now: int, by: str) -> LimitsSet:
     return LimitsSet(ts=now, version=config.limits_version, limits=plain(config.limits), by=by)
 
 
+def shadow_set(config: Config, now: int, by: str) -> ShadowSet:
+    """The event that has a configuration's shadow limits judge beside them, or none where it has none."""
+    limits = {} if config.shadow is None else plain(config.shadow)
+    return ShadowSet(ts=now, version=config.shadow_version, limits=limits, by=by)
+
+
 def compared(running: Config, limits: LimitsInForce, fresh: Config) -> Reloaded:
     """What a fresh configuration would change at once, and what only at the next start."""
-    before, after = dict(_leaves(plain(limits.current))), dict(_leaves(plain(fresh.limits)))
+    before, after = _named(limits.current, limits.shadow), _named(fresh.limits, fresh.shadow)
     names = [*before, *(name for name in after if name not in before)]
-    sections = [name for name in Config.__struct_fields__ if name != "limits"]
+    sections = [name for name in Config.__struct_fields__ if name not in {"limits", "shadow"}]
     return Reloaded(
-        version=version_of(fresh.limits),
+        version=fresh.limits_version,
+        shadow=fresh.shadow_version,
         changed={name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)},
         waits=tuple(name for name in sections if getattr(running, name) != getattr(fresh, name)),
     )
+
+
+def _named(limits: Limits, shadow: Limits | None) -> dict[str, Any]:
+    """Every limit by its dotted name, and of the shadow limits those that differ."""
+    found = dict(_leaves(plain(limits)))
+    if shadow is None:
+        return found
+    beside = _leaves(plain(shadow))
+    return found | {f"shadow.{name}": value for name, value in beside if name not in found or found[name] != value}
 
 
 def _leaves(table: dict[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:

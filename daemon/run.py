@@ -44,7 +44,7 @@ from daemon.metrics import Histogram, Stages, Tally
 from daemon.modelling import Modeller
 from daemon.oms import Oms
 from daemon.recorder import Recorder
-from daemon.reload import Reloader, Source, limits_set
+from daemon.reload import Reloader, Source, limits_set, shadow_set
 from daemon.rows import Rows
 from daemon.sender import Ledger, Sender
 from daemon.sequences import Sequences
@@ -363,6 +363,8 @@ class Run:
         limits = self.actors.limits
         if not limits.on_record or limits.version != config.limits_version:
             self.bus.publish(limits_set(config, now, by="start"))
+        if limits.shadow_version != config.shadow_version:
+            self.bus.publish(shadow_set(config, now, by="start"))
         recovery.hold(self.bus, now)
 
     async def _work(self, early: list[asyncio.Task[None]]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from core.instruments import Instrument
 from daemon.config import Config, ConfigError, build, hash_of, load
+from risk.limits import SymbolLimits, version_of
 
 D = Decimal
 WHERE = "execd.toml"
@@ -108,6 +109,34 @@ MISTAKES = {
     "a window without an end": (
         "[limits]\nduplicate_window_s = inf\n",
         "execd.toml:2: limits.duplicate_window_s: duplicate_window_s = inf: 0 to 86,400 s belong here",
+    ),
+    "a percent of the shadow limits": (
+        "[shadow]\nposition_max = 8\n[limits]\nposition_max = 0.05\n",
+        "execd.toml:2: shadow.position_max: position_max = 8: a fraction between 0 and 1 belongs here (percent?)",
+    ),
+    "a percent that they only take over": (
+        "[shadow]\norders_per_s = 3\n[limits]\nposition_max = 8\n",
+        "execd.toml:4: limits.position_max: position_max = 8: a fraction between 0 and 1 belongs here (percent?)",
+    ),
+    "an unknown key of the shadow limits": (
+        "[shadow]\nposition_min = 1\n",
+        "execd.toml:2: shadow.position_min: there is no such setting: remove it or correct its spelling",
+    ),
+    "no table of them": ("shadow = 5\n", "execd.toml:1: shadow: Expected `object | null`, got `int`"),
+    "a shadow limit that no check compares with": (
+        "[shadow]\norders_per_s = 3\ndaily_loss_max = 0.01\n",
+        "execd.toml:3: shadow.daily_loss_max: no check of the gate compares with it, so no shadow does: remove it",
+    ),
+    "where signals may come from, for the record alone": (
+        "[shadow.strategies.alpha]\nvenues = ['paper']\nsources = ['file:*']\n",
+        (
+            "execd.toml:3: shadow.strategies.alpha.sources: "
+            "no check of the gate compares with it, so no shadow does: remove it"
+        ),
+    ),
+    "a symbol that only they restrict, and that is not there": (
+        "[shadow]\nrestricted = ['AAPL']\n",
+        "execd.toml:2: shadow.restricted: AAPL: there is no such instrument",
     ),
     "live, and not durable": (
         "[daemon]\nworld = 'live'\n[store]\nsync = 'normal'\n",
@@ -243,6 +272,26 @@ def test_the_environment_changes_what_the_file_says() -> None:
     )
 
 
+def test_shadow_limits_are_the_limits_with_what_is_named_changed_in_them() -> None:
+    base = (
+        "[limits]\nposition_max = 0.05\n[limits.symbols_default]\norder_qty_max = 5\norder_notional_max = 7\n"
+        "[limits.symbols.AAPL]\norder_qty_max = 3\n" + SHARE
+    )
+    assert read(base).shadow is None
+    assert read(base).shadow_version == ""
+    assert read(base + "[shadow]\n").shadow == read(base).limits
+    text = base + "[shadow.symbols_default]\norder_qty_max = 4\n[shadow.symbols.AAPL]\norder_qty_max = 2\n"
+    changed = read(text, {"EXECD_SHADOW__ORDERS_PER_S": "3", "EXECD_LIMITS__GROSS_MAX": "0.5"})
+    assert changed.limits == msgspec.structs.replace(read(base).limits, gross_max=D("0.5"))
+    assert changed.shadow == msgspec.structs.replace(
+        changed.limits,
+        orders_per_s=3,
+        symbols_default=SymbolLimits(order_qty_max=D(4), order_notional_max=D(7)),
+        symbols={"AAPL": SymbolLimits(order_qty_max=D(2))},
+    )
+    assert changed.shadow_version == version_of(changed.shadow) != changed.limits_version
+
+
 @pytest.mark.parametrize("name", ["HOME", "EXECD_DIR", "execd_account__cash", "XEXECD_ACCOUNT__CASH"])
 def test_other_variables_are_not_ours(name: str) -> None:
     assert read("", {name: "0"}) == Config()
@@ -333,7 +382,10 @@ SPECIAL: dict[str, Any] = {  # that take not just any text
     "risk.allowed": ["ALFA@2026-06-15"],
     "risk.window": 251,
 }
-UNLIKE_OTHERS = {"instruments", "limits.symbols", "limits.strategies", "limits.restricted"}  # they name instruments
+UNLIKE_OTHERS = {  # the first ones name instruments, the last is made of others
+    *("instruments", "limits.symbols", "limits.strategies", "limits.restricted"),
+    "shadow",
+}
 PLAIN = {name: setting for name, setting in SETTINGS.items() if name not in UNLIKE_OTHERS}
 
 

@@ -22,6 +22,7 @@ from daemon.drain import Halted
 from daemon.metrics import BUCKETS_S, COST_PARTS, SYMBOLS_MAX, Collector, Histogram, Stages, Tally
 from daemon.run import Run
 from risk.limits import version_of
+from tests.adapters.store.examples import beside
 from tests.builders import NOW, child, denied, limits_set, quote
 from tests.daemon.crashing import config, write_signals
 from tests.daemon.test_run import facts, live
@@ -107,6 +108,7 @@ def test_what_is_known_beforehand_is_counted_from_zero(run: Run) -> None:
     assert labelled(samples, "execd_submits_total", "outcome").keys() == set(Outcome)
     assert value(samples, "execd_submits_total", outcome="REJECTED") == 0
     assert value(samples, "execd_risk_verdicts_total", verdict="denied", reason="STATE") == 0
+    assert labelled(samples, "execd_shadow_verdicts_total", "outcome") == {"tighter": 0, "wider": 0}
     assert value(samples, "execd_events_total", event="Anomaly") == 0
     assert value(samples, "execd_halts_total", cause="redis") == 0
     assert labelled(samples, "execd_live_parents", "algo") == {"MARKET": 0, "LIMIT": 0, "TWAP": 0, "VWAP": 0}
@@ -270,3 +272,10 @@ def test_a_tally_counts_reasons() -> None:
     for reason in (Reason.RATE, Reason.RATE, Reason.COLLAR):
         tally.put(1, denied(child(), reason))
     assert tally.verdicts == {("denied", "RATE"): 2, ("denied", "COLLAR"): 1}
+
+
+def test_a_tally_counts_how_shadow_limits_differ() -> None:
+    tally = Tally()
+    for in_force, shadow in ((100, 0), (0, 100), (100, 60)):
+        tally.put(1, beside(1, "", in_force=in_force, shadow=shadow))
+    assert tally.shadow == {"tighter": 2, "wider": 1}

@@ -141,9 +141,12 @@ QUARTER, MIDDAY = OPEN + 900 * NS_PER_S, OPEN + 1_800 * NS_PER_S
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Run]:
     """Half an hour of trading: parents live, children working, limits changed meanwhile, snapshots behind it."""
     settings = config(tmp_path_factory.mktemp("recovery") / "day")
+    shadow = msgspec.structs.replace(settings.limits, position_max=D("0.01"))
+    settings = msgspec.structs.replace(settings, shadow=shadow)
     other = msgspec.structs.replace(settings.limits, orders_per_s=2, drawdown_max=D("0.05"), signal_horizon_s=600)
     run, _ = play(settings, until=MIDDAY, then=other)
     assert run.actors.limits.current == other
+    assert run.actors.limits.shadow == shadow
     assert run.actors.slicer.parents
     assert run.actors.oms.live()
     run.actors.analyst.tear()  # which is what recovery does, as nobody knows what the tape has missed
@@ -198,7 +201,7 @@ STATES: dict[int, dict[str, set[str]]] = {
         "guard": {"day", "day_equity", "fall", "high", "loss", "mark", "rejects"},
         "halts": {"live"},
         "ledger": set(),
-        "limits": {"limits", "version"},
+        "limits": {"limits", "shadow", "shadow_version", "version"},
         "oms": {"book", "executions", "orders", "unresolved", "watches"},
         "sender": {"causes"},
         "sequences": {"last"},

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ import pytest
 from sqlalchemy import select
 
 from adapters.store import tables
-from core.events import LimitsSet
+from core.events import LimitsSet, ShadowSet
 from daemon import reload
 from daemon.asking import RefusedError, ask
 from daemon.cli import ExitCode
 from daemon.clock import SimulatedClock
-from daemon.config import load
+from daemon.config import Config, load
 from daemon.halts import Refused
 from daemon.markets import open_market
 from daemon.reload import BYTES_MAX, Reloaded, Source
@@ -92,12 +93,45 @@ async def test_limits_change_at_once_and_other_sections_wait(
 ) -> None:
     desk.write(**changes)
     wanted = load(desk.file, {}).limits
-    assert await desk.run.reloader.reload("alice") == Reloaded(version_of(wanted), changed, waits)
+    assert await desk.run.reloader.reload("alice") == Reloaded(version_of(wanted), "", changed, waits)
     assert (desk.run.actors.limits.current, desk.run.actors.limits.version) == (wanted, version_of(wanted))
     event = LimitsSet(ts=OPEN, version=version_of(wanted), limits=plain(wanted), by="alice")
     assert desk.trace == ([event] if changed else [])
     assert (await desk.run.reloader.reload("alice")).changed == {}  # the same file once more
     assert len(desk.trace) == bool(changed)
+
+
+async def test_shadow_limits_come_change_and_go_with_the_file(desk: Desk) -> None:
+    limits, in_force = desk.run.actors.limits, load(desk.file, {}).limits_version
+
+    async def reloaded(**tables: Any) -> tuple[dict[str, tuple[Any, Any]], str]:  # noqa: ANN401 - tables
+        desk.write(**tables)
+        said = await desk.run.reloader.reload("alice")
+        assert said.shadow == limits.shadow_version == load(desk.file, {}).shadow_version
+        assert said.waits == ()
+        return said.changed, said.shadow
+
+    changed, first = await reloaded(shadow={"position_max": 0.5})
+    assert changed == {"shadow.position_max": (None, "0.5")}
+    assert limits.shadow == msgspec.structs.replace(limits.current, position_max=Decimal("0.5"))
+    assert limits.version == in_force
+    assert desk.trace == [ShadowSet(ts=OPEN, version=first, limits=plain(limits.shadow), by="alice")]
+    changed, second = await reloaded(shadow={"position_max": 0.4}, limits={"orders_per_s": 7})  # they follow the others
+    assert changed == {"orders_per_s": (10_000, 7), "shadow.position_max": ("0.5", "0.4")}
+    assert limits.shadow == msgspec.structs.replace(limits.current, position_max=Decimal("0.4"))
+    assert [type(event) for event in desk.trace[1:]] == [LimitsSet, ShadowSet]
+    assert await reloaded(shadow={"position_max": 0.4}, limits={"orders_per_s": 7}) == ({}, second)
+    assert await reloaded(limits={"orders_per_s": 7}) == ({"shadow.position_max": ("0.4", None)}, "")
+    assert limits.shadow is None
+    assert desk.trace[3:] == [ShadowSet(ts=OPEN, version="", limits={}, by="alice")]
+
+
+async def test_unsound_shadow_limits_change_nothing_at_all(desk: Desk) -> None:
+    desk.write(limits={"orders_per_s": 7}, shadow={"position_max": 8})
+    before = desk.run.actors.limits.current
+    with pytest.raises(Refused, match=r"shadow\.position_max: position_max = 8: a fraction"):
+        await desk.run.reloader.reload("alice")
+    assert (desk.run.actors.limits.current, desk.run.actors.limits.shadow, desk.trace) == (before, None, [])
 
 
 def piped(desk: Desk) -> None:
@@ -248,6 +282,75 @@ def test_decisions_keep_the_version_that_was_in_force_and_can_be_read_beside_its
     assert len({(ts >= QUARTER, text) for ts, text in rows}) == 2
 
 
+# Beside them ----------------------------------------------------------------------------------------------------------
+
+
+def watched(settings: Config, **changes: Any) -> Config:  # noqa: ANN401 - limits
+    """The same day with shadow limits."""
+    return msgspec.structs.replace(settings, shadow=msgspec.structs.replace(settings.limits, **changes))
+
+
+def traded(run: Run) -> list[dict[str, Any]]:
+    """The journal as it is on record."""
+    journal = tables.journal
+    with run.engine.connect() as connection:
+        payloads = connection.execute(select(journal.c.payload).order_by(journal.c.seq)).scalars()
+        return [json.loads(payload) for payload in payloads]
+
+
+TIGHT = {"position_max": Decimal("0.001"), "orders_per_s": 1}
+SHADOW = {"ShadowSet", "ShadowVerdict"}
+
+
+def test_a_day_beside_shadow_limits_is_the_same_day(tmp_path: Path) -> None:
+    plainly, _ = play(config(tmp_path / "plain"))
+    beside, _ = play(watched(config(tmp_path / "beside"), **TIGHT))
+    without, trace = (
+        [event for event in traded(run) if event["type"] not in {"DaemonStarted", *SHADOW}] for run in (plainly, beside)
+    )
+    assert trace == without
+    assert not [event for event in traded(plainly) if event["type"] in SHADOW]
+    assert [event for event in traded(beside) if event["type"] == "ShadowVerdict"]
+
+
+def test_what_shadow_limits_would_have_done_is_on_record_and_counted(tmp_path: Path, execd: Execd) -> None:
+    settings = watched(config(tmp_path / "day"), **TIGHT)
+    play(settings, until=QUARTER)
+    run, _ = play(settings)  # they are not set again
+    said = traded(run)
+    assert [event["version"] for event in said if event["type"] == "ShadowSet"] == [settings.shadow_version]
+    verdicts = [event for event in said if event["type"] in {"ParentAccepted", "OrderApproved", "OrderDenied"}]
+    differ = [event for event in said if event["type"] == "ShadowVerdict"]
+    assert {event["shadow_version"] for event in differ} == {settings.shadow_version}
+    code, out, _ = execd("risk", "shadow", "--dir", settings.data_dir, "--json")
+    found = json.loads(out)
+    assert (code, found["version"], found["verdicts"]) == (ExitCode.OK, settings.shadow_version, len(verdicts))
+    counts = {
+        name: sum(row[name] for row in found["reasons"] if name == "alike" or row["reason"] == "POSITION")
+        for name in ("alike", "tighter", "wider")
+    }
+    by_position = [event for event in differ if event["reason"] == "POSITION"]
+    assert counts == {"alike": len(verdicts) - len(differ), "tighter": len(by_position), "wider": 0}
+    code, out, _ = execd("risk", "shadow", "--dir", settings.data_dir, "--limit", 1)
+    assert code == ExitCode.OK
+    title, *lines = out.splitlines()
+    assert title.startswith(f"shadow limits {settings.shadow_version} since ")
+    assert title.endswith(f": {len(verdicts)} verdicts")
+    head, *rows, blank, columns, newest = lines
+    assert (head.split(), len(rows), blank) == (["reason", "alike", "tighter", "wider"], len(found["reasons"]), "")
+    shown = dict(zip(columns.split(), newest.split(), strict=False))
+    assert {name: str(differ[-1][name]) for name in ("ts", "symbol", "shadow_qty", "reason")}.items() <= shown.items()
+
+
+def test_without_shadow_limits_the_command_says_how_to_have_some(tmp_path: Path, execd: Execd) -> None:
+    settings = config(tmp_path / "day")
+    play(settings, until=QUARTER)
+    code, out, errors = execd("risk", "shadow", "--dir", settings.data_dir)
+    assert (code, errors) == (ExitCode.OK, "")
+    assert out == "no shadow limits: write those that are to differ into [shadow], then `execd risk reload`\n"
+    assert execd("risk", "shadow", "--dir", settings.data_dir, "--json")[1] == "null\n"
+
+
 # A real process -------------------------------------------------------------------------------------------------------
 
 
@@ -312,6 +415,30 @@ def test_a_denial_is_read_beside_the_limits_that_made_it_and_a_kill_keeps_both(s
     numbers = "select cast(value as int), cast(\"limit\" as int) from risk_decisions where verdict = 'denied'"
     assert service.rows(numbers) == [(100, 50)]
     assert [event["version"] for event in service.events("LimitsSet")] == [first, second, third]
+
+
+def test_shadow_limits_come_by_a_reload_and_outlive_a_kill_with_what_they_said(service: Service, execd: Execd) -> None:
+    service.write(shadow={"symbols_default": {"order_qty_max": 50}})
+    code, out, errors = execd("risk", "reload")
+    assert (code, errors) == (ExitCode.OK, "")
+    in_force, version = service.status()["limits"], load(service.config, {}).shadow_version
+    assert out.splitlines() == [
+        f"{'shadow.symbols_default.order_qty_max':<32} - -> 50",
+        f"limits {in_force} are in force",
+        f"limits {version} judge beside them, for the record alone",
+    ]
+    send(service, order("one", qty=100))
+    service.until(lambda: service.rows("select 1 from shadow_verdicts where cl_ord_id != ''"), "a child's difference")
+    service.kill()
+    service.start()
+    send(service, order("two", qty=100))
+    sought = "select 1 from shadow_verdicts where cl_ord_id = ''"
+    service.until(lambda: len(service.rows(sought)) == 2, "the second parent's")
+    assert set(service.rows("select outcome, reason, in_force_qty, shadow_qty, max_qty from shadow_verdicts")) == {
+        ("tighter", "ORDER_SIZE", "100", "0", "50")
+    }
+    assert [(event["by"] == "start", event["version"]) for event in service.events("ShadowSet")] == [(False, version)]
+    assert service.events("OrderDenied") == []
 
 
 def test_a_hang_up_reads_the_limits_again_and_a_broken_file_ends_nothing(service: Service) -> None:
