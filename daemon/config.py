@@ -287,6 +287,8 @@ def _limits_in(raw: dict[str, Any]) -> Iterator[str]:
         yield name
         if name == "symbols_default":
             yield from (f"{name}.{each}" for each in value)
+        if name == "venues":
+            yield from (f"{name}.{venue}.{each}" for venue, own in value.items() for each in own)
 
 
 def build(raw: dict[str, Any], environment: Mapping[str, str], *, where: str, text: str = "") -> Config:
@@ -372,6 +374,9 @@ def _check_limits(config: Config, limits: Limits, table: str, source: _Source) -
             if venue not in VENUES:
                 said = f"{venue} is not one of {', '.join(VENUES)}"
                 raise source.error(f"{table}.strategies.{name}.venues", said)
+    for venue in limits.venues:
+        if venue not in VENUES:
+            raise source.error(f"{table}.venues.{venue}", f"{venue} is not one of {', '.join(VENUES)}")
     for path, symbols in named.items():
         for symbol in symbols:
             if symbol not in config.instruments:

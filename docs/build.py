@@ -316,6 +316,9 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 # Configuration --------------------------------------------------------------------------------------------------------
 
 
+_KEYS = {"limits.strategies": "STRATEGY", "limits.venues": "VENUE"}  # of tables that are not one for each symbol
+
+
 def configuration() -> str:
     """Every table and key of a configuration file."""
     return "\n\n".join(_sections(Config, ""))
@@ -330,7 +333,7 @@ def _sections(kind: type[msgspec.Struct], path: str) -> Iterator[str]:
             keys.append(row)
         else:
             name = f"{path}.{field.encode_name}" if path else field.encode_name
-            nested.append((table, f"{name}.SYMBOL" if by_symbol else name))
+            nested.append((table, f"{name}.{_KEYS.get(name, 'SYMBOL')}" if by_symbol else name))
     if path:
         text = [re.sub(r"^\[\w+\] - (\w)", lambda found: found[1].upper(), part) for part in _paragraphs(kind)]
         yield "\n\n".join([f"### `[{path}]`", *text, _table(("key", "type", "default", "meaning"), keys)])
@@ -339,7 +342,7 @@ def _sections(kind: type[msgspec.Struct], path: str) -> Iterator[str]:
 
 
 def _table_of(kind: Any) -> tuple[type[msgspec.Struct] | None, bool]:  # noqa: ANN401 - any annotation
-    """The struct that a TOML table is read into, and whether there is one for each symbol."""
+    """The struct that a TOML table is read into, and whether there is one for each of several."""
     by_symbol = typing.get_origin(kind) is dict
     inner = typing.get_args(kind)[1] if by_symbol else kind
     return (inner, by_symbol) if isinstance(inner, type) and issubclass(inner, msgspec.Struct) else (None, False)

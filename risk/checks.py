@@ -409,7 +409,8 @@ def price_is_near(case: Case, limits: Limits) -> Denial | None:
 def size_is_allowed(case: Case, limits: Limits) -> Denial | None:
     """R6: quantity and money value of one order; a parent's too, since nothing larger could ever be one order's sum.
 
-    What nobody has set is refused, but holds up no flatten: that is bound by what is set.
+    Its symbol's limits bind, its venue's and its strategy's. What nobody has set for a symbol is refused, but holds up
+    no flatten: that is bound by what is set for symbol and venue.
     """
     ask, own = case.ask, limits.of(case.ask.symbol)
     if None in (own.order_qty_max, own.order_notional_max) and not ask.flatten:
@@ -418,7 +419,8 @@ def size_is_allowed(case: Case, limits: Limits) -> Denial | None:
         )
     qty_max = ask.qty if own.order_qty_max is None else own.order_qty_max
     notional = ask.qty * case.unit_value
-    notional_max = notional if own.order_notional_max is None else own.order_notional_max
+    least = limits.order_notional_max(ask.symbol, ask.venue, None if ask.flatten else ask.strategy)
+    notional_max, whose = (notional, "") if least is None else least
     if ask.qty <= qty_max and notional <= notional_max:
         return None
     room = case.lots(min(qty_max, notional_max / case.unit_value))
@@ -438,7 +440,7 @@ def size_is_allowed(case: Case, limits: Limits) -> Denial | None:
         limit=notional_max,
         unit=currency,
         max_qty=room,
-        text=f"{notional:,.2f} {currency} are more than {notional_max:,} in one order",
+        text=f"{notional:,.2f} {currency} are more than {notional_max:,} in one order{whose}",
     )
 
 
@@ -474,6 +476,35 @@ def position_is_allowed(case: Case, limits: Limits) -> Denial | None:
         unit=unit,
         max_qty=case.lots(allowed - case.before),
         text=f"{could}, {allowed:.0f} are {limits.position_max:.1%} of equity",
+    )
+
+
+def own_position_is_allowed(case: Case, limits: Limits) -> Denial | None:
+    """R2: what its strategy itself holds of the symbol, if all that it has reserved on this side executes, of equity.
+
+    What shrinks the strategy's own position passes, and an operator's flatten; what others hold is no room.
+    """
+    ask, exposure = case.ask, case.exposure
+    own = limits.strategies.get(ask.strategy)
+    if own is None or own.position_max is None or ask.flatten:
+        return None
+    reserved = exposure.own_committed if ask.is_parent else exposure.own_working
+    before = ask.side.sign * exposure.own_held(ask.strategy, ask.symbol)
+    before += reserved(ask.strategy, ask.symbol, ask.side)
+    after = before + ask.qty
+    reached = after * case.unit_value
+    if after <= 0 or case.keeps(Reason.POSITION, reached, own.position_max):
+        return None
+    value, limit, unit = case.in_words(reached, own.position_max)
+    could = f"{ask.strategy} could reach {after * ask.side.sign} shares of {ask.symbol}"
+    allowed = own.position_max * case.equity / case.unit_value
+    return Denial(
+        reason=Reason.POSITION,
+        value=value,
+        limit=limit,
+        unit=unit,
+        max_qty=case.lots(max(allowed, ZERO) - before),
+        text=f"{could}, {allowed:.0f} are {own.position_max:.1%} of equity",
     )
 
 
@@ -661,28 +692,32 @@ def parent_is_valid(case: Case, limits: Limits) -> Denial | None:
 
 
 def rate_is_kept(case: Case, limits: Limits) -> Denial | None:
-    """R12: children per second and venue, parents per day and messages per second and venue but for an operator's.
+    """R12: children and messages per second and venue; parents per day, of the account and its strategy.
+
+    Of an operator's flatten only the children are held to a rate.
 
     Messages are children and cancels. A halt's cancels may fill a second many times over: no flatten waits for that.
     """
     ask, exposure = case.ask, case.exposure
     if ask.is_parent and ask.flatten:
         return None
+    reason, unit = Reason.PARENTS_PER_DAY, "parents"
     if ask.is_parent:
-        count = exposure.parents_on(ask.ts)
-        if count < limits.parents_per_day:
-            return None
-        return Denial(
-            reason=Reason.PARENTS_PER_DAY,
-            value=Decimal(count + 1),
-            limit=Decimal(limits.parents_per_day),
-            unit="parents",
-            text=f"{count} parents were accepted today",
-        )
-    if not exposure.has_room(ask.venue, ask.ts, limits.orders_per_s):
-        return _too_fast(ask.venue, limits.orders_per_s, "orders")
-    if not ask.flatten and not exposure.has_message_room(ask.venue, ask.ts, limits.messages_per_s):
-        return _too_fast(ask.venue, limits.messages_per_s, "messages")
+        count, most = exposure.parents_on(ask.ts), limits.parents_per_day
+        if count >= most:
+            return _too_many(reason, count + 1, most, unit, f"{count} parents were accepted today")
+        own = limits.strategies.get(ask.strategy)
+        count = exposure.own_parents_on(ask.strategy, ask.ts)
+        if own is not None and own.parents_per_day is not None and count >= own.parents_per_day:
+            text = f"{count} parents of {ask.strategy} were accepted today"
+            return _too_many(reason, count + 1, own.parents_per_day, unit, text)
+        return None
+    most, reason = limits.orders_per_s_at(ask.venue), Reason.RATE
+    if not exposure.has_room(ask.venue, ask.ts, most):
+        return _too_many(reason, most + 1, most, "orders/s", f"{ask.venue} takes {most} orders a second")
+    most = limits.messages_per_s_at(ask.venue)
+    if not ask.flatten and not exposure.has_message_room(ask.venue, ask.ts, most):
+        return _too_many(reason, most + 1, most, "messages/s", f"{ask.venue} takes {most} messages a second")
     return None
 
 
@@ -702,6 +737,7 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     sale_is_covered,
     participation_is_small,
     position_is_allowed,
+    own_position_is_allowed,
     positions_are_few,
     sector_is_allowed,
     cluster_is_allowed,
@@ -771,14 +807,8 @@ def _largest(case: Case, view: View, row: int, allowed: float) -> Decimal | None
     return few * lot or None
 
 
-def _too_fast(venue: str, per_s: int, what: str) -> Denial:
-    return Denial(
-        reason=Reason.RATE,
-        value=Decimal(per_s + 1),
-        limit=Decimal(per_s),
-        unit=f"{what}/s",
-        text=f"{venue} takes {per_s} {what} a second",
-    )
+def _too_many(reason: Reason, value: int, limit: int, unit: str, text: str) -> Denial:
+    return Denial(reason=reason, value=Decimal(value), limit=Decimal(limit), unit=unit, text=text)
 
 
 def _refuse(reason: Reason, text: str, max_qty: Decimal | None = None, met: tuple[str, ...] = ()) -> Denial:

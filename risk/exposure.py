@@ -17,7 +17,7 @@ re-summing.
 
 import datetime as dt
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import lru_cache
 
@@ -148,6 +148,7 @@ class Exposure:
         "_moved",
         "_of_children",
         "_of_parents",
+        "_sent",
         "_tail",
         "_value",
         "_working",
@@ -160,6 +161,7 @@ class Exposure:
         "market",
         "messages",
         "newest",
+        "own_parents_today",
         "parents",
         "parents_today",
         "quarantined",
@@ -184,6 +186,7 @@ class Exposure:
         self.parents: dict[str, ParentExposure] = {}
         self.newest: dict[tuple[str, str], Newest] = {}  # by strategy and symbol
         self.parents_today: tuple[str, int] = ("", 0)
+        self.own_parents_today: dict[str, int] = {}  # by strategy, on the same day
         self.quarantined: dict[str, str] = {}
         self.rates: dict[str, Rate] = {}  # of children, by venue
         self.messages: dict[str, Rate] = {}  # of children and cancels, by venue
@@ -191,7 +194,8 @@ class Exposure:
         self.in_doubt = RestingOrders()  # what may rest, and nobody knows
         self._working: dict[tuple[str, Side], Decimal] = {}
         self._committed: dict[tuple[str, Side], Decimal] = {}
-        self._coming: dict[tuple[str, str], Decimal] = {}
+        self._sent: dict[tuple[str, str, Side], Decimal] = {}  # of what works, by strategy
+        self._coming: dict[tuple[str, str, Side], Decimal] = {}  # of what is committed, by strategy
         self._marks: dict[str, Decimal] = {}
         self._value = ZERO  # of all positions at their marks
         self._of_children = Reach()  # with what is working
@@ -224,8 +228,29 @@ class Exposure:
 
     def expected(self, strategy: str, symbol: str) -> Decimal:
         """A strategy's signed position once its accepted parents are done."""
+        buying, selling = (self.own_committed(strategy, symbol, side) for side in (Side.BUY, Side.SELL))
+        return self.own_held(strategy, symbol) + buying - selling
+
+    def own_held(self, strategy: str, symbol: str) -> Decimal:
+        """A strategy's signed position."""
         position = self.book.position(strategy, symbol)
-        return (position.qty if position is not None else ZERO) + self._coming.get((strategy, symbol), ZERO)
+        return position.qty if position is not None else ZERO
+
+    def own_working(self, strategy: str, symbol: str, side: Side) -> Decimal:
+        """What a strategy's sent children of one side may still execute."""
+        return self._sent.get((strategy, symbol, side), ZERO)
+
+    def own_committed(self, strategy: str, symbol: str, side: Side) -> Decimal:
+        """What a strategy's accepted parents of one side may still execute, and children that outlived theirs."""
+        return self._coming.get((strategy, symbol, side), ZERO)
+
+    def own_reach(self) -> Iterator[tuple[str, str, Decimal]]:
+        """Every strategy and symbol, and what its position is worth by its worse side with all that is committed."""
+        held = {(owner, symbol) for owner, symbol, _ in self.book.positions()}
+        for owner, symbol in sorted(held | {(owner, symbol) for owner, symbol, _ in self._coming}):
+            at, mark = self.own_held(owner, symbol), self._marks.get(symbol, ZERO)  # nothing comes before its first one
+            buying, selling = (self.own_committed(owner, symbol, side) for side in (Side.BUY, Side.SELL))
+            yield owner, symbol, self._worth(symbol, max(at + buying, selling - at), mark)
 
     def holders(self, symbol: str) -> list[tuple[str, Decimal]]:
         """Strategies that hold a symbol, by name, and their signed quantities."""
@@ -235,7 +260,7 @@ class Exposure:
     def names(self, strategy: str) -> set[str]:
         """Symbols that a strategy holds, or that are on their way to or from it."""
         held = {symbol for owner, symbol, position in self.book.positions() if owner == strategy and position.qty}
-        return held | {symbol for (owner, symbol), coming in self._coming.items() if owner == strategy and coming}
+        return held | {symbol for (owner, symbol, _), coming in self._coming.items() if owner == strategy and coming}
 
     def values(self) -> dict[str, Decimal]:
         """Signed value at its mark of every position that is not flat."""
@@ -252,18 +277,14 @@ class Exposure:
         self.measure()
         return self._tail
 
-    def rate_use(self, now: int) -> float:
-        """The fullest venue's part of its children per second, 1 where no more may pass."""
-        return max((rate.use(now, self._orders_per_s) for rate in self.rates.values()), default=0.0)
-
-    def message_use(self, now: int) -> float:
-        """The fullest venue's part of its messages per second, 1 where no more children may pass; cancels always do."""
-        return max((rate.use(now, self._messages_per_s) for rate in self.messages.values()), default=0.0)
-
     def parents_on(self, ts: int) -> int:
         """Parents accepted on the UTC day of `ts`."""
         day, count = self.parents_today
         return count if day == _day(ts) else 0
+
+    def own_parents_on(self, strategy: str, ts: int) -> int:
+        """Of them those of one strategy."""
+        return self.own_parents_today.get(strategy, 0) if self.parents_today[0] == _day(ts) else 0
 
     def has_room(self, venue: str, now: int, per_s: int) -> bool:
         """Whether a rate of so many children lets one more of a venue pass now."""
@@ -315,7 +336,11 @@ class Exposure:
         self._commit(exposure, event.order_qty)
         self.newest[parent.strategy, parent.symbol] = Newest(event.ts, event.parent_id, parent.side, parent.order_qty)
         if not parent.flatten:  # the day's bound is on strategies, not on who has to stop them
-            self.parents_today = (_day(event.ts), self.parents_on(event.ts) + 1)
+            count, own = self.parents_on(event.ts), self.own_parents_on(parent.strategy, event.ts)
+            if not count:  # a new day
+                self.own_parents_today.clear()
+            self.parents_today = (_day(event.ts), count + 1)
+            self.own_parents_today[parent.strategy] = own + 1
 
     def approve(self, event: OrderApproved) -> None:
         """Reserve a child's quantity."""
@@ -331,9 +356,9 @@ class Exposure:
             leaves_qty=order.order_qty,
         )
         self._rest(order.cl_ord_id, child)
-        self._work(order.symbol, order.side, order.order_qty)
+        self._work(child, order.order_qty)
         self._change_parent(self.parents[order.parent_id], live=order.order_qty)
-        self.rates.setdefault(order.venue, Rate()).take(event.ts, self._orders_per_s)
+        self.rates.setdefault(order.venue, Rate()).take(event.ts, self._limits.current.orders_per_s_at(order.venue))
         self._count_message(order.venue, event.ts)
 
     def cancel(self, event: OrderCancelRequest) -> None:
@@ -410,16 +435,8 @@ class Exposure:
 
     # bookkeeping
 
-    @property
-    def _orders_per_s(self) -> int:
-        return self._limits.current.orders_per_s
-
-    @property
-    def _messages_per_s(self) -> int:
-        return self._limits.current.messages_per_s
-
     def _count_message(self, venue: str, ts: int) -> None:
-        self.messages.setdefault(venue, Rate()).take(ts, self._messages_per_s)
+        self.messages.setdefault(venue, Rate()).take(ts, self._limits.current.messages_per_s_at(venue))
 
     def _hold(self, event: FillBooked | FillBusted, signed: Decimal) -> None:
         self.book.fill(event)
@@ -445,7 +462,7 @@ class Exposure:
         if not change:
             return
         child.leaves_qty = leaves
-        self._work(child.symbol, child.side, change)
+        self._work(child, change)
         parent = self.parents.get(child.parent_id)
         if parent is not None:
             self._change_parent(parent, live=change)
@@ -465,18 +482,20 @@ class Exposure:
             else:
                 orders.drop(place, cl_ord_id)
 
-    def _work(self, symbol: str, side: Side, change: Decimal) -> None:
-        total = self._working.get((symbol, side), ZERO) + change
-        assert total >= 0, f"working {side} {symbol} fell to {total}"
-        self._working[symbol, side] = total
-        self._moved[symbol] = None
+    def _work(self, order: ChildExposure, change: Decimal) -> None:
+        key, own = (order.symbol, order.side), (order.strategy, order.symbol, order.side)
+        total = self._working.get(key, ZERO) + change
+        assert total >= 0, f"working {order.side} {order.symbol} fell to {total}"
+        self._working[key] = total
+        self._sent[own] = self._sent.get(own, ZERO) + change
+        self._moved[order.symbol] = None
 
     def _commit(self, order: ParentExposure | ChildExposure, change: Decimal) -> None:
-        key, own = (order.symbol, order.side), (order.strategy, order.symbol)
+        key, own = (order.symbol, order.side), (order.strategy, order.symbol, order.side)
         total = self._committed.get(key, ZERO) + change
         assert total >= 0, f"committed {order.side} {order.symbol} fell to {total}"
         self._committed[key] = total
-        self._coming[own] = self._coming.get(own, ZERO) + order.side.sign * change
+        self._coming[own] = self._coming.get(own, ZERO) + change
         self._moved[order.symbol] = None
 
     def _measure(self, symbol: str) -> None:
@@ -510,6 +529,7 @@ class Exposure:
             "parents": {key: msgspec.to_builtins(parent) for key, parent in self.parents.items()},
             "newest": [[*key, msgspec.to_builtins(newest)] for key, newest in self.newest.items()],
             "parents_today": list(self.parents_today),
+            "own_parents_today": dict(self.own_parents_today),
             "quarantined": dict(self.quarantined),
             "rates": {venue: rate.dump() for venue, rate in self.rates.items()},
             "messages": {venue: rate.dump() for venue, rate in self.messages.items()},
@@ -527,6 +547,7 @@ class Exposure:
         self.parents = state.parents
         self.newest = {(strategy, symbol): newest for strategy, symbol, newest in state.newest}
         self.parents_today = state.parents_today
+        self.own_parents_today = state.own_parents_today
         self.quarantined = state.quarantined
         for venue, rate in state.rates.items():
             self.rates.setdefault(venue, Rate()).load(rate)
@@ -542,7 +563,7 @@ class Exposure:
                 self._value += self._worth(symbol, qty, self._marks[symbol])
         for cl_ord_id, child in self.children.items():
             self._rest(cl_ord_id, child)
-            self._work(child.symbol, child.side, child.leaves_qty)
+            self._work(child, child.leaves_qty)
             if child.parent_id not in self.parents:
                 self._commit(child, child.leaves_qty)
         for parent in self.parents.values():
@@ -556,6 +577,7 @@ class _Dump(msgspec.Struct):
     children: dict[str, ChildExposure]
     parents: dict[str, ParentExposure]
     parents_today: tuple[str, int]
+    own_parents_today: dict[str, int]
     quarantined: dict[str, str]
     rates: dict[str, list[int]]
     messages: dict[str, list[int]]

@@ -38,6 +38,21 @@ _FRACTIONS = {  # and the most of each; all must be positive
     "strength_min": 1,
     "risk_budget": 1,
 }
+_AMOUNTS = ("order_qty_max", "order_notional_max")
+
+
+def _check_bounds(limits: msgspec.Struct) -> None:
+    """Raise ValueError for a number that cannot be meant; what is unset is none."""
+    for name in limits.__struct_fields__:
+        value = getattr(limits, name)
+        if value is None:
+            continue
+        if name in _FRACTIONS and not (isfinite(value) and 0 < value <= _FRACTIONS[name]):  # a Decimal NaN raises
+            raise ValueError(f"{name} = {value}: a fraction between 0 and {_FRACTIONS[name]} belongs here (percent?)")
+        if name in _MOST and not 0 < value <= _MOST[name]:
+            raise ValueError(f"{name} = {value}: a positive number, {_MOST[name]:,} at most, belongs here")
+        if name in _AMOUNTS and not (value.is_finite() and value >= 0):
+            raise ValueError(f"{name} = {value}: a number that is zero or more belongs here")
 
 NOT_AT_THE_GATE = frozenset(  # no check compares with them: the sizer, the guard and the last check do
     {
@@ -63,18 +78,35 @@ class SymbolLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     order_notional_max: Decimal | None = None  # money, in the instrument's currency
 
     def __post_init__(self) -> None:
-        for name in ("order_qty_max", "order_notional_max"):
-            value: Decimal | None = getattr(self, name)
-            if value is not None and not (value.is_finite() and value >= 0):
-                raise ValueError(f"{name} = {value}: a number that is zero or more belongs here")
+        _check_bounds(self)
+
+
+class VenueLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What goes to one venue. A rate that is unset is the account's."""
+
+    order_notional_max: Decimal | None = None  # R6, money in one order, besides the symbol's; binds a flatten, too
+    orders_per_s: int | None = None  # R12, in place of the account's
+    messages_per_s: int | None = None  # R12, in place of the account's
+
+    def __post_init__(self) -> None:
+        _check_bounds(self)
 
 
 class StrategyLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one strategy may do (R14). Empty: all that there is."""
+    """What one strategy may do (R14). Empty: all that there is; unset: as much as the account, which always binds.
+
+    An operator's flatten of what the strategy holds goes without.
+    """
 
     symbols: tuple[str, ...] = ()
     venues: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()  # where its signals may come from, as `stream:execd:signals`; `*` at the end fits all
+    position_max: Decimal | None = None  # R2, of equity, what it holds of one symbol itself, with its working orders
+    order_notional_max: Decimal | None = None  # R6, money in one order, in the instrument's currency
+    parents_per_day: int | None = None  # R12
+
+    def __post_init__(self) -> None:
+        _check_bounds(self)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,15 +142,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     symbols_default: SymbolLimits = SymbolLimits()
     symbols: dict[str, SymbolLimits] = {}
     strategies: dict[str, StrategyLimits] = {}  # R14, once one is named here, those that are not may do nothing
+    venues: dict[str, VenueLimits] = {}
 
     def __post_init__(self) -> None:
-        for name, most in _FRACTIONS.items():
-            value = getattr(self, name)
-            if not (isfinite(value) and 0 < value <= most):  # a Decimal NaN does not compare, it raises
-                raise ValueError(f"{name} = {value}: a fraction between 0 and {most} belongs here (percent?)")
-        for name, most in _MOST.items():
-            if not 0 < getattr(self, name) <= most:
-                raise ValueError(f"{name} = {getattr(self, name)}: a positive number, {most:,} at most, belongs here")
+        _check_bounds(self)
         if not (isfinite(self.duplicate_window_s) and 0 <= self.duplicate_window_s <= _WINDOW_MAX):
             raise ValueError(f"duplicate_window_s = {self.duplicate_window_s}: 0 to {_WINDOW_MAX:,} s belong here")
         if self.close_margin_s < 0:
@@ -162,6 +189,26 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def of(self, symbol: str) -> SymbolLimits:
         """The limits of one instrument."""
         return self.symbols.get(symbol, self.symbols_default)
+
+    def orders_per_s_at(self, venue: str) -> int:
+        """Children per second of one venue."""
+        own = self.venues.get(venue)
+        return self.orders_per_s if own is None or own.orders_per_s is None else own.orders_per_s
+
+    def messages_per_s_at(self, venue: str) -> int:
+        """Children and cancels per second of one venue."""
+        own = self.venues.get(venue)
+        return self.messages_per_s if own is None or own.messages_per_s is None else own.messages_per_s
+
+    def order_notional_max(self, symbol: str, venue: str, strategy: str | None) -> tuple[Decimal, str] | None:
+        """The least money that anybody allows in one order, and whose limit that is; None where nobody says.
+
+        `strategy` None: of a flatten, which no strategy's limit binds.
+        """
+        at, by = self.venues.get(venue), None if strategy is None else self.strategies.get(strategy)
+        owners = ((self.of(symbol), ""), (at, f" at {venue}"), (by, f" of {strategy}"))
+        set_by = ((own.order_notional_max, whose) for own, whose in owners if own is not None)
+        return min(((most, whose) for most, whose in set_by if most is not None), default=None)
 
 
 def _fits(source: str, pattern: str) -> bool:

@@ -129,12 +129,13 @@ class Sizer:
     def _largest(self, symbol: str) -> Decimal:
         """The largest order in a symbol, as far as that is limited."""
         limits, mark = self._limits.current.of(symbol), self._exposure.mark(symbol)
+        instrument = self._exposure.instruments[symbol]
         bounds = [abs(self._exposure.held(symbol))]
         if limits.order_qty_max is not None:
             bounds.append(limits.order_qty_max)
-        if limits.order_notional_max is not None and mark:
-            unit = self._exposure.instruments[symbol].notional(Decimal(1), mark)
-            bounds.append(FLATTEN_SHARE * limits.order_notional_max / unit)
+        least = self._limits.current.order_notional_max(symbol, instrument.venue, strategy=None)
+        if least is not None and mark:
+            bounds.append(FLATTEN_SHARE * least[0] / instrument.notional(Decimal(1), mark))
         return min(bounds)
 
     def _closing(

@@ -4,12 +4,13 @@ Positions are measured as the gate measures them, with all that may still execut
 those of what is held: what is on its way to hedge it would count as if it added to it.
 """
 
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 
 import msgspec
 
 from core.units import ZERO
-from risk.exposure import Exposure
+from risk.exposure import Exposure, Rate
 from risk.guard import Guard
 from risk.limits import Limits
 
@@ -54,8 +55,9 @@ def uses(exposure: Exposure, guard: Guard, limits: Limits, now: int) -> list[Use
         _fraction("daily_loss", guard.day_loss, limits.daily_loss_max),
         _fraction("drawdown", guard.drawdown, limits.drawdown_max),
         _count("parents_per_day", exposure.parents_on(now), limits.parents_per_day),
-        _count("orders_per_s", round(exposure.rate_use(now) * limits.orders_per_s), limits.orders_per_s),
-        _count("messages_per_s", round(exposure.message_use(now) * limits.messages_per_s), limits.messages_per_s),
+        _rate("orders_per_s", exposure.rates, limits.orders_per_s_at, now),
+        _rate("messages_per_s", exposure.messages, limits.messages_per_s_at, now),
+        *_strategies(exposure, equity, limits, now),
     ]
 
 
@@ -71,6 +73,30 @@ def _clusters(exposure: Exposure, equity: Decimal, limits: Limits) -> list[Use]:
             if reached > widest:
                 widest, of = reached, symbol
     return [_of(equity, "cluster", widest, limits.cluster_max, of)]
+
+
+def _strategies(exposure: Exposure, equity: Decimal, limits: Limits, now: int) -> Iterator[Use]:
+    """Of what binds strategies besides the account's limits, the fullest of each kind."""
+    own = limits.strategies
+    positions = [
+        _of(equity, "strategy_position", value, most, f"{name} {symbol}")
+        for name, symbol, value in exposure.own_reach()
+        if name in own and (most := own[name].position_max) is not None
+    ]
+    parents = [
+        _count("strategy_parents_per_day", exposure.own_parents_on(name, now), each.parents_per_day, name)
+        for name, each in own.items()
+        if each.parents_per_day is not None
+    ]
+    for found in (positions, parents):
+        if found:
+            yield max(found, key=lambda use: use.ratio)
+
+
+def _rate(limit: str, rates: Mapping[str, Rate], most_at: Callable[[str], int], now: int) -> Use:
+    """Of the fullest venue."""
+    part, venue = max(((rate.use(now, most_at(venue)), venue) for venue, rate in rates.items()), default=(0.0, ""))
+    return _count(limit, round(part * most_at(venue)), most_at(venue), venue)
 
 
 def score(found: list[Use]) -> tuple[int, str]:
@@ -89,8 +115,8 @@ def _fraction(limit: str, value: Decimal, most: Decimal) -> Use:
     return Use(limit, float(value), float(most), max(float(value / most), 0.0), OF_EQUITY)
 
 
-def _count(limit: str, value: int, most: int) -> Use:
-    return Use(limit, value, most, value / most)
+def _count(limit: str, value: int, most: int, of: str = "") -> Use:
+    return Use(limit, value, most, value / most, of=of)
 
 
 def _value(item: tuple[str, Decimal]) -> Decimal:

@@ -106,6 +106,10 @@ MISTAKES = {
         "[limits.strategies.alpha]\nvenues = ['MARS']\n",
         "execd.toml:2: limits.strategies.alpha.venues: MARS is not one of paper",
     ),
+    "limits of a venue that is not there": (
+        "[limits.venues.paper]\norders_per_s = 5\n[limits.venues.MARS]\norders_per_s = 5\n",
+        "execd.toml:3: limits.venues.MARS: MARS is not one of paper",
+    ),
     "a window without an end": (
         "[limits]\nduplicate_window_s = inf\n",
         "execd.toml:2: limits.duplicate_window_s: duplicate_window_s = inf: 0 to 86,400 s belong here",
@@ -382,8 +386,8 @@ SPECIAL: dict[str, Any] = {  # that take not just any text
     "risk.allowed": ["ALFA@2026-06-15"],
     "risk.window": 251,
 }
-UNLIKE_OTHERS = {  # the first ones name instruments, the last is made of others
-    *("instruments", "limits.symbols", "limits.strategies", "limits.restricted"),
+UNLIKE_OTHERS = {  # the first ones name instruments or venues, the last is made of others
+    *("instruments", "limits.symbols", "limits.strategies", "limits.venues", "limits.restricted"),
     "shadow",
 }
 PLAIN = {name: setting for name, setting in SETTINGS.items() if name not in UNLIKE_OTHERS}

@@ -192,6 +192,7 @@ STATES: dict[int, dict[str, set[str]]] = {
             "marks",
             "messages",
             "newest",
+            "own_parents_today",
             "parents",
             "parents_today",
             "quarantined",

@@ -79,6 +79,15 @@ SOUND: list[tuple[dict[str, Any], dict[str, tuple[Any, Any]], tuple[str, ...]]] 
         (),
     ),
     (
+        {"limits": {"venues": {"paper": {"orders_per_s": 7}}}},
+        {
+            "venues.paper.order_notional_max": (None, "unset"),
+            "venues.paper.orders_per_s": (None, 7),
+            "venues.paper.messages_per_s": (None, "unset"),
+        },
+        (),
+    ),
+    (
         {"limits": {"orders_per_s": 7}, "http": {"port": 9_464}, "instruments": {"BRAV": {"adv": 3_000_000}}},
         {"orders_per_s": (10_000, 7)},
         ("http", "instruments"),
@@ -232,6 +241,15 @@ async def test_symbols_and_strategies_come_and_go(desk: Desk) -> None:
     await desk.run.reloader.reload("alice")
     assert set(desk.run.actors.limits.current.symbols) == {"ALFA"}
     assert set(desk.run.actors.limits.current.strategies) == {"night"}
+
+
+async def test_a_venues_own_limit_does_not_go_unsaid(desk: Desk) -> None:
+    desk.write(limits={"venues": {"paper": {"orders_per_s": 7, "messages_per_s": 9}}})
+    await desk.run.reloader.reload("alice")
+    desk.write(limits={"venues": {"paper": {"messages_per_s": 9}}})
+    with pytest.raises(Refused, match=r"limits\.venues\.paper\.orders_per_s is no longer set"):
+        await desk.run.reloader.reload("alice")
+    assert desk.run.actors.limits.current.orders_per_s_at("paper") == 7
 
 
 async def test_a_run_without_a_file_says_so(desk: Desk) -> None:

@@ -30,7 +30,7 @@ from risk import checks
 from risk.checks import CHECKS, Ask, Case, Check, Denial, judge
 from risk.exposure import Exposure
 from risk.gate import Gate
-from risk.limits import Limits, LimitsInForce, StrategyLimits, SymbolLimits
+from risk.limits import Limits, LimitsInForce, StrategyLimits, SymbolLimits, VenueLimits
 from risk.shortfall import expected_shortfall
 from risk.tail import Kind
 from tests.builders import (
@@ -43,12 +43,14 @@ from tests.builders import (
     cancelled,
     child,
     clock,
+    ended,
     filled,
     fold,
     given_up,
     held,
     limits,
     modelled,
+    opened,
     parent,
     quote,
     session,
@@ -118,11 +120,13 @@ def own_limits(qty: str | None = "500", notional: str | None = "20000") -> Limit
 QUARANTINE = BreakFound(ts=NOW, venue="paper", kind="POSITION", symbol="AAPL", text="ours 1, theirs 2")
 P1 = accepted(parent(qty="100"))
 P2_SHRT = accepted(parent("SHRT", qty="100", parent_id="P2"))
+BETAS = accepted(parent(qty="70", strategy="beta", parent_id="B1"))
 P1_SHORT = accepted(parent(qty="100", valid_until=NOW + MINUTE))
 TENTH = limits(position_max=Decimal("0.1"))  # of 100,000: 100 shares at 100
 TENTH_OF_A_SECTOR = limits(sector_max=Decimal("0.1"))
 HUNDREDTH_OF_A_DAY = limits(participation_max=Decimal("0.01"))  # of 10,000 shares of AAPL: 100
 ALPHA_ONLY = limits(strategies={"alpha": StrategyLimits(symbols=("AAPL",), venues=("paper",))})
+ALPHA_TENTH = limits(strategies={"alpha": StrategyLimits(position_max=Decimal("0.1"))})
 SECOND = limits(duplicate_window_s=1.0)
 FIFTH_OF_A_CLUSTER = limits(cluster_max=Decimal("0.2"))
 THREE_PERCENT = limits(es_max=Decimal("0.0301"))  # and a little, for rounding
@@ -725,6 +729,105 @@ CASES: list[Row] = [
         TENTH,
         no(Reason.POSITION, "0.12", "0.1", "of equity", "30"),
     ),
+    # R2, a strategy's own
+    ("up to its own limit", checks.own_position_is_allowed, ask(), (), ALPHA_TENTH, None),
+    (
+        "a share over its own limit",
+        checks.own_position_is_allowed,
+        ask(qty="101"),
+        (),
+        ALPHA_TENTH,
+        no(Reason.POSITION, "0.101", "0.1", "of equity", "100"),
+    ),
+    ("of a strategy without a limit", checks.own_position_is_allowed, ask(qty="101"), (), limits(), None),
+    (
+        "of a strategy that is not named",
+        checks.own_position_is_allowed,
+        ask(qty="101", strategy="beta"),
+        (),
+        ALPHA_TENTH,
+        None,
+    ),
+    (
+        "what it holds and has sent counts",
+        checks.own_position_is_allowed,
+        ask(qty="50"),
+        (held("AAPL", 30), *working("AAPL", BUY, 30)),
+        ALPHA_TENTH,
+        no(Reason.POSITION, "0.11", "0.1", "of equity", "40"),
+    ),
+    (
+        "what it may sell is no room yet",
+        checks.own_position_is_allowed,
+        ask(qty="50"),
+        (held("AAPL", 100), *working("AAPL", SELL, 100)),
+        ALPHA_TENTH,
+        no(Reason.POSITION, "0.15", "0.1", "of equity"),
+    ),
+    (
+        "a parent counts what its own parents will buy",
+        checks.own_position_is_allowed,
+        ask_parent(),
+        (BETAS,),
+        ALPHA_TENTH,
+        None,
+    ),
+    (
+        "and theirs alone",
+        checks.own_position_is_allowed,
+        ask_parent(),
+        (BETAS, accepted(parent(qty="40"))),
+        ALPHA_TENTH,
+        no(Reason.POSITION, "0.14", "0.1", "of equity", "60"),
+    ),
+    (
+        "a child counts what its own children may buy",
+        checks.own_position_is_allowed,
+        ask(),
+        (accepted(parent(qty="140")),),
+        ALPHA_TENTH,
+        None,
+    ),
+    (
+        "what others hold is no room",
+        checks.own_position_is_allowed,
+        ask("SHRT", SELL, "101"),
+        (filled(child("SHRT", qty="200", strategy="beta", parent_id="B1", cl_ord_id="B1C1A1"), "200"),),
+        ALPHA_TENTH,
+        no(Reason.POSITION, "0.101", "0.1", "of equity", "100"),
+    ),
+    (
+        "a strategy over its limit may shrink",
+        checks.own_position_is_allowed,
+        ask(side=SELL),
+        (held("AAPL", 500),),
+        ALPHA_TENTH,
+        None,
+    ),
+    (
+        "and cross to the other side as far as its limit",
+        checks.own_position_is_allowed,
+        ask("SHRT", SELL, "1001"),
+        (held("SHRT", 900),),
+        ALPHA_TENTH,
+        no(Reason.POSITION, "0.101", "0.1", "of equity", "1000"),
+    ),
+    (
+        "an operator's flatten of what it holds",
+        checks.own_position_is_allowed,
+        ask(qty="101", flatten=True),
+        (),
+        ALPHA_TENTH,
+        None,
+    ),
+    (
+        "a strategy opens nothing without equity",
+        checks.own_position_is_allowed,
+        ask("SHRT", qty="1"),
+        (quote("AAPL", "0.99", "1.01"), held("AAPL", 2000)),
+        ALPHA_TENTH,
+        no(Reason.POSITION, "100", "0", "USD"),
+    ),
     ("not on the list", checks.symbol_may_be_traded, ask(), (), limits(restricted=("SHRT",)), None),
     (
         "on the list",
@@ -1227,6 +1330,54 @@ CASES: list[Row] = [
         no(Reason.PARENTS_PER_DAY, "3", "2", "parents"),
     ),
     (
+        "one parent of the strategy too many",
+        checks.rate_is_kept,
+        ask_parent(),
+        (P1, BETAS),
+        limits(strategies={"alpha": StrategyLimits(parents_per_day=1)}),
+        no(Reason.PARENTS_PER_DAY, "2", "1", "parents"),
+    ),
+    (
+        "others have had theirs",
+        checks.rate_is_kept,
+        ask_parent(),
+        (BETAS, BETAS),
+        limits(strategies={"alpha": StrategyLimits(parents_per_day=1), "beta": StrategyLimits(parents_per_day=1)}),
+        None,
+    ),
+    (
+        "the account has had its day, whatever a strategy may",
+        checks.rate_is_kept,
+        ask_parent(),
+        (BETAS,),
+        limits(parents_per_day=1, strategies={"alpha": StrategyLimits(parents_per_day=5)}),
+        no(Reason.PARENTS_PER_DAY, "2", "1", "parents"),
+    ),
+    (
+        "an operator's parent, where the strategy has had its day",
+        checks.rate_is_kept,
+        ask_parent(flatten=True),
+        (P1,),
+        limits(strategies={"alpha": StrategyLimits(parents_per_day=1)}),
+        None,
+    ),
+    (
+        "a new day of a strategy",
+        checks.rate_is_kept,
+        ask_parent(ts=NOW + 24 * 60 * MINUTE),
+        (P1,),
+        limits(strategies={"alpha": StrategyLimits(parents_per_day=1)}),
+        None,
+    ),
+    (
+        "a new day that another strategy began",
+        checks.rate_is_kept,
+        ask_parent(ts=NOW + 24 * 60 * MINUTE),
+        (P1, accepted(parent(strategy="beta", parent_id="B1", ts=NOW + 24 * 60 * MINUTE))),
+        limits(strategies={"alpha": StrategyLimits(parents_per_day=1)}),
+        None,
+    ),
+    (
         "a new day",
         checks.rate_is_kept,
         ask_parent(ts=NOW + 24 * 60 * MINUTE),
@@ -1270,6 +1421,61 @@ def test_the_rate_of_one_venue_does_not_touch_another() -> None:
     assert checks.rate_is_kept(Case(ask(venue="other"), spent), bounds) is None
     assert checks.rate_is_kept(Case(ask(ts=NOW + NS_PER_S - 1), spent), bounds) == denial
     assert checks.rate_is_kept(Case(ask(ts=NOW + NS_PER_S), spent), bounds) is None
+
+
+def test_a_venue_has_a_rate_of_its_own_and_others_have_the_accounts() -> None:
+    bounds = limits(orders_per_s=2, messages_per_s=3, venues={"paper": VenueLimits(orders_per_s=1, messages_per_s=4)})
+    exposure = fold(Exposure(INSTRUMENTS, LimitsInForce(bounds), {"paper": VenueAbility()}), opened())
+    fold(exposure, accepted(parent(qty="1000")), approved(child(qty="1")), approved(child(qty="1", venue="other")))
+    denial = checks.rate_is_kept(Case(ask(), exposure), bounds)
+    assert denial is not None
+    assert msgspec.structs.replace(denial, text="") == no(Reason.RATE, "2", "1", "orders/s")
+    assert checks.rate_is_kept(Case(ask(venue="other"), exposure), bounds) is None
+    later = NOW + NS_PER_S
+    fold(exposure, *(cancelled(child(ts=later, venue=venue)) for venue in ("paper", "other") for _ in range(3)))
+    assert checks.rate_is_kept(Case(ask(ts=later), exposure), bounds) is None
+    fold(exposure, cancelled(child(ts=later)))
+    for venue, most in (("paper", "4"), ("other", "3")):
+        denial = checks.rate_is_kept(Case(ask(ts=later, venue=venue), exposure), bounds)
+        assert denial is not None
+        assert (denial.limit, denial.unit) == (Decimal(most), "messages/s")
+
+
+@pytest.mark.parametrize(
+    "symbol,venue,strategy,most,said",
+    [
+        ("3000", "2000", "1000", "1000", "1,000 in one order of alpha"),
+        ("3000", "1000", "2000", "1000", "1,000 in one order at paper"),
+        ("1000", "2000", "3000", "1000", "1,000 in one order"),
+        ("3000", None, "1000", "1000", "1,000 in one order of alpha"),
+        ("3000", "1000", None, "1000", "1,000 in one order at paper"),
+        ("3000", None, None, "3000", "3,000 in one order"),
+    ],
+)
+def test_the_least_of_what_symbol_venue_and_strategy_allow_in_one_order_binds(
+    symbol: str, venue: str | None, strategy: str | None, most: str, said: str
+) -> None:
+    amounts = [None if each is None else Decimal(each) for each in (venue, strategy)]
+    bounds = limits(
+        symbols_default=SymbolLimits(order_qty_max=Decimal(1_000), order_notional_max=Decimal(symbol)),
+        venues={"paper": VenueLimits(order_notional_max=amounts[0])},
+        strategies={"alpha": StrategyLimits(order_notional_max=amounts[1])},
+    )
+    shares = Decimal(most) / 100
+    assert checks.size_is_allowed(Case(ask(qty=f"{shares}"), book()), bounds) is None
+    denial = checks.size_is_allowed(Case(ask(qty=f"{shares + 1}"), book()), bounds)
+    assert denial is not None
+    assert (denial.reason, denial.limit, denial.max_qty) == (Reason.ORDER_NOTIONAL, Decimal(most), shares)
+    assert denial.text.endswith(f"are more than {said}")
+
+
+def test_a_flatten_is_bound_by_what_its_venue_takes_and_not_by_its_strategy() -> None:
+    own, at = StrategyLimits(order_notional_max=Decimal(100)), VenueLimits(order_notional_max=Decimal(500))
+    bounds = limits(symbols_default=SymbolLimits(), strategies={"alpha": own}, venues={"paper": at})
+    assert checks.size_is_allowed(Case(ask(qty="5", flatten=True), book()), bounds) is None
+    denial = checks.size_is_allowed(Case(ask(qty="6", flatten=True), book()), bounds)
+    assert denial is not None
+    assert denial.max_qty == 5
 
 
 def test_cancels_take_room_that_new_orders_then_lack_but_for_a_flatten() -> None:
@@ -1335,6 +1541,7 @@ ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.sale_is_covered: (ask(side=SELL), (accepted(parent(side=SELL)),), limits()),
     checks.participation_is_small: (ask_parent(qty="101"), (), HUNDREDTH_OF_A_DAY),
     checks.position_is_allowed: (ask(), (P1, held("AAPL", 1)), TENTH),
+    checks.own_position_is_allowed: (ask(), (P1, held("AAPL", 1)), ALPHA_TENTH),
     checks.positions_are_few: (ask(), (P1, held("LOTS", 100)), limits(positions_max=1)),
     checks.sector_is_allowed: (ask(), (P1, held("SHRT", -1)), TENTH_OF_A_SECTOR),
     checks.cluster_is_allowed: (ask(), (P1, modelled(), held("SHRT", 101)), FIFTH_OF_A_CLUSTER),
@@ -1405,6 +1612,11 @@ def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
     if draw(st.booleans()):
         events.insert(draw(st.integers(0, len(events))), modelled(draw(st.sampled_from(["NORMAL", "CRISIS"]))))
     exposure = book(*events, cash=draw(st.sampled_from(["0", "1000", "30000", "1000000"])), orders_per_s=3)
+    own = StrategyLimits(
+        position_max=draw(st.none() | FRACTIONS.filter(lambda most: most <= 1)),
+        order_notional_max=draw(st.none() | st.integers(1, 8_000).map(Decimal)),
+        parents_per_day=draw(st.none() | st.integers(1, 3)),
+    )
     bounds = limits(
         position_max=draw(st.sampled_from([Decimal("0.01"), Decimal("0.08"), Decimal("0.5")])),
         sector_max=draw(FRACTIONS),
@@ -1420,6 +1632,8 @@ def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
             order_qty_max=draw(st.integers(1, 60)) * lot,
             order_notional_max=Decimal(draw(st.integers(1, 8_000))),
         ),
+        strategies=dict.fromkeys(("alpha", "beta"), own) if draw(st.booleans()) else {},
+        venues={"paper": VenueLimits(order_notional_max=Decimal(draw(st.integers(1, 8_000))))},
     )
     price = draw(st.none() | st.decimals(1, 300, places=2))
     cl_ord_id = draw(st.sampled_from(["", "P1C1A1"]))
@@ -1427,7 +1641,7 @@ def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
         ts=NOW,
         parent_id="P1",
         cl_ord_id=cl_ord_id,
-        strategy="alpha",
+        strategy=draw(st.sampled_from(["alpha", "beta"])),
         venue=INSTRUMENTS[symbol].venue,
         symbol=symbol,
         side=draw(st.sampled_from(Side)),
@@ -1658,11 +1872,56 @@ def test_no_sequence_of_approvals_takes_the_shortfall_over_its_limit_or_further_
             assert es <= most[kind] + 1e-6, kind
 
 
+OWN_STEPS = st.tuples(
+    st.sampled_from(["alpha", "beta"]),
+    st.sampled_from(Side),
+    st.integers(1, 90),
+    st.sampled_from(["order", "order", "fill", "end"]),
+)
+
+
+@given(st.lists(OWN_STEPS, max_size=12))
+def test_no_sequence_of_approvals_takes_what_a_strategy_holds_over_its_own_limit_in_any_order_of_fills(
+    steps: list[tuple[str, Side, int, str]],
+) -> None:
+    """Added up from what was approved; the price stands, so that the limits are 50 and 100 shares."""
+    shares = {"alpha": 50, "beta": 100}
+    own = {name: StrategyLimits(position_max=Decimal(most) / 1_000) for name, most in shares.items()}
+    bounds, exposure = limits(strategies=own), book()
+    gate = Gate(exposure, LimitsInForce(bounds))
+    at, buys, sales = (dict.fromkeys(shares, 0) for _ in range(3))
+    waiting: list[tuple[str, Side, int, Any]] = []
+    for number, (name, side, qty, what) in enumerate(steps):
+        if what != "order" and waiting:
+            owner, of_side, sent, order = waiting.pop(number % len(waiting))
+            done = sent if what == "fill" else 0
+            fold(exposure, *([filled(order, str(sent), exec_id=f"E{number}")] if done else []))
+            fold(exposure, updated(order, OrdStatus.FILLED if done else OrdStatus.CANCELED, Decimal(done)))
+            fold(exposure, ended(parent("SHRT", of_side, str(sent), parent_id=order.parent_id, strategy=owner)))
+            reserved = buys if of_side is BUY else sales
+            reserved[owner] -= sent
+            at[owner] += of_side.sign * done
+            continue
+        names = {"parent_id": f"S{number}", "strategy": name}
+        (verdict,) = gate.on_parent_order(parent("SHRT", side, str(qty), **names))
+        reserved = buys if side is BUY else sales
+        after = side.sign * at[name] + reserved[name] + qty
+        assert isinstance(verdict, ParentAccepted) == (after <= shares[name] or after <= 0)
+        if isinstance(verdict, ParentAccepted):
+            order = child(
+                "SHRT", side, str(qty), ord_type=OrdType.MARKET, price=None, cl_ord_id=f"S{number}C1A1", **names
+            )
+            fold(exposure, verdict, approved(order))
+            reserved[name] += qty
+            waiting.append((name, side, qty, order))
+
+
 # For each reason that holds for reducing orders too, one that shrinks the position and is denied for it. Checks that
 # are not here are those of exposure: an order that shrinks passes them, as the law below says.
 SHRINKING = accepted(parent(side=SELL))
 SHRINKING_SHORT = accepted(parent(side=SELL, valid_until=NOW + MINUTE))
 MINUTE_LATER = quote(ts=NOW + MINUTE)
+NOTHING_OF_BETAS = limits(strategies={"alpha": StrategyLimits(), "beta": StrategyLimits(position_max=Decimal("0.001"))})
 HOLD: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.order_is_valid: (ask(side=SELL, **limit_at("100.005")), (SHRINKING,), limits()),
     checks.venue_takes_it: (ask(side=SELL, venue="moon"), (SHRINKING,), limits()),
@@ -1675,6 +1934,7 @@ HOLD: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.price_is_fresh: (ask(side=SELL, ts=NOW + MINUTE), (SHRINKING,), limits()),
     checks.price_is_near: (ask(side=SELL, **limit_at("94")), (SHRINKING,), limits()),
     checks.size_is_allowed: (ask(side=SELL), (SHRINKING,), own_limits(qty="99")),
+    checks.own_position_is_allowed: (ask(side=SELL, strategy="beta"), (SHRINKING,), NOTHING_OF_BETAS),
     checks.parent_is_open: (ask(side=SELL), (), limits()),
     checks.parent_is_valid: (ask(side=SELL, ts=NOW + MINUTE), (SHRINKING_SHORT, MINUTE_LATER), limits()),
     checks.rate_is_kept: (ask_parent(side=SELL), (), limits(parents_per_day=1)),

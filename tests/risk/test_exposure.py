@@ -142,8 +142,12 @@ class Slow:
 
     def expected(self, strategy: str, symbol: str) -> Decimal:
         """What a strategy holds, and what is still to come for it."""
-        mine = Slow([event for event in self.events if strategy_of(event) in {strategy, None}])
+        mine = self.of(strategy)
         return mine.held(symbol) + mine.committed(symbol, BUY) - mine.committed(symbol, SELL)
+
+    def of(self, strategy: str) -> "Slow":
+        """As if nobody else traded."""
+        return Slow([event for event in self.events if strategy_of(event) in {strategy, None}])
 
     def live(self, parent_id: str) -> Decimal:
         return sum((self.leaves(order) for order in self.children() if order.parent_id == parent_id), ZERO)
@@ -302,6 +306,11 @@ def assert_same(exposure: Exposure, slow: Slow) -> None:
         assert exposure.held(symbol) == slow.held(symbol)
         for strategy in STRATEGIES:
             assert exposure.expected(strategy, symbol) == slow.expected(strategy, symbol)
+            own = slow.of(strategy)
+            assert exposure.own_held(strategy, symbol) == own.held(symbol)
+            for side in Side:
+                assert exposure.own_working(strategy, symbol, side) == own.working(symbol, side)
+                assert exposure.own_committed(strategy, symbol, side) == own.committed(symbol, side)
         for side in Side:
             assert exposure.working(symbol, side) == slow.working(symbol, side)
             assert exposure.committed(symbol, side) == slow.committed(symbol, side)
@@ -338,6 +347,8 @@ def test_a_snapshot_continues_as_if_nothing_had_happened(events: list[Event], cu
     for symbol in SYMBOLS:
         for strategy in STRATEGIES:
             assert second.expected(strategy, symbol) == straight.expected(strategy, symbol)
+            for side in Side:
+                assert second.own_working(strategy, symbol, side) == straight.own_working(strategy, symbol, side)
         for side in Side:
             assert second.working(symbol, side) == straight.working(symbol, side)
             assert second.committed(symbol, side) == straight.committed(symbol, side)

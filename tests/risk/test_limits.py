@@ -9,7 +9,15 @@ import msgspec
 import pytest
 
 from core.events import LimitsSet, ShadowSet, decode, encode
-from risk.limits import NOT_AT_THE_GATE, Limits, LimitsInForce, StrategyLimits, SymbolLimits, version_of
+from risk.limits import (
+    NOT_AT_THE_GATE,
+    Limits,
+    LimitsInForce,
+    StrategyLimits,
+    SymbolLimits,
+    VenueLimits,
+    version_of,
+)
 from tests.builders import limits_set, shadow_set
 
 CHECKS = Path(__file__).resolve().parents[2] / "risk" / "checks.py"
@@ -51,6 +59,14 @@ CHECKS = Path(__file__).resolve().parents[2] / "risk" / "checks.py"
         ("symbols", {"AAPL": {"order_notional_max": "-5"}}),
         ("symbols", {"AAPL": {"order_notional_max": "Infinity"}}),
         ("symbols", {"AAPL": {"order_max": "5"}}),
+        ("strategies", {"alpha": {"position_max": "5"}}),
+        ("strategies", {"alpha": {"position_max": "NaN"}}),
+        ("strategies", {"alpha": {"order_notional_max": "-5"}}),
+        ("strategies", {"alpha": {"parents_per_day": 0}}),
+        ("venues", {"paper": {"order_notional_max": "NaN"}}),
+        ("venues", {"paper": {"orders_per_s": 0}}),
+        ("venues", {"paper": {"messages_per_s": 100_001}}),
+        ("venues", {"paper": {"position_max": "0.1"}}),
         ("quote_age_s_max", float("inf")),
         ("quote_age_s_max", float("nan")),
         ("quote_age_s_max", 86_400.1),
@@ -99,6 +115,13 @@ def test_an_instrument_has_its_own_limits_or_the_default_ones() -> None:
     assert Limits().of("MSFT") == SymbolLimits(order_qty_max=None, order_notional_max=None)
 
 
+def test_a_venue_has_its_own_rates_or_the_accounts() -> None:
+    limits = Limits(orders_per_s=5, messages_per_s=6, venues={"a": VenueLimits(orders_per_s=7), "b": VenueLimits()})
+    rates = {venue: (limits.orders_per_s_at(venue), limits.messages_per_s_at(venue)) for venue in ("a", "b", "c")}
+    assert rates == {"a": (7, 6), "b": (5, 6), "c": (5, 6)}
+    assert Limits(venues={"a": VenueLimits(messages_per_s=7)}).messages_per_s_at("a") == 7
+
+
 def test_a_version_names_exactly_these_numbers() -> None:
     base = Limits()
     versions = {version_of(msgspec.structs.replace(base, orders_per_s=n)) for n in range(1, 101)}
@@ -118,7 +141,8 @@ TIGHT = Limits(
     restricted=("AAPL",),
     symbols_default=SymbolLimits(order_qty_max=Decimal("1E+2")),
     symbols={"MSFT": SymbolLimits(order_notional_max=Decimal("0.1"))},
-    strategies={"alpha": StrategyLimits(sources=("file*",))},
+    strategies={"alpha": StrategyLimits(sources=("file*",), position_max=Decimal("0.010"), parents_per_day=2)},
+    venues={"paper": VenueLimits(order_notional_max=Decimal("0.1"), messages_per_s=2)},
 )
 
 

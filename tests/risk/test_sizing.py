@@ -25,7 +25,7 @@ from core.signals import Algo, Instruction, OrderSignal, RebalanceSignal, Signal
 from core.units import NS_PER_S, ZERO
 from risk import sizing
 from risk.exposure import Exposure
-from risk.limits import Limits, LimitsInForce, StrategyLimits, SymbolLimits
+from risk.limits import Limits, LimitsInForce, StrategyLimits, SymbolLimits, VenueLimits
 from risk.sizing import AHEAD_S_MAX, Sizer
 from tests.builders import (
     INSTRUMENTS,
@@ -586,6 +586,12 @@ def test_a_flatten_is_cut_into_orders_that_are_allowed() -> None:
 def test_a_flatten_is_cut_by_the_limits_that_are_set(own: SymbolLimits, parts: tuple[int, ...]) -> None:
     expected = [f"SELL {qty} AAPL of alpha" for qty in parts]
     assert flatten(held("AAPL", 100), bounds=limits(symbols_default=own)) == expected
+
+
+def test_a_flatten_is_cut_by_what_its_venue_takes_and_not_by_what_its_strategy_may() -> None:
+    own, at = StrategyLimits(order_notional_max=Decimal(1_000)), VenueLimits(order_notional_max=Decimal(5_000))
+    bounds = limits(strategies={"alpha": own}, venues={"paper": at})
+    assert flatten(held("AAPL", 100), bounds=bounds) == [f"SELL {qty} AAPL of alpha" for qty in (45, 45, 10)]
 
 
 def test_the_parts_of_a_flatten_have_ids_of_their_own() -> None:

@@ -7,7 +7,7 @@ import pytest
 from core.events import Event
 from core.orders import Side
 from risk.guard import Guard
-from risk.limits import Limits, LimitsInForce
+from risk.limits import Limits, LimitsInForce, StrategyLimits, VenueLimits
 from risk.use import Use, score, uses
 from tests.builders import (
     NOW,
@@ -58,8 +58,8 @@ def test_an_account_without_positions_uses_nothing() -> None:
         ((held("AAPL", 100), held("LOTS", -200)), "net", ("", 0.1, 1.0)),
         ((held("AAPL", 100), held("LOTS", -200)), "positions", ("", 2, 4)),
         ((accepted(parent(qty="100")),), "parents_per_day", ("", 1, 10)),
-        ((accepted(parent()), approved(child()), cancelled(child())), "orders_per_s", ("", 1, 1_000)),
-        ((accepted(parent()), approved(child()), cancelled(child())), "messages_per_s", ("", 2, 1_000)),
+        ((accepted(parent()), approved(child()), cancelled(child())), "orders_per_s", ("paper", 1, 1_000)),
+        ((accepted(parent()), approved(child()), cancelled(child())), "messages_per_s", ("paper", 2, 1_000)),
         ((accepted(parent(qty="100")),), "position", ("AAPL", 0.1, 0.5)),
         ((accepted(parent(qty="100")),), "positions", ("", 1, 4)),
         ((modelled(), held("AAPL", 100)), "shortfall_plain", ("", 0.01, 0.04)),
@@ -77,6 +77,23 @@ def test_each_use_is_that_of_what_is_nearest(
     assert (use.of, use.most) == (of, most)
     assert use.value == pytest.approx(value)
     assert use.ratio == pytest.approx(value / most)
+
+
+def test_a_strategys_and_a_venues_own_limits_are_used_by_whoever_is_nearest_to_his() -> None:
+    own = {
+        "alpha": StrategyLimits(position_max=Decimal("0.5"), parents_per_day=10),
+        "beta": StrategyLimits(position_max=Decimal("0.2"), parents_per_day=4),
+        "gamma": StrategyLimits(),
+    }
+    bounds = limits(strategies=own, venues={"other": VenueLimits(orders_per_s=2, messages_per_s=20)})
+    of_beta = accepted(parent("SHRT", Side.SELL, "100", strategy="beta", parent_id="B1"))
+    future = child("FUTR", strategy="beta", parent_id="B1", cl_ord_id="B1C1A1", qty="1")
+    found = used(held("AAPL", 100), of_beta, accepted(parent(qty="10")), approved(future), bounds=bounds)
+    assert found["strategy_position"] == Use("strategy_position", 0.1, 0.2, 0.5, "of equity", "beta SHRT")
+    assert found["strategy_parents_per_day"] == Use("strategy_parents_per_day", 1, 4, 0.25, of="beta")
+    assert found["orders_per_s"] == Use("orders_per_s", 1, 2, 0.5, of="other")
+    assert found["messages_per_s"] == Use("messages_per_s", 1, 20, 0.05, of="other")
+    assert not any(limit.startswith("strategy") for limit in used(of_beta))
 
 
 def test_without_a_risk_model_there_is_no_shortfall_and_without_equity_whatever_is_held_fills_its_limits() -> None:
