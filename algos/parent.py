@@ -64,6 +64,7 @@ class Parent(msgspec.Struct, kw_only=True):
     unresolved: bool = False
     flatten: bool = False  # goes on while trading is halted
     stopped: bool = False  # an operator wants no more of it
+    above_bid: bool = False  # it sells short under a price restriction, as a denial has said
     denied: Reason | None = None  # its newest child was; None once one is approved
     child_max: Decimal | None = None  # the largest child that the gate takes, as far as a denial said
     burst: int = 0  # lots, the most that is sent in one period, from a point of the curve to the next

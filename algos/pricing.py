@@ -29,6 +29,13 @@ def within(side: Side, price: Decimal | None, limit: Decimal | None, tick: Decim
     return _on_tick(side, min(price, limit) if side is Side.BUY else max(price, limit), tick)
 
 
+def above_bid(price: Decimal | None, market: MarketData, tick: Decimal) -> Decimal | None:
+    """`price`, or the first tick above the bid where that is dearer; None stays None."""
+    if price is None or market.bid is None:
+        return price
+    return max(price, floor_to(market.bid, tick) + tick)
+
+
 def is_beyond(side: Side, market: MarketData, limit: Decimal | None) -> bool:
     """Whether the market trades beyond a parent's limit: crossing is impossible."""
     touch = market.ask if side is Side.BUY else market.bid

@@ -9,7 +9,8 @@ case of its own.
 While trading is halted nothing is sent but for an operator's flatten; a parent whose child is denied because trading is
 reducing pauses until the state changes. Who was denied for another reason asks again after a pause that doubles, and at
 once under another model, regime or limit; who would have met an order of ours, once an order in its symbol has ended.
-Nothing of this moves their ends.
+Who sells short under a price restriction learns it by one denial, and then crosses no more: a tick above the bid is as
+near as it goes. Nothing of this moves their ends.
 
 What shrinks the position, and an operator's flatten, goes first: the orders of ours that it would meet are taken back,
 and the other side of the symbol sends nothing until it had its turn. A flatten's own make way for nobody.
@@ -153,6 +154,7 @@ class Slicer:
                 parent.pause(event.ts)
             else:
                 parent.refuse(event.ts)
+            parent.above_bid |= event.reason is Reason.SHORT_PRICE
             if event.reason is Reason.SELF_MATCH:
                 self._blocked[event.parent_id] = None
             if self._gets_way(event):
@@ -344,9 +346,9 @@ class Slicer:
         most = min(most, parent.how.max_slice or most, parent.child_max or most)
         qty = floor_to(most, self._instruments[parent.symbol].lot)
         price = self._price(parent, now)
-        is_market = (
-            parent.how.algo is Algo.MARKET and parent.how.ord_type is OrdType.MARKET and parent.how.price is None
-        )
+        how = parent.how
+        is_plain = how.algo is Algo.MARKET and how.price is None and not parent.above_bid
+        is_market = is_plain and how.ord_type is OrdType.MARKET
         if qty <= 0 or now < parent.hold_until or (price is None and not is_market) or self._stands_back(parent, now):
             return
         yield NewOrderSingle(
@@ -371,6 +373,8 @@ class Slicer:
         if market is None or pricing.is_beyond(parent.side, market, limit):
             return
         touch = market.ask if parent.side is Side.BUY else market.bid
+        if parent.above_bid:
+            touch = pricing.above_bid(touch, market, self._instruments[parent.symbol].tick)
         for cl_id, child in list(parent.children.items()):
             rests = child.price is not None and touch is not None and parent.side.sign * (touch - child.price) > 0
             if rests and not child.cancelling:
@@ -378,13 +382,16 @@ class Slicer:
 
     def _price(self, parent: Parent, now: int) -> Decimal | None:
         limit, tick = parent.how.price, self._instruments[parent.symbol].tick
-        if parent.how.algo in AT_A_PRICE:
-            return pricing.within(parent.side, limit, limit, tick)
         market = self._market.get(parent.symbol)
-        if market is None:
+        if parent.how.algo in AT_A_PRICE:
+            wanted = limit
+        elif market is None:
             return None
-        rule = pricing.cross if parent.is_pressed(now) else pricing.join
-        return pricing.within(parent.side, rule(parent.side, market, tick), limit, tick)
+        else:
+            rule = pricing.cross if parent.is_pressed(now) else pricing.join
+            wanted = rule(parent.side, market, tick)
+        price = pricing.within(parent.side, wanted, limit, tick)
+        return pricing.above_bid(price, market, tick) if parent.above_bid and market is not None else price
 
     def _wind_up(self, parent: Parent, now: int) -> Iterable[Event]:
         yield from _cancel_all(parent, now, "its parent is over")

@@ -320,6 +320,7 @@ class Reason(StrEnum):
     OVER_PARENT = "OVER_PARENT"  # R16
     EXPIRED = "EXPIRED"  # S7
     SHORT = "SHORT"  # R21
+    SHORT_PRICE = "SHORT_PRICE"  # R21
     SESSION = "SESSION"  # A13
     QUARANTINE = "QUARANTINE"  # P2
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
@@ -25,6 +26,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     sector: str = ""
     calendar: str = "XNYS"
     shortable: bool = False
+    locate_qty: Decimal | None = None  # R21, shares that a locate reserves: no short goes beyond; none: none is needed
+    short_sale_rule: Literal["none", "above_bid"] = "none"  # R21, above_bid: short sales at limits above the best bid
     adv: Decimal | None = None
     volatility: float | None = None
     venue_symbols: dict[str, str] = {}
@@ -34,6 +37,10 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             value: Decimal | None = getattr(self, name)
             if value is not None and not (value.is_finite() and value > 0):
                 raise ValueError(f"instrument {self.symbol}: {name} must be a positive number, got {value}")
+        if self.locate_qty is not None and not (self.locate_qty.is_finite() and self.locate_qty >= 0):
+            raise ValueError(f"instrument {self.symbol}: locate_qty must be zero or more, got {self.locate_qty}")
+        if self.locate_qty is not None and not self.shortable:
+            raise ValueError(f"instrument {self.symbol}: a locate_qty needs shortable = true")
         if not self.min_notional.is_finite() or self.min_notional < 0:
             raise ValueError(f"instrument {self.symbol}: min_notional must be zero or more, got {self.min_notional}")
         if not self.symbol:

@@ -445,20 +445,41 @@ def size_is_allowed(case: Case, limits: Limits) -> Denial | None:
 
 
 def sale_is_covered(case: Case, limits: Limits) -> Denial | None:
-    """R21: what cannot be sold short is sold only as far as it is held, other sales counted."""
+    """R21: what is not held is sold only where it may be, and as far as it is located; other sales count."""
     del limits
-    ask = case.ask
-    if ask.side is Side.BUY or case.instrument.shortable or case.shrinks:
+    ask, instrument = case.ask, case.instrument
+    located = instrument.locate_qty if instrument.shortable else ZERO
+    if ask.side is Side.BUY or located is None or case.after <= located:
         return None
-    free = case.reducible
+    free = max(located - case.before, ZERO)
+    why = (
+        f"{located} shares of {ask.symbol} are located"
+        if instrument.shortable
+        else f"{ask.symbol} may not be sold short"
+    )
     return Denial(
         reason=Reason.SHORT,
         value=ask.qty,
         limit=free,
         unit="shares",
         max_qty=case.lots(free),
-        text=f"{ask.symbol} may not be sold short, and {free} shares are free to sell",
+        text=f"{why}, and {free} shares are free to sell",
     )
+
+
+def short_sale_is_above_bid(case: Case, limits: Limits) -> Denial | None:
+    """R21: under a price restriction a child that may sell short has a limit above the bid; what shrinks passes."""
+    del limits
+    ask = case.ask
+    if ask.is_parent or ask.side is Side.BUY or case.shrinks or case.instrument.short_sale_rule == "none":
+        return None  # at what price a parent's children are sent is not known yet
+    bid = case.exposure.market[ask.symbol].bid
+    if ask.price is not None and bid is not None and ask.price > bid:
+        return None
+    at = "the market" if ask.price is None else ask.price
+    under = "there is no bid" if bid is None else f"the bid is {bid}"
+    text = f"{ask.symbol} is sold short above the bid only: asked for {at}, and {under}"
+    return _refuse(Reason.SHORT_PRICE, text, case.lots(case.reducible))
 
 
 def position_is_allowed(case: Case, limits: Limits) -> Denial | None:
@@ -735,6 +756,7 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     price_is_near,
     size_is_allowed,
     sale_is_covered,
+    short_sale_is_above_bid,
     participation_is_small,
     position_is_allowed,
     own_position_is_allowed,

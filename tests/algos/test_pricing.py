@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algos.pricing import cross, is_beyond, join, within
+from algos.pricing import above_bid, cross, is_beyond, join, within
 from core.orders import Side
 from tests.builders import quote
 
@@ -73,6 +73,26 @@ def test_the_parents_limit_bounds_every_price(
     side: Side, price: str | None, limit: str | None, expected: str | None
 ) -> None:
     found = within(side, None if price is None else D(price), None if limit is None else D(limit), TICK)
+    assert found == (None if expected is None else D(expected))
+
+
+@pytest.mark.parametrize(
+    "price,bid,expected",
+    [
+        ("99.79", "99.99", "100.00"),
+        ("99.99", "99.99", "100.00"),
+        ("100.00", "99.99", "100.00"),
+        ("100.05", "99.99", "100.05"),
+        ("99.79", "99.995", "100.00"),
+        ("99.79", "99.9", "99.91"),
+        ("99.79", None, "99.79"),
+        (None, "99.99", None),
+    ],
+)
+def test_above_the_bid_is_the_first_tick_above_it_or_dearer(
+    price: str | None, bid: str | None, expected: str | None
+) -> None:
+    found = above_bid(None if price is None else D(price), quote(bid=bid), TICK)
     assert found == (None if expected is None else D(expected))
 
 

@@ -326,6 +326,45 @@ def test_once_the_limit_is_raised_again_it_goes_on_in_larger_ones() -> None:
     assert end_of(world).reason is EndReason.FILLED
 
 
+@pytest.mark.parametrize(
+    "algo,how,prices",
+    [
+        (Algo.MARKET, {"ord_type": OrdType.MARKET}, ["market", "100.00"]),
+        (Algo.MARKET, {}, ["99.80", "100.00"]),
+        (Algo.TWAP, {"slices": 1}, ["100.01", "99.80", "100.00"]),
+        (Algo.LIMIT, {"price": Decimal("99.90")}, ["99.90", "100.00"]),
+        (Algo.LIMIT, {"price": Decimal("100.05")}, ["100.05"]),
+    ],
+)
+def test_who_sells_short_under_a_price_restriction_is_denied_once_and_then_rests_a_tick_above_the_bid(
+    algo: Algo, how: dict[str, Any], prices: list[str]
+) -> None:
+    """It is not taken back and sent again at the same price, however long it rests."""
+    world = start(order(algo, "100", "HARD", SELL, duration_s=60, **how), reply=scripted([Reply("touch")]))
+    world.run()
+    assert children(world) == [f"100 at {price}" for price in prices]
+    denials = [Reason.SHORT_PRICE] if len(prices) > 1 else []
+    assert [event.reason for event in of_kind(world, OrderDenied)] == denials
+    assert end_of(world).reason in {EndReason.WINDOW, EndReason.LIMIT_PRICE}
+
+
+def test_a_short_sale_under_a_price_restriction_follows_the_bid_down() -> None:
+    world = start(order(Algo.MARKET, "100", "HARD", SELL, duration_s=60), reply=scripted([Reply("touch")]))
+    later = NOW + 10 * NS_PER_S
+    world.at(later, quote("HARD", "98.99", "99.01", ts=later))
+    world.run()
+    assert children(world) == [f"100 at {price}" for price in ("99.80", "100.00", "99.00")]
+
+
+def test_what_is_held_crosses_under_a_price_restriction() -> None:
+    world = start(reply=scripted([Reply("touch")]))
+    world.bus.publish(held("HARD", 100))
+    world.at(NOW, order(Algo.MARKET, "100", "HARD", SELL))
+    world.run()
+    assert children(world) == ["100 at 99.80"]
+    assert end_of(world).reason is EndReason.FILLED
+
+
 def over_of(slicer: Slicer, end: int) -> list[ParentEnded]:
     """Which parents a slicer ends at the end of a window."""
     slicer.advance(TimeAdvanced(ts=end))
@@ -1061,7 +1100,9 @@ class Scenario(msgspec.Struct, frozen=True):
 
 @st.composite
 def parents(draw: st.DrawFn, number: int) -> ParentOrder:
-    symbol, side = draw(st.sampled_from([("AAPL", BUY), ("SHRT", BUY), ("SHRT", SELL), ("LOTS", SELL), ("FRAC", BUY)]))
+    symbol, side = draw(
+        st.sampled_from([("AAPL", BUY), ("SHRT", BUY), ("SHRT", SELL), ("LOTS", SELL), ("HARD", SELL), ("FRAC", BUY)])
+    )
     lot = INSTRUMENTS[symbol].lot
     algo = draw(st.sampled_from(Algo))
     prices = st.sampled_from([Decimal("99.90"), Decimal("100.004"), Decimal("100.10")])
@@ -1090,7 +1131,7 @@ def parents(draw: st.DrawFn, number: int) -> ParentOrder:
     )
 
 
-VOLUMES = st.tuples(*[st.sampled_from([0, 0, 3, 40, 10_000])] * 4)
+VOLUMES = st.tuples(*[st.sampled_from([0, 0, 3, 40, 10_000])] * 5)
 
 
 @st.composite
@@ -1101,7 +1142,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         bid, ask = Decimal(100) + Decimal(move) / 50, Decimal(100) + Decimal(move + 1) / 50
         events += [
             quote(symbol, None if move == 12 else str(bid), None if move == -12 else str(ask), volume=volume, ts=ts)
-            for symbol, volume in zip(("AAPL", "SHRT", "LOTS", "FRAC"), draw(VOLUMES), strict=True)
+            for symbol, volume in zip(("AAPL", "SHRT", "LOTS", "HARD", "FRAC"), draw(VOLUMES), strict=True)
         ]
     for cause in draw(st.lists(st.sampled_from(["drill", "loss"]), max_size=2, unique=True)):
         ts = NOW + draw(st.integers(1, 60)) * NS_PER_S + 1

@@ -427,9 +427,11 @@ def test_every_plain_setting_can_be_set_by_the_environment(name: str) -> None:
 )
 def test_every_fact_of_an_instrument_can_be_set(field: str) -> None:
     values: dict[str, Any] = {"calendar": "24x7", "currency": "EUR", "venue_symbols": {"moon": "M"}, "volatility": 0.5}
+    values["short_sale_rule"] = "above_bid"
     default = getattr(Instrument(symbol="AAPL"), field)
     value = values.get(field) or another(type(default) if default is not None else Decimal, default)
-    raw = {"instruments": {"AAPL": {field: value}}, "account": {"currency": "EUR" if field == "currency" else "USD"}}
+    facts = {"shortable": True, field: value}  # a locate needs it
+    raw = {"instruments": {"AAPL": facts}, "account": {"currency": "EUR" if field == "currency" else "USD"}}
     assert getattr(build(raw, {}, where=WHERE).instruments["AAPL"], field) != default
 
 

@@ -502,6 +502,78 @@ CASES: list[Row] = [
         limits(),
         no(Reason.SHORT, "100", "60", "shares", "60"),
     ),
+    ("a short as far as it is located", checks.sale_is_covered, ask("HARD", SELL), (), limits(), None),
+    (
+        "a share more than is located",
+        checks.sale_is_covered,
+        ask("HARD", SELL, "101"),
+        (),
+        limits(),
+        no(Reason.SHORT, "101", "100", "shares", "100"),
+    ),
+    (
+        "what is held, and a locate; what others sell short takes of it",
+        checks.sale_is_covered,
+        ask("HARD", SELL, "150"),
+        (held("HARD", 80), *working("HARD", SELL, 50)),
+        limits(),
+        no(Reason.SHORT, "150", "130", "shares", "130"),
+    ),
+    (
+        "a short beyond its locate grows no further",
+        checks.sale_is_covered,
+        ask("HARD", SELL, "1"),
+        (held("HARD", -120),),
+        limits(),
+        no(Reason.SHORT, "1", "0", "shares"),
+    ),
+    ("and is bought back", checks.sale_is_covered, ask("HARD", BUY, "120"), (held("HARD", -120),), limits(), None),
+    (
+        "a parent is held to a locate, too",
+        checks.sale_is_covered,
+        ask_parent("HARD", SELL, "100"),
+        (accepted(parent("HARD", SELL, "40")),),
+        limits(),
+        no(Reason.SHORT, "100", "60", "shares", "60"),
+    ),
+    # R21, the price of a short sale; the bid is 99.99
+    ("above the bid", checks.short_sale_is_above_bid, ask("HARD", SELL, **limit_at("100.00")), (), limits(), None),
+    (
+        "at the bid",
+        checks.short_sale_is_above_bid,
+        ask("HARD", SELL, **limit_at("99.99")),
+        (),
+        limits(),
+        no(Reason.SHORT_PRICE),
+    ),
+    ("at any price", checks.short_sale_is_above_bid, ask("HARD", SELL), (), limits(), no(Reason.SHORT_PRICE)),
+    (
+        "where nobody bids",
+        checks.short_sale_is_above_bid,
+        ask("HARD", SELL, **limit_at("100.00")),
+        (quote("HARD", bid=None, last="100"),),
+        limits(),
+        no(Reason.SHORT_PRICE),
+    ),
+    (
+        "all that is held, at any price",
+        checks.short_sale_is_above_bid,
+        ask("HARD", SELL),
+        (held("HARD", 100),),
+        limits(),
+        None,
+    ),
+    (
+        "more than is held and not sold yet",
+        checks.short_sale_is_above_bid,
+        ask("HARD", SELL),
+        (held("HARD", 90), *working("HARD", SELL, 30)),
+        limits(),
+        no(Reason.SHORT_PRICE, max_qty="60"),
+    ),
+    ("bought at any price", checks.short_sale_is_above_bid, ask("HARD"), (held("HARD", -100),), limits(), None),
+    ("a parent that names no price", checks.short_sale_is_above_bid, ask_parent("HARD", SELL), (), limits(), None),
+    ("where no restriction is", checks.short_sale_is_above_bid, ask("SHRT", SELL), (), limits(), None),
     # R15
     ("a hundredth of a day", checks.participation_is_small, ask_parent(), (), HUNDREDTH_OF_A_DAY, None),
     (
@@ -1539,6 +1611,7 @@ ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.price_is_near: (ask(**limit_at("106")), (P1,), limits()),
     checks.size_is_allowed: (ask(qty="100"), (P1,), own_limits(qty="99")),
     checks.sale_is_covered: (ask(side=SELL), (accepted(parent(side=SELL)),), limits()),
+    checks.short_sale_is_above_bid: (ask("HARD", SELL), (accepted(parent("HARD", SELL)),), limits()),
     checks.participation_is_small: (ask_parent(qty="101"), (), HUNDREDTH_OF_A_DAY),
     checks.position_is_allowed: (ask(), (P1, held("AAPL", 1)), TENTH),
     checks.own_position_is_allowed: (ask(), (P1, held("AAPL", 1)), ALPHA_TENTH),
@@ -1588,7 +1661,7 @@ FRACTIONS = st.sampled_from([Decimal("0.02"), Decimal("0.1"), Decimal("0.5"), De
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
     """A book of any shape, over its limits too, limits that bite, and an order."""
-    symbol = draw(st.sampled_from(["AAPL", "SHRT", "LOTS", "FRAC", "FUTR"]))
+    symbol = draw(st.sampled_from(["AAPL", "SHRT", "LOTS", "FRAC", "HARD", "FUTR"]))
     lot = INSTRUMENTS[symbol].lot
     events: list[Event] = []
     if position := draw(st.integers(-40, 40)):
@@ -1825,6 +1898,8 @@ def test_no_approval_takes_a_measure_over_its_limit_or_further_over(situation: t
     assert per_side(asked, exposure) * mark <= allowed or per_side(asked, exposure) <= 0
     if not INSTRUMENTS[asked.symbol].shortable and asked.side is SELL:
         assert uncovered(asked, exposure) <= 0
+    if asked.symbol == "HARD" and asked.side is SELL:
+        assert uncovered(asked, exposure) <= max(Decimal(100), before[1])
     assert before <= (per_side(asked, exposure), uncovered(asked, exposure))
     if not asked.is_parent:
         assert over_parent(asked, exposure) <= 0
@@ -1943,6 +2018,7 @@ HOLD: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
 
 OF_EXPOSURE = (
     checks.sale_is_covered,
+    checks.short_sale_is_above_bid,
     checks.participation_is_small,
     checks.position_is_allowed,
     checks.positions_are_few,

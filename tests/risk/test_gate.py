@@ -468,6 +468,12 @@ def test_a_parent_that_was_made_smaller_is_a_duplicate_of_what_was_asked() -> No
     assert again.reason is Reason.DUPLICATE
 
 
+def test_a_parent_that_sells_more_than_is_held_and_located_is_cut_to_that() -> None:
+    effect = verdict(parent("HARD", SELL, "500", resizable=True), book(held("HARD", 30)), limits())
+    assert isinstance(effect, ParentAccepted)
+    assert effect.order_qty == 130
+
+
 @pytest.mark.parametrize("side", Side)
 def test_an_approval_reserves_before_the_next_order_is_looked_at(side: Side) -> None:
     exposure = book(accepted(parent("SHRT", side, "150")))
