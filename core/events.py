@@ -336,6 +336,37 @@ class Nearest(msgspec.Struct, frozen=True):
     limit: Decimal
 
 
+class OverrideProposed(Event, frozen=True, tag=True):
+    """A supervisor wants one parent let in, once, although one check would deny it; it waits for another supervisor."""
+
+    override_id: str
+    by: str
+    strategy: str
+    symbol: str
+    side: Side
+    order_qty: Decimal  # at most
+    reason: Reason  # by which it would be denied
+    expires: int  # ns; from then on it is over, granted or not
+    text: str  # why
+
+
+class OverrideGranted(Event, frozen=True, tag=True):
+    """Another supervisor agrees: the next parent that fits uses it up."""
+
+    override_id: str
+    by: str
+
+
+class OverrideUsed(Event, frozen=True, tag=True):
+    """The gate lets a parent in that one check denies and no other, because two people want that."""
+
+    override_id: str
+    parent_id: str
+    reason: Reason
+    proposed_by: str
+    granted_by: str
+
+
 class OrderDenied(Event, frozen=True, tag=True):
     """The gate refused a parent or a child, with its numbers. The order never left the house.
 
@@ -375,6 +406,8 @@ class ParentAccepted(Event, frozen=True, tag=True):
     nearest: Nearest | None = None
     checks: int = 0  # that were made
     duration_ns: int = 0  # as of a denial
+    override_id: str = ""  # of the override that it used up
+    waives: Reason | None = None  # what it and its children are not denied for, by that override
 
     @property
     def parent_id(self) -> str:
@@ -688,6 +721,9 @@ AnyEvent = (
     | SignalIgnored
     | SignalRefused
     | ParentOrder
+    | OverrideProposed
+    | OverrideGranted
+    | OverrideUsed
     | OrderDenied
     | ParentAccepted
     | NewOrderSingle

@@ -284,6 +284,7 @@ risk_app.command("regime")(desk.regime)
 risk_app.command("reload")(desk.reload)
 risk_app.command("show")(risk_desk.show)
 risk_app.command("check")(risk_desk.check)
+risk_app.command("override")(risk_desk.override)
 
 
 @risk_app.command("shadow")

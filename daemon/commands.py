@@ -8,8 +8,10 @@ import msgspec
 
 from adapters.store import queries
 from core.causes import STARTUP, TradingState
-from core.events import FlattenRequested, HighWaterMarkReset, RegimeSet
-from daemon.control import Order
+from core.events import FlattenRequested, HighWaterMarkReset, OverrideGranted, OverrideProposed, RegimeSet
+from core.signals import AMOUNT_BOUNDS, is_amount
+from core.units import NS_PER_S
+from daemon.control import TEXT_MAX, Order
 from daemon.halts import Refused
 from risk.regime import Regime
 
@@ -95,6 +97,51 @@ class Commands:
         reloaded = await self._run.reloader.reload(by)
         await self._on_record("they are in force, and will be on record once the database is back")
         return msgspec.structs.asdict(reloaded)
+
+    async def override(self, order: Order, by: str) -> Answer:
+        """Propose that one order is let in that one check would deny; another supervisor grants it."""
+        self._check_ready()
+        run, wanted = self._run, order.override
+        if wanted is None:
+            raise Refused("name strategy, symbol, side, qty and reason of the order")
+        self._check_overridable()
+        if wanted.symbol not in run.instruments:
+            raise Refused(f"{wanted.symbol} is not among the instruments")
+        if not (is_amount(wanted.qty) and wanted.qty > 0):
+            raise Refused(f"qty = {wanted.qty}: a positive number {AMOUNT_BOUNDS} belongs here")
+        now, why = run.clock.now(), order.text[:TEXT_MAX]
+        if why_not := run.actors.overrides.why_not_proposed(wanted.reason, wanted.expires_s, why, now):
+            raise Refused(why_not)
+        proposed = OverrideProposed(
+            ts=now,
+            override_id=f"override-{now}",
+            by=by,
+            strategy=wanted.strategy,
+            symbol=wanted.symbol,
+            side=wanted.side,
+            order_qty=wanted.qty,
+            reason=wanted.reason,
+            expires=now + wanted.expires_s * NS_PER_S,
+            text=why,
+        )
+        run.bus.publish(proposed)
+        await self._on_record(NOT_ON_RECORD)
+        return {"override": proposed.override_id, "expires_s": wanted.expires_s}
+
+    async def confirm(self, order: Order, by: str) -> Answer:
+        """Grant what another supervisor has proposed: the next parent that fits is let in."""
+        self._check_ready()
+        self._check_overridable()
+        run, now = self._run, self._run.clock.now()
+        if why_not := run.actors.overrides.why_not_granted(order.override_id, by, now):
+            raise Refused(why_not)
+        run.bus.publish(OverrideGranted(ts=now, override_id=order.override_id, by=by))
+        await self._on_record(NOT_ON_RECORD)
+        return {"override": order.override_id}
+
+    def _check_overridable(self) -> None:
+        if not self._run.actors.limits.current.override:
+            raise Refused("overrides are off: set limits.override, and `execd risk reload`")
 
     async def record(self, order: Order, by: str) -> Answer:
         """Put what somebody did on record, as after a drill; the record itself is made by the control socket."""

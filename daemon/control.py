@@ -15,6 +15,7 @@ author has given up (the daemon hung, or was stopped) is refused.
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
 from enum import IntEnum
 from http import HTTPStatus
 from pathlib import Path
@@ -26,8 +27,10 @@ from aiohttp import web
 
 from adapters.connections import said
 from adapters.unix_socket import Peer, peer_of, serve
-from core.events import CommandGiven
+from core.events import CommandGiven, Reason
+from core.orders import Side
 from daemon.halts import Refused
+from risk.overrides import EXPIRES_S
 
 BODY_MAX = 4_096  # bytes of a command
 UNTIL = "Execd-Until"  # header: for how long somebody waits, ns of the machine's monotonic clock
@@ -56,11 +59,24 @@ class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     supervisors: tuple[str, ...] = ()
 
 
+class Proposal(msgspec.Struct, forbid_unknown_fields=True):
+    """The order that somebody wants let in by an override, at most so large, and by which reason it would be denied."""
+
+    strategy: str
+    symbol: str
+    side: Side
+    qty: Decimal
+    reason: Reason
+    expires_s: int = EXPIRES_S
+
+
 class Order(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a command."""
 
     symbol: str = ""
     text: str = ""
+    override: Proposal | None = None
+    override_id: str = ""
 
 
 Command = Callable[[Order, str], Awaitable[dict[str, Any]]]
@@ -152,7 +168,7 @@ class Control:
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
     def _record(self, by: str, role: Role, name: str, order: Order, *, done: bool, text: str) -> None:
-        command, text = f"{name} {order.symbol}".strip()[:TEXT_MAX], text[:TEXT_MAX]
+        command, text = f"{name} {order.symbol or order.override_id}".strip()[:TEXT_MAX], text[:TEXT_MAX]
         _log.warning("command", by=by, command=command, done=done, text=text)
         self._publish(
             CommandGiven(ts=self._now(), by=by, role=role.name.lower(), command=command, done=done, text=text)

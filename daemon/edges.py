@@ -177,6 +177,8 @@ def _control(run: "Run") -> Control:
             "reset-mark": (Role.SUPERVISOR, commands.reset_mark),
             "regime": (Role.SUPERVISOR, commands.regime),
             "reload": (Role.SUPERVISOR, commands.reload),
+            "override": (Role.SUPERVISOR, commands.override),
+            "confirm": (Role.SUPERVISOR, commands.confirm),
         },
         publish=run.bus.publish,
         now=run.clock.now,

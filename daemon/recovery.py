@@ -61,6 +61,7 @@ def stateful(actors: Actors) -> dict[str, Stateful]:
     return {
         "limits": actors.limits,
         "exposure": actors.exposure,
+        "overrides": actors.overrides,
         "guard": actors.guard,
         "sizer": actors.sizer,
         "slicer": actors.slicer,

@@ -1,4 +1,4 @@
-"""`execd risk show` and `execd risk check`: how the account stands before its limits, and what an order would meet."""
+"""`execd risk show`, `check` and `override`: how an account stands, what an order would meet, a way around it."""
 
 import json
 from typing import Annotated, Any
@@ -10,6 +10,7 @@ import typer
 from daemon.asking import RefusedError, ask
 from daemon.desk import LATEST, Folder
 from daemon.place import find
+from risk.overrides import EXPIRES_S
 from risk.use import OF_EQUITY
 
 BAR = 20  # characters
@@ -30,11 +31,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Ask the gate about an order as a parent, against the live state; nothing is sent. Exit 7: it would be denied."""
-    try:
-        fields = msgspec.json.decode(order, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"--order: no JSON object: {error}") from error
-    answer = ask(find(folder).control, "GET", f"check?{urlencode(fields)}")
+    answer = ask(find(folder).control, "GET", f"check?{urlencode(_fields(order))}")
     if as_json:
         typer.echo(json.dumps(answer, indent=1))
     else:
@@ -44,6 +41,13 @@ def check(
         raise RefusedError(f"would be denied: {_said(answer['checks'][-1]['denial'])}")
     if not as_json:
         typer.echo(f"would be accepted, under limits {answer['limits']}; its children are checked when they come")
+
+
+def _fields(order: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(order, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"--order: no JSON object: {error}") from error
 
 
 def _said(denial: dict[str, Any]) -> str:
@@ -65,7 +69,39 @@ def lines_of(risk: dict[str, Any]) -> list[str]:
         numbers = " ".join(shown.format(value) for value in (use["value"], use["most"], use["most"] - use["value"]))
         full = min(max(round(BAR * use["ratio"]), 0), BAR)
         lines.append(f"{use['limit']:<20} {numbers}  {'#' * full}{'.' * (BAR - full)} {use['of']}".rstrip())
+    for override in risk["overrides"]:
+        wanted, by = override["proposed"], override["granted_by"]
+        lines.append(
+            "override {override_id}: {side} at most {order_qty} {symbol} of {strategy} in spite of {reason}, "
+            "proposed by {by}: {text}".format(**wanted)
+            + (f"; granted by {by}" if by else "; waits for another supervisor")
+        )
     return [*lines, "", *_model_lines(risk["model"], equity)]
+
+
+def override(
+    step: Annotated[str, typer.Argument(help="Nothing, to propose; `confirm`, to grant what another proposed.")] = "",
+    override_id: Annotated[str, typer.Argument(help="Which one to confirm.")] = "",
+    folder: Folder = LATEST,
+    *,
+    order: Annotated[
+        str, typer.Option(help='JSON: {"strategy": "alpha", "symbol": "AAPL", "side": "BUY", "qty": 100}, qty at most.')
+    ] = "",
+    reason_code: Annotated[str, typer.Option(help="By which it would be denied, as POSITION.")] = "",
+    why: Annotated[str, typer.Option(help="For the record.")] = "",
+    expires: Annotated[int, typer.Option(help="Seconds until it is over, from now on.")] = EXPIRES_S,
+) -> None:
+    """Have one order let in that one check denies: a supervisor proposes, another one confirms; off unless set."""
+    control = find(folder).control
+    if step:
+        if step != "confirm" or not override_id:
+            raise ValueError(f"{step}: `execd risk override confirm ID` belongs here")
+        ask(control, "POST", "confirm", {"override_id": override_id})
+        typer.echo(f"granted {override_id}: the next order that fits passes, once")
+        return
+    wanted = _fields(order) | {"reason": reason_code, "expires_s": expires}
+    answer = ask(control, "POST", "override", {"symbol": wanted.get("symbol", ""), "text": why, "override": wanted})
+    typer.echo("proposed {override}: within {expires_s} s another supervisor confirms it".format(**answer))
 
 
 def _model_lines(model: dict[str, Any] | None, equity: float) -> list[str]:

@@ -44,6 +44,7 @@ def risk_of(run: "Run") -> Facts:
         "score": points,
         "fullest": fullest,
         "uses": found,
+        "overrides": run.actors.overrides.open(now),
         "model": _model(run, exposure.tail, now) if exposure.tail is not None else None,
     }
 

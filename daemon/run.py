@@ -57,6 +57,7 @@ from risk.exposure import Exposure
 from risk.gate import Gate
 from risk.guard import Guard
 from risk.limits import LimitsInForce
+from risk.overrides import Overrides
 from risk.sizing import Sizer
 from risk.tail import TailRisk
 from tca.analyst import Analyst
@@ -154,7 +155,7 @@ class Run:
             {name: gateway.capabilities for name, gateway in self.gateways.items()},
             tail=self._tail,
         )
-        ledger = Ledger()
+        overrides, ledger = Overrides(), Ledger()
         oms = Oms(self.instruments, config.oms)
         sender = Sender(
             self.gateways,
@@ -182,8 +183,9 @@ class Run:
             limits=limits,
             sizer=Sizer(exposure, limits, tag=config.daemon.tag, account=config.daemon.account),
             exposure=exposure,
+            overrides=overrides,
             guard=Guard(exposure, limits),
-            gate=Gate(exposure, limits, time.perf_counter_ns) if self._threaded else Gate(exposure, limits),
+            gate=Gate(exposure, limits, time.perf_counter_ns if self._threaded else lambda: 0, overrides=overrides),
             slicer=slicer,
             oms=oms,
             analyst=Analyst(self.instruments, market.filters),

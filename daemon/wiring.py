@@ -15,6 +15,7 @@ from risk.exposure import Exposure
 from risk.gate import Gate
 from risk.guard import Guard
 from risk.limits import LimitsInForce
+from risk.overrides import Overrides
 from risk.sizing import Sizer
 from tca.analyst import Analyst
 
@@ -26,6 +27,7 @@ class Actors(msgspec.Struct, frozen=True, kw_only=True):
     limits: LimitsInForce
     sizer: Sizer
     exposure: Exposure
+    overrides: Overrides
     guard: Guard
     gate: Gate
     slicer: Slicer
@@ -69,6 +71,9 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.LimitsSet, a.limits.take, a.slicer.reconsider)
     bus.fold(e.ShadowSet, a.limits.shade)
     bus.fold(e.FlattenRequested, a.slicer.flatten)
+    bus.fold(e.OverrideProposed, a.overrides.propose)
+    bus.fold(e.OverrideGranted, a.overrides.grant)
+    bus.fold(e.OverrideUsed, a.overrides.use)
     bus.fold(e.BreakFound, a.exposure.quarantine)
 
     # decisions: what follows from it. Never run in recovery.

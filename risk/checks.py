@@ -44,6 +44,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     time_in_force: TimeInForce | None
     asked_qty: Decimal | None = None  # of a parent: the quantity before it was made smaller
     flatten: bool = False  # of an operator's flatten
+    waives: Reason | None = None  # what it is not denied for, by an override
 
     @property
     def is_parent(self) -> bool:
@@ -407,40 +408,46 @@ def price_is_near(case: Case, limits: Limits) -> Denial | None:
 
 
 def size_is_allowed(case: Case, limits: Limits) -> Denial | None:
-    """R6: quantity and money value of one order; a parent's too, since nothing larger could ever be one order's sum.
+    """R6: quantity of one order; a parent's too, since nothing larger could ever be one order's sum.
 
-    Its symbol's limits bind, its venue's and its strategy's. What nobody has set for a symbol is refused, but holds up
-    no flatten: that is bound by what is set for symbol and venue.
+    What nobody has set for a symbol is refused, but holds up no flatten: that is bound by what is set.
     """
     ask, own = case.ask, limits.of(case.ask.symbol)
     if None in (own.order_qty_max, own.order_notional_max) and not ask.flatten:
         return _refuse(
             Reason.NO_LIMIT, f"{ask.symbol} has no order limits: set order_qty_max and order_notional_max for it"
         )
-    qty_max = ask.qty if own.order_qty_max is None else own.order_qty_max
-    notional = ask.qty * case.unit_value
-    least = limits.order_notional_max(ask.symbol, ask.venue, None if ask.flatten else ask.strategy)
-    notional_max, whose = (notional, "") if least is None else least
-    if ask.qty <= qty_max and notional <= notional_max:
+    most = own.order_qty_max
+    if most is None or ask.qty <= most:
         return None
-    room = case.lots(min(qty_max, notional_max / case.unit_value))
-    if ask.qty > qty_max:
-        return Denial(
-            reason=Reason.ORDER_SIZE,
-            value=ask.qty,
-            limit=qty_max,
-            unit="shares",
-            max_qty=room,
-            text=f"{ask.qty} shares are more than {qty_max} in one order",
-        )
+    return Denial(
+        reason=Reason.ORDER_SIZE,
+        value=ask.qty,
+        limit=most,
+        unit="shares",
+        max_qty=case.lots(most),
+        text=f"{ask.qty} shares are more than {most} in one order",
+    )
+
+
+def notional_is_allowed(case: Case, limits: Limits) -> Denial | None:
+    """R6: money value of one order, by the limits of its symbol, its venue and its strategy.
+
+    No strategy's holds up a flatten.
+    """
+    ask, notional = case.ask, case.ask.qty * case.unit_value
+    least = limits.order_notional_max(ask.symbol, ask.venue, None if ask.flatten else ask.strategy)
+    if least is None or notional <= least[0]:
+        return None
+    most, whose = least
     currency = case.instrument.currency
     return Denial(
         reason=Reason.ORDER_NOTIONAL,
         value=notional,
-        limit=notional_max,
+        limit=most,
         unit=currency,
-        max_qty=room,
-        text=f"{notional:,.2f} {currency} are more than {notional_max:,} in one order{whose}",
+        max_qty=case.lots(most / case.unit_value),
+        text=f"{notional:,.2f} {currency} are more than {most:,} in one order{whose}",
     )
 
 
@@ -755,6 +762,7 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     price_is_fresh,
     price_is_near,
     size_is_allowed,
+    notional_is_allowed,
     sale_is_covered,
     short_sale_is_above_bid,
     participation_is_small,
@@ -774,11 +782,11 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
 
 
 def judge(case: Case, limits: Limits) -> Denial | None:
-    """The first denial, None where every check passes."""
+    """The first denial, None where every check passes, but for what an override waives."""
     for check in CHECKS:
         case.checks += 1
         denial = check(case, limits)
-        if denial is not None:
+        if denial is not None and denial.reason is not case.ask.waives:
             return denial
     return None
 

@@ -35,6 +35,7 @@ from core.events import (
     OrderUpdated,
     ParentAccepted,
     ParentEnded,
+    Reason,
     RegimeSet,
     RiskModelSet,
     TradingHalted,
@@ -70,7 +71,8 @@ class ChildExposure(msgspec.Struct):
 class ParentExposure(msgspec.Struct):
     """An accepted parent: its size, what is done, what may still be done by children that were sent.
 
-    `valid_until`, ns, is the instant from which on none of its children may leave.
+    `valid_until`, ns, is the instant from which on none of its children may leave. `waives` is what two people want it
+    not to be denied for.
     """
 
     strategy: str
@@ -81,6 +83,7 @@ class ParentExposure(msgspec.Struct):
     live_qty: Decimal = ZERO
     valid_until: int | None = None
     flatten: bool = False
+    waives: Reason | None = None
 
     @property
     def open_qty(self) -> Decimal:
@@ -332,6 +335,7 @@ class Exposure:
             event.order_qty,
             valid_until=parent.valid_until,
             flatten=parent.flatten,
+            waives=event.waives,
         )
         self._commit(exposure, event.order_qty)
         self.newest[parent.strategy, parent.symbol] = Newest(event.ts, event.parent_id, parent.side, parent.order_qty)

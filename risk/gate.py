@@ -17,12 +17,23 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from core.calendar import CALENDARS
-from core.events import Event, NewOrderSingle, OrderApproved, OrderDenied, ParentAccepted, ParentOrder, ShadowVerdict
+from core.events import (
+    Event,
+    NewOrderSingle,
+    OrderApproved,
+    OrderDenied,
+    OverrideUsed,
+    ParentAccepted,
+    ParentOrder,
+    Reason,
+    ShadowVerdict,
+)
 from core.orders import OrdType
 from core.units import ZERO
 from risk.checks import Ask, Case, Denial, judge
 from risk.exposure import Exposure
 from risk.limits import Limits, LimitsInForce
+from risk.overrides import Override, Overrides
 
 MAX_RESIZES = 4  # a smaller quantity may hit the next limit; each round can only shrink it
 
@@ -43,20 +54,32 @@ class Verdict(NamedTuple):
 class Gate:
     """Decides over the exposure, each time under the limits that are in force."""
 
-    __slots__ = ("_exposure", "_limits", "_ticks")
+    __slots__ = ("_exposure", "_limits", "_overrides", "_ticks")
 
-    def __init__(self, exposure: Exposure, limits: LimitsInForce, ticks: Callable[[], int] = lambda: 0) -> None:
-        """`ticks`, ns, tell how long a verdict takes."""
+    def __init__(
+        self,
+        exposure: Exposure,
+        limits: LimitsInForce,
+        ticks: Callable[[], int] = lambda: 0,
+        *,
+        overrides: Overrides | None = None,
+    ) -> None:
+        """`ticks`, ns, tell how long a verdict takes; without `overrides` there are none."""
         self._exposure = exposure
         self._limits = limits
+        self._overrides = overrides if overrides is not None else Overrides()
         self._ticks = ticks
 
     def on_parent_order(self, order: ParentOrder) -> Iterable[Event]:
-        """Accept a parent, smaller if it may be resized, or deny it."""
+        """Accept a parent, by an override or smaller if it may be resized, or deny it."""
         limits, began = self._limits, self._ticks()
-        case, denial, _ = verdict = self._of_parent(order, limits.current)
-        said = self._accept(order, case, began) if denial is None else self._deny(case, denial, began)
+        first = self._judged(_ask_of_parent(order, order.order_qty), limits.current)
+        override, waived = self._overridden(order, first)
+        case, denial, _ = verdict = waived or self._cut(order, first, limits.current)
+        said = self._accept(order, case, began, override) if denial is None else self._deny(case, denial, began)
         shadow = None if limits.shadow is None else self._of_parent(order, limits.shadow)
+        if override is not None:
+            yield _used(order, override)
         yield said  # which reserves: the shadow limits have judged before it
         if shadow is not None and shadow.qty != verdict.qty:
             yield self._differ(verdict, shadow)
@@ -76,6 +99,7 @@ class Gate:
             price=order.price,
             time_in_force=order.time_in_force,
             flatten=self._is_flatten(order),
+            waives=self._waived(order),
         )
         limits, began = self._limits, self._ticks()
         case, denial, _ = verdict = self._judged(ask, limits.current)
@@ -87,7 +111,10 @@ class Gate:
 
     def _of_parent(self, order: ParentOrder, limits: Limits) -> Verdict:
         """Of a parent, smaller where it may be resized."""
-        verdict = self._judged(_ask_of_parent(order, order.order_qty), limits)
+        return self._cut(order, self._judged(_ask_of_parent(order, order.order_qty), limits), limits)
+
+    def _cut(self, order: ParentOrder, verdict: Verdict, limits: Limits) -> Verdict:
+        """Of a parent that was judged as a whole, smaller where it may be resized."""
         for _ in range(MAX_RESIZES - 1):
             denial = verdict.denial
             if denial is None or not order.resizable or not denial.max_qty:
@@ -125,16 +152,32 @@ class Gate:
             text=denial.text,
         )
 
+    def _overridden(self, order: ParentOrder, verdict: Verdict) -> tuple[Override, Verdict] | tuple[None, None]:
+        """The oldest override that was granted for an order that is denied, where no other check denies it."""
+        limits, denial = self._limits.current, verdict.denial
+        if denial is None or not limits.override:
+            return None, None
+        found = next((each for each in self._overrides.open(order.ts) if each.fits(order, denial.reason)), None)
+        if found is None:
+            return None, None
+        waived = self._judged(_ask_of_parent(order, order.order_qty, waives=denial.reason), limits)
+        return (found, waived) if waived.denial is None else (None, None)
+
     def _is_flatten(self, order: NewOrderSingle) -> bool:
         parent = self._exposure.parents.get(order.parent_id)
         return parent is not None and parent.flatten
+
+    def _waived(self, order: NewOrderSingle) -> Reason | None:
+        """What a child is not denied for, as its parent was not; only as long as overrides are allowed."""
+        parent = self._exposure.parents.get(order.parent_id)
+        return parent.waives if parent is not None and self._limits.current.override else None
 
     def _is_small(self, symbol: str, qty: Decimal) -> bool:
         """Whether so little is under what the venue takes; without a price that cannot be said."""
         instrument, mark = self._exposure.instruments[symbol], self._exposure.mark(symbol)
         return mark is not None and instrument.notional(qty, mark) < instrument.min_notional
 
-    def _accept(self, order: ParentOrder, case: Case, began: int) -> ParentAccepted:
+    def _accept(self, order: ParentOrder, case: Case, began: int, override: Override | None = None) -> ParentAccepted:
         market = self._exposure.market[order.symbol]
         mark = self._exposure.mark(order.symbol)
         assert mark is not None
@@ -149,6 +192,8 @@ class Gate:
             nearest=case.nearest,
             checks=case.checks,
             duration_ns=self._ticks() - began,
+            override_id=override.proposed.override_id if override is not None else "",
+            waives=case.ask.waives,
         )
 
     def _approve(self, order: NewOrderSingle, case: Case, began: int) -> OrderApproved:
@@ -204,7 +249,19 @@ class Gate:
         )
 
 
-def _ask_of_parent(order: ParentOrder, qty: Decimal) -> Ask:
+def _used(order: ParentOrder, override: Override) -> OverrideUsed:
+    proposed = override.proposed
+    return OverrideUsed(
+        ts=order.ts,
+        override_id=proposed.override_id,
+        parent_id=order.parent_id,
+        reason=proposed.reason,
+        proposed_by=proposed.by,
+        granted_by=override.granted_by,
+    )
+
+
+def _ask_of_parent(order: ParentOrder, qty: Decimal, waives: Reason | None = None) -> Ask:
     return Ask(
         ts=order.ts,
         parent_id=order.parent_id,
@@ -219,4 +276,5 @@ def _ask_of_parent(order: ParentOrder, qty: Decimal) -> Ask:
         time_in_force=None,
         asked_qty=order.order_qty,
         flatten=order.flatten,
+        waives=waives,
     )

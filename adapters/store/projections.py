@@ -36,6 +36,9 @@ from core.events import (
     OrderQueried,
     OrderUnresolved,
     OrderUpdated,
+    OverrideGranted,
+    OverrideProposed,
+    OverrideUsed,
     ParentAccepted,
     ParentEnded,
     ParentOrder,
@@ -182,6 +185,7 @@ def _parent_accepted(seq: int, event: ParentAccepted) -> list[Write]:
     values = _plain(event)
     asked = values["parent"]
     accepted = {"accepted_qty": values["order_qty"], "arrival_px": values["arrival_px"], "started": event.ts}
+    accepted["override_id"] = event.override_id
     state = {"algo": event.parent.how.algo.value, "state": "live", "reason": ""}
     decision = {"seq": seq, "ts": event.ts, "parent_id": event.parent_id, "cl_ord_id": "", "verdict": "accepted"}
     order = _take(asked, _ASKED) | {"order_qty": values["order_qty"], "price": asked["how"]["price"]}
@@ -327,6 +331,27 @@ def _commanded(seq: int, event: CommandGiven) -> list[Write]:
     ]
 
 
+_NO_ORDER: Values = {"strategy": "", "symbol": "", "side": "", "order_qty": None, "expires": None}
+
+
+def _proposed(seq: int, event: OverrideProposed) -> list[Write]:
+    wanted = _take(_plain(event), ("override_id", "by", "reason", *_ASKED, "expires", "text"))
+    row = {"seq": seq, "ts": event.ts, "state": "proposed", "parent_id": ""} | wanted
+    return [Write(tables.overrides, Op.INSERT, row)]
+
+
+def _granted(seq: int, event: OverrideGranted) -> list[Write]:
+    row = {"seq": seq, "ts": event.ts, "override_id": event.override_id, "state": "granted", "by": event.by}
+    return [Write(tables.overrides, Op.INSERT, row | _NO_ORDER | {"reason": "", "parent_id": "", "text": ""})]
+
+
+def _used(seq: int, event: OverrideUsed) -> list[Write]:
+    by = f"{event.proposed_by}, {event.granted_by}"
+    row = {"seq": seq, "ts": event.ts, "override_id": event.override_id, "state": "used", "by": by}
+    what = {"reason": event.reason.value, "parent_id": event.parent_id, "text": ""}
+    return [Write(tables.overrides, Op.INSERT, row | _NO_ORDER | what)]
+
+
 def _gap(seq: int, event: SignalGap) -> list[Write]:
     said = f"{event.missing} signals of {event.strategy} before number {event.before} never came by {event.source}"
     return _alert(seq, event, venue="", symbol="", cl_ord_id="", text=said)
@@ -378,6 +403,9 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     LimitsSet: _limited,
     ShadowSet: _shaded,
     CommandGiven: _commanded,
+    OverrideProposed: _proposed,
+    OverrideGranted: _granted,
+    OverrideUsed: _used,
     TradingResumed: _resumed,
     Anomaly: _anomaly,
     BreakFound: _break,

@@ -116,6 +116,7 @@ parents = Table(
     Column("arrival_px", Exact),
     Column("started", BigInteger),
     Column("ended", BigInteger),
+    Column("override_id", Text),  # by which it was let in, in spite of a denial; empty: by none
 )
 
 orders = Table(
@@ -278,6 +279,24 @@ commands = Table(
     _word("role"),
     _word("command"),
     Column("done", Boolean, nullable=False),  # False: refused
+    _word("text"),
+)
+
+overrides = Table(
+    "overrides",
+    metadata,
+    _seq(),
+    _time("ts"),
+    _word("override_id"),
+    _word("state"),  # proposed, granted, used
+    _word("by"),  # user and number of who did it; used: by both
+    _word("reason"),  # which denial it is about; of a grant empty, as what follows
+    _word("strategy"),
+    _word("symbol"),
+    _word("side"),
+    Column("order_qty", Exact),  # at most
+    Column("expires", BigInteger),
+    _word("parent_id"),  # that used it
     _word("text"),
 )
 

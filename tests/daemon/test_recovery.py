@@ -204,6 +204,7 @@ STATES: dict[int, dict[str, set[str]]] = {
         "ledger": set(),
         "limits": {"limits", "shadow", "shadow_version", "version"},
         "oms": {"book", "executions", "orders", "unresolved", "watches"},
+        "overrides": {"open"},
         "sender": {"causes"},
         "sequences": {"last"},
         "sizer": {"floor", "seen"},

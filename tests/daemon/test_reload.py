@@ -37,15 +37,20 @@ from tests.daemon.test_recovery import MIDDAY, QUARTER, config, play
 class Desk:
     """A run that has not begun, its file, and what it published."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **changes: Any) -> None:  # noqa: ANN401 - tables
         self.file = folder / "execd.toml"
-        self.write()
+        self.write(**changes)
         source = Source(self.file, {})
         settings = source.read()
         clock = SimulatedClock(OPEN)
         self.run = Run(settings, open_market(settings).market, clock, threaded=False, source=source)
         self.trace: list[object] = []
         self.run.bus.tap(lambda _, event: self.trace.append(event))
+
+    def close(self) -> None:
+        self.run.journal.close()
+        self.run._lock.release()
+        self.run.engine.dispose()
 
     def write(self, **changes: Any) -> None:  # noqa: ANN401 - tables
         base = merged(BASE, {"daemon": {"data_dir": str(self.file.parent / "run")}})
@@ -56,9 +61,7 @@ class Desk:
 def desk(tmp_path: Path) -> Iterator[Desk]:
     made = Desk(tmp_path)
     yield made
-    made.run.journal.close()
-    made.run._lock.release()
-    made.run.engine.dispose()
+    made.close()
 
 
 SOUND: list[tuple[dict[str, Any], dict[str, tuple[Any, Any]], tuple[str, ...]]] = [

@@ -24,6 +24,7 @@ from daemon.wiring import Actors, wire
 from risk.gate import Gate
 from risk.guard import Guard
 from risk.limits import LimitsInForce
+from risk.overrides import Overrides
 from risk.sizing import Sizer
 from tca.analyst import Analyst
 from tests.builders import INSTRUMENTS, OPEN_LIMITS, book
@@ -80,14 +81,15 @@ class NoJournal:
 
 def actors() -> Actors:
     exposure, limits = book(), LimitsInForce(OPEN_LIMITS)
-    ledger = Ledger()
+    ledger, overrides = Ledger(), Overrides()
     return Actors(
         sequences=Sequences(),
         limits=limits,
         sizer=Sizer(exposure, limits, tag="T", account="main"),
         exposure=exposure,
+        overrides=overrides,
         guard=Guard(exposure, limits),
-        gate=Gate(exposure, limits),
+        gate=Gate(exposure, limits, overrides=overrides),
         slicer=Slicer(INSTRUMENTS),
         oms=Oms(INSTRUMENTS, OmsSettings()),
         analyst=Analyst(INSTRUMENTS, {}),

@@ -410,7 +410,9 @@ CASES: list[Row] = [
         no(Reason.ORDER_SIZE, "501", "500", "shares", "500"),
     ),
     ("half a limit set", checks.size_is_allowed, ask(), (), own_limits(notional=None), no(Reason.NO_LIMIT)),
-    ("size and money at their limits", checks.size_is_allowed, ask(qty="200"), (), own_limits(), None),
+    ("shares at their limit", checks.size_is_allowed, ask(qty="500"), (), own_limits(), None),
+    ("money at its limit", checks.notional_is_allowed, ask(qty="200"), (), own_limits(), None),
+    ("no money set, to flatten", checks.notional_is_allowed, ask(flatten=True), (), own_limits(notional=None), None),
     (
         "too many shares",
         checks.size_is_allowed,
@@ -421,23 +423,23 @@ CASES: list[Row] = [
     ),
     (
         "too much money",
-        checks.size_is_allowed,
+        checks.notional_is_allowed,
         ask(qty="201"),
         (),
         own_limits(),
         no(Reason.ORDER_NOTIONAL, "20100", "20000", "USD", "200"),
     ),
     (
-        "too many shares, and even fewer would be too much money",
+        "too many shares, however much money they are",
         checks.size_is_allowed,
         ask(qty="501"),
         (),
         own_limits(),
-        no(Reason.ORDER_SIZE, "501", "500", "shares", "200"),
+        no(Reason.ORDER_SIZE, "501", "500", "shares", "500"),
     ),
     (
         "the multiplier counts",
-        checks.size_is_allowed,
+        checks.notional_is_allowed,
         ask("FUTR", qty="5"),
         (),
         own_limits(),
@@ -445,7 +447,7 @@ CASES: list[Row] = [
     ),
     (
         "a limit price that is dearer than the market counts",
-        checks.size_is_allowed,
+        checks.notional_is_allowed,
         ask(qty="200", **limit_at("104")),
         (),
         own_limits(),
@@ -453,7 +455,7 @@ CASES: list[Row] = [
     ),
     (
         "a parent as a whole",
-        checks.size_is_allowed,
+        checks.notional_is_allowed,
         ask_parent(qty="201"),
         (),
         own_limits(),
@@ -1534,8 +1536,8 @@ def test_the_least_of_what_symbol_venue_and_strategy_allow_in_one_order_binds(
         strategies={"alpha": StrategyLimits(order_notional_max=amounts[1])},
     )
     shares = Decimal(most) / 100
-    assert checks.size_is_allowed(Case(ask(qty=f"{shares}"), book()), bounds) is None
-    denial = checks.size_is_allowed(Case(ask(qty=f"{shares + 1}"), book()), bounds)
+    assert checks.notional_is_allowed(Case(ask(qty=f"{shares}"), book()), bounds) is None
+    denial = checks.notional_is_allowed(Case(ask(qty=f"{shares + 1}"), book()), bounds)
     assert denial is not None
     assert (denial.reason, denial.limit, denial.max_qty) == (Reason.ORDER_NOTIONAL, Decimal(most), shares)
     assert denial.text.endswith(f"are more than {said}")
@@ -1544,8 +1546,8 @@ def test_the_least_of_what_symbol_venue_and_strategy_allow_in_one_order_binds(
 def test_a_flatten_is_bound_by_what_its_venue_takes_and_not_by_its_strategy() -> None:
     own, at = StrategyLimits(order_notional_max=Decimal(100)), VenueLimits(order_notional_max=Decimal(500))
     bounds = limits(symbols_default=SymbolLimits(), strategies={"alpha": own}, venues={"paper": at})
-    assert checks.size_is_allowed(Case(ask(qty="5", flatten=True), book()), bounds) is None
-    denial = checks.size_is_allowed(Case(ask(qty="6", flatten=True), book()), bounds)
+    assert checks.notional_is_allowed(Case(ask(qty="5", flatten=True), book()), bounds) is None
+    denial = checks.notional_is_allowed(Case(ask(qty="6", flatten=True), book()), bounds)
     assert denial is not None
     assert denial.max_qty == 5
 
@@ -1610,6 +1612,7 @@ ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.price_is_fresh: (ask(ts=NOW + MINUTE), (P1,), limits()),
     checks.price_is_near: (ask(**limit_at("106")), (P1,), limits()),
     checks.size_is_allowed: (ask(qty="100"), (P1,), own_limits(qty="99")),
+    checks.notional_is_allowed: (ask(qty="100"), (P1,), own_limits(notional="9999")),
     checks.sale_is_covered: (ask(side=SELL), (accepted(parent(side=SELL)),), limits()),
     checks.short_sale_is_above_bid: (ask("HARD", SELL), (accepted(parent("HARD", SELL)),), limits()),
     checks.participation_is_small: (ask_parent(qty="101"), (), HUNDREDTH_OF_A_DAY),
@@ -2009,6 +2012,7 @@ HOLD: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.price_is_fresh: (ask(side=SELL, ts=NOW + MINUTE), (SHRINKING,), limits()),
     checks.price_is_near: (ask(side=SELL, **limit_at("94")), (SHRINKING,), limits()),
     checks.size_is_allowed: (ask(side=SELL), (SHRINKING,), own_limits(qty="99")),
+    checks.notional_is_allowed: (ask(side=SELL), (SHRINKING,), own_limits(notional="9999")),
     checks.own_position_is_allowed: (ask(side=SELL, strategy="beta"), (SHRINKING,), NOTHING_OF_BETAS),
     checks.parent_is_open: (ask(side=SELL), (), limits()),
     checks.parent_is_valid: (ask(side=SELL, ts=NOW + MINUTE), (SHRINKING_SHORT, MINUTE_LATER), limits()),

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 
@@ -14,6 +15,10 @@ from core.events import (
     Event,
     LimitsSet,
     OrderUnresolved,
+    OverrideGranted,
+    OverrideProposed,
+    OverrideUsed,
+    Reason,
     ShadowSet,
     SignalDead,
     SignalIgnored,
@@ -21,7 +26,7 @@ from core.events import (
     TradingHalted,
     TradingResumed,
 )
-from core.orders import OrdStatus
+from core.orders import OrdStatus, Side
 from tests.adapters.store import examples
 from tests.adapters.store.support import SEQUENCES, TYPES, contents, database, isolated
 
@@ -40,6 +45,34 @@ def tables_after(*events: Event) -> dict[str, list[dict[str, object]]]:
 def test_every_event_has_a_projection_or_is_listed_as_having_none() -> None:
     assert set(PROJECTIONS) | UNPROJECTED == set(TYPES)
     assert not set(PROJECTIONS) & UNPROJECTED
+
+
+def test_an_override_is_told_with_both_people_and_with_the_parent_that_used_it() -> None:
+    wanted = OverrideProposed(
+        ts=1,
+        override_id="o1",
+        by="ann (1)",
+        strategy="s",
+        symbol="AAPL",
+        side=Side.BUY,
+        order_qty=Decimal(200),
+        reason=Reason.POSITION,
+        expires=9,
+        text="a basket",
+    )
+    used = OverrideUsed(
+        ts=3, override_id="o1", parent_id="P1", reason=Reason.POSITION, proposed_by="ann (1)", granted_by="bob (2)"
+    )
+    let_in = msgspec.structs.replace(examples.accepted(3), override_id="o1", waives=Reason.POSITION)
+    rows = tables_after(wanted, OverrideGranted(ts=2, override_id="o1", by="bob (2)"), used, let_in)
+    assert [(row["override_id"], row["state"], row["by"], row["parent_id"]) for row in rows["overrides"]] == [
+        ("o1", "proposed", "ann (1)", ""),
+        ("o1", "granted", "bob (2)", ""),
+        ("o1", "used", "ann (1), bob (2)", "P1"),
+    ]
+    first = rows["overrides"][0]
+    assert (first["order_qty"], first["expires"], first["reason"], first["text"]) == ("200", 9, "POSITION", "a basket")
+    assert [row["override_id"] for row in rows["parents"]] == ["o1"]
 
 
 @settings(max_examples=40)
@@ -79,6 +112,7 @@ def test_a_story_ends_in_the_rows_that_it_should() -> None:
             "arrival_px": "101.230",
             "started": 13,
             "ended": 21,
+            "override_id": "",
         }
     ]
     assert rows["orders"] == [
