@@ -641,11 +641,9 @@ def shortfall_is_allowed(case: Case, limits: Limits) -> Denial | None:
         if value <= allowed:
             case.came_near(Reason.SHORTFALL, value, limit)
             continue
-        # It hedges if all that may execute besides leaves the portfolio no worse than it is or has become by then. What
-        # works in other symbols counts in full on one side only: two hedges, each good for the whole, are one too many.
-        before = float(case.before - case.held) * unit
-        now = max(view.after(row, 0.0), view.after(row, before))
-        allowed = max(allowed, now * (1.0 + ROUNDING))
+        # It hedges if all that may execute besides leaves the portfolio no worse than it is. What works in other symbols
+        # counts in full on one side only: two hedges, each good for the whole, are one too many.
+        allowed = max(allowed, view.held * (1.0 + ROUNDING))
         if value <= allowed:
             continue
         most = _largest(case, view, row, allowed)

@@ -55,7 +55,7 @@ def _check_bounds(limits: msgspec.Struct) -> None:
             raise ValueError(f"{name} = {value}: a number that is zero or more belongs here")
 
 
-NOT_AT_THE_GATE = frozenset(  # no check compares with them: the sizer, the guard and the last check do
+NOT_AT_THE_GATE = frozenset(  # no check compares with them: the sizer, the guard, the gate itself and the last check do
     {
         "daily_loss_max",
         "drawdown_max",
@@ -68,6 +68,7 @@ NOT_AT_THE_GATE = frozenset(  # no check compares with them: the sizer, the guar
         "strength_notional_max",
         "risk_budget",
         "signal_horizon_s",
+        "override",
     }
 )
 

@@ -188,11 +188,6 @@ class View:
         self.evaluated += 1
         return self._portfolio.evaluate(row, size) + self._reserved[of_parents].without(row)
 
-    def after(self, row: int, size: float) -> float:
-        """ES of what is held and so much more of one symbol, if nothing else executes."""
-        self._settle()
-        return self._portfolio.evaluate(row, size)
-
     def most(self, row: int, size: float, allowed: float, *, of_parents: bool) -> float | None:
         """About the size nearest to `size` and smaller at which the measure comes down to `allowed`; None without one.
 
