@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.causes import TradingState
@@ -1906,48 +1906,6 @@ def test_no_approval_takes_a_measure_over_its_limit_or_further_over(situation: t
     assert before <= (per_side(asked, exposure), uncovered(asked, exposure))
     if not asked.is_parent:
         assert over_parent(asked, exposure) <= 0
-
-
-STEPS = st.tuples(
-    st.sampled_from(["AAPL", "SHRT", "LOTS"]),
-    st.sampled_from(Side),
-    st.integers(1, 10),  # hundreds
-    st.sampled_from([0.0, 0.0, 0.5, 1.0]),  # how much of it executes at once
-)
-
-
-@example(held_at=(3, 0, 0), regime="NORMAL", steps=[("LOTS", BUY, 4, 0.0), ("SHRT", SELL, 4, 0.0)])  # two hedges of one
-@given(
-    st.tuples(*(st.integers(-8, 8) for _ in range(3))),
-    st.sampled_from(["NORMAL", "CRISIS"]),
-    st.lists(STEPS, max_size=6),
-)
-def test_no_sequence_of_approvals_takes_the_shortfall_over_its_limit_or_further_over_in_any_order_of_fills(
-    held_at: tuple[int, int, int], regime: str, steps: list[tuple[str, Side, int, float]]
-) -> None:
-    """What shrinks its own position is left out: the end of a hedge always passes."""
-    positions = zip(("AAPL", "SHRT", "LOTS"), held_at, strict=True)
-    exposure = book(
-        modelled(regime, "waves"), *(held(symbol, 100 * hundreds) for symbol, hundreds in positions if hundreds)
-    )
-    equity, asked = exposure.equity, ask_parent()
-    assert exposure.tail is not None
-    most = {
-        view.kind: max(shortfalls(asked, exposure)[view.kind], float(BOUNDS.es_max * equity) * part)
-        for view, part in exposure.tail.views(NOW)
-    }
-    for number, (symbol, side, hundreds, filled_part) in enumerate(steps):
-        order = parent(symbol, side, order_qty=Decimal(100 * hundreds), parent_id=f"S{number}")
-        asked = ask_parent(symbol, side, str(order.order_qty), parent_id=order.parent_id)
-        case = Case(asked, exposure)
-        if case.shrinks or checks.shortfall_is_allowed(case, BOUNDS) is not None:
-            continue
-        fold(exposure, accepted(order))
-        if filled_part:
-            sent = child(symbol, side, order_qty=order.order_qty, parent_id=order.parent_id)
-            fold(exposure, filled(sent, Decimal(100 * hundreds) * Decimal(filled_part)))
-        for kind, es in shortfalls(asked, exposure).items():
-            assert es <= most[kind] + 1e-6, kind
 
 
 OWN_STEPS = st.tuples(
