@@ -628,9 +628,14 @@ TWO_HEDGES_OF_ONE = [
     Step("parent", "D", BUY, 12),
     Step("parent", "B", SELL, 12),
 ]
+A_IN_TWO_CLUSTERS = [Step("limits", pick=4), Step("model", pick=4), Step("parent", "A", BUY, 6)]
+NOTHING_LEFT = [Step("limits", pick=2), Step("price", "B", pick=7), Step("parent", "F", BUY, 1)]
 
 
 @example(held_at=(8, 0, 0, 0, 0, 0), steps=TWO_HEDGES_OF_ONE)
+@example(held_at=(0, 1, -5, 0, 0, 0), steps=A_IN_TWO_CLUSTERS)  # around B it is fuller
+@example(held_at=(0, 5, 5, 0, 0, 0), steps=A_IN_TWO_CLUSTERS)  # around A it is fuller
+@example(held_at=(0, -8, 0, 0, 0, 0), steps=NOTHING_LEFT)
 @settings(max_examples=150)
 @given(HELD, STEPS)
 def test_no_approval_takes_a_measure_over_its_limit_or_further_over_at_any_event_in_any_order_of_fills(
