@@ -641,8 +641,8 @@ def shortfall_is_allowed(case: Case, limits: Limits) -> Denial | None:
         if value <= allowed:
             case.came_near(Reason.SHORTFALL, value, limit)
             continue
-        # It hedges if all that may execute besides leaves the portfolio no worse than it is. What works in other symbols
-        # counts in full on one side only: two hedges, each good for the whole, are one too many.
+        # It hedges if all that may execute besides leaves the portfolio no worse than it is. What works in others counts
+        # in full on one side only: two hedges, each good for the whole, are one too many.
         allowed = max(allowed, view.held * (1.0 + ROUNDING))
         if value <= allowed:
             continue
