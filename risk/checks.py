@@ -19,7 +19,7 @@ from core.instruments import Instrument
 from core.orders import OrdType, Side, TimeInForce
 from core.units import NS_PER_S, ZERO, floor_to, is_multiple
 from risk.exposure import Exposure
-from risk.limits import Limits
+from risk.limits import Limits, for_opening
 from risk.reach import Reach
 from risk.tail import View
 
@@ -641,8 +641,8 @@ def shortfall_is_allowed(case: Case, limits: Limits) -> Denial | None:
         if value <= allowed:
             case.came_near(Reason.SHORTFALL, value, limit)
             continue
-        # It hedges if all that may execute besides leaves the portfolio no worse than it is. What works in others counts
-        # in full on one side only: two hedges, each good for the whole, are one too many.
+        # It hedges if all that may execute besides leaves the portfolio no worse than it is. What works in others is in
+        # full on one side only: two hedges, each good for the whole, are one too many.
         allowed = max(allowed, view.held * (1.0 + ROUNDING))
         if value <= allowed:
             continue
@@ -723,6 +723,7 @@ def rate_is_kept(case: Case, limits: Limits) -> Denial | None:
     Of an operator's flatten only the children are held to a rate.
 
     Messages are children and cancels. A halt's cancels may fill a second many times over: no flatten waits for that.
+    Of both rates a part is left to what shrinks a position, and to a flatten: however much opens, they find room.
     """
     ask, exposure = case.ask, case.exposure
     if ask.is_parent and ask.flatten:
@@ -738,13 +739,11 @@ def rate_is_kept(case: Case, limits: Limits) -> Denial | None:
             text = f"{count} parents of {ask.strategy} were accepted today"
             return _too_many(reason, count + 1, own.parents_per_day, unit, text)
         return None
-    most, reason = limits.orders_per_s_at(ask.venue), Reason.RATE
-    if not exposure.has_room(ask.venue, ask.ts, most):
-        return _too_many(reason, most + 1, most, "orders/s", f"{ask.venue} takes {most} orders a second")
-    most = limits.messages_per_s_at(ask.venue)
-    if not ask.flatten and not exposure.has_message_room(ask.venue, ask.ts, most):
-        return _too_many(reason, most + 1, most, "messages/s", f"{ask.venue} takes {most} messages a second")
-    return None
+    opening = not (case.shrinks or ask.flatten)
+    denial = _too_fast(case, limits, opening=opening)
+    if denial is not None and opening and _too_fast(case, limits, opening=False) is None:
+        return msgspec.structs.replace(denial, max_qty=case.lots(case.reducible))
+    return denial
 
 
 CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlier ones ensure, cheap ones come first
@@ -833,6 +832,23 @@ def _largest(case: Case, view: View, row: int, allowed: float) -> Decimal | None
         lots = (few + many) // 2
         few, many = (lots, many) if passes(lots) else (few, lots)
     return few * lot or None
+
+
+def _too_fast(case: Case, limits: Limits, *, opening: bool) -> Denial | None:
+    ask, exposure = case.ask, case.exposure
+    per_s = limits.orders_per_s_at(ask.venue)
+    if not exposure.has_room(ask.venue, ask.ts, per_s, opening=opening):
+        return _over(ask.venue, per_s, "orders", opening=opening)
+    per_s = limits.messages_per_s_at(ask.venue)
+    if not ask.flatten and not exposure.has_message_room(ask.venue, ask.ts, per_s, opening=opening):
+        return _over(ask.venue, per_s, "messages", opening=opening)
+    return None
+
+
+def _over(venue: str, per_s: int, what: str, *, opening: bool) -> Denial:
+    most = for_opening(per_s) if opening else per_s
+    kept = f", and {most} that open a position" if most < per_s else ""
+    return _too_many(Reason.RATE, most + 1, most, f"{what}/s", f"{venue} takes {per_s} {what} a second{kept}")
 
 
 def _too_many(reason: Reason, value: int, limit: int, unit: str, text: str) -> Denial:

@@ -46,7 +46,7 @@ from core.orders import OrdStatus, Side
 from core.positions import Book
 from core.trading import Causes
 from core.units import NS_PER_DAY, NS_PER_S, ZERO
-from risk.limits import LimitsInForce
+from risk.limits import LimitsInForce, for_opening
 from risk.reach import Reach, span
 from risk.resting import RestingOrders
 from risk.tail import Stake, TailRisk
@@ -289,15 +289,13 @@ class Exposure:
         """Of them those of one strategy."""
         return self.own_parents_today.get(strategy, 0) if self.parents_today[0] == _day(ts) else 0
 
-    def has_room(self, venue: str, now: int, per_s: int) -> bool:
-        """Whether a rate of so many children lets one more of a venue pass now."""
-        rate = self.rates.get(venue)
-        return rate is None or rate.has_room(now, per_s)
+    def has_room(self, venue: str, now: int, per_s: int, *, opening: bool) -> bool:
+        """Whether a rate of so many children lets one more of a venue pass now, one that opens or one that shrinks."""
+        return _has_room(self.rates.get(venue), now, per_s, opening=opening)
 
-    def has_message_room(self, venue: str, now: int, per_s: int) -> bool:
-        """Whether a rate of so many messages lets one more child of a venue pass now."""
-        rate = self.messages.get(venue)
-        return rate is None or rate.has_room(now, per_s)
+    def has_message_room(self, venue: str, now: int, per_s: int, *, opening: bool) -> bool:
+        """Whether a rate of so many messages lets one more child of a venue pass now, likewise."""
+        return _has_room(self.messages.get(venue), now, per_s, opening=opening)
 
     def measure(self) -> None:
         """Measure what has moved: at rest, so that the next verdict need not, however much is held."""
@@ -589,6 +587,13 @@ class _Dump(msgspec.Struct):
     marks: dict[str, Decimal]
     tail: dict[str, object] | None = None
     newest: list[tuple[str, str, Newest]] = []
+
+
+def _has_room(rate: Rate | None, now: int, per_s: int, *, opening: bool) -> bool:
+    """Time may go back: room in a part of the rate is not always room in all of it."""
+    if rate is None:
+        return True
+    return rate.has_room(now, per_s) and (not opening or rate.has_room(now, for_opening(per_s)))
 
 
 def _day(ts: int) -> str:

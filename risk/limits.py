@@ -128,7 +128,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rejects_window_s: float = 60.0  # R17
     collar: Decimal = Decimal("0.05")  # R7, of the reference price
     quote_age_s_max: float = 10.0  # R7
-    orders_per_s: int = 50  # R12, children per venue
+    orders_per_s: int = 50  # R12, children per venue; a tenth, one at least, is kept for what shrinks a position
     messages_per_s: int = 100  # R12, children and cancels per venue; cancels are counted, never denied
     parents_per_day: int = 100  # R12
     duplicate_window_s: float = 1.0  # R13, a parent like the one before it is an error; 0: it is not
@@ -212,6 +212,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         owners = ((self.of(symbol), ""), (at, f" at {venue}"), (by, f" of {strategy}"))
         set_by = ((own.order_notional_max, whose) for own, whose in owners if own is not None)
         return min(((most, whose) for most, whose in set_by if most is not None), default=None)
+
+
+def for_opening(per_s: int) -> int:
+    """What opens may take of a rate: all but a tenth, one at least; a rate of one is not divided."""
+    return per_s - max(per_s // 10, 1) if per_s > 1 else per_s
 
 
 def _fits(source: str, pattern: str) -> bool:

@@ -1,7 +1,8 @@
 """How much of each limit is used, for people and machines: what is nearest to its limit is the account's risk score.
 
 Positions are measured as the gate measures them, with all that may still execute, by their worse side. Shortfalls are
-those of what is held: what is on its way to hedge it would count as if it added to it.
+those of what is held: what is on its way to hedge it would count as if it added to it. Rates are full where nothing
+more may open; what shrinks a position has a part of its own beyond.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,7 @@ import msgspec
 from core.units import ZERO
 from risk.exposure import Exposure, Rate
 from risk.guard import Guard
-from risk.limits import Limits
+from risk.limits import Limits, for_opening
 
 FULL = 100  # of a score
 OF_EQUITY = "of equity"
@@ -96,7 +97,7 @@ def _strategies(exposure: Exposure, equity: Decimal, limits: Limits, now: int) -
 def _rate(limit: str, rates: Mapping[str, Rate], most_at: Callable[[str], int], now: int) -> Use:
     """Of the fullest venue."""
     part, venue = max(((rate.use(now, most_at(venue)), venue) for venue, rate in rates.items()), default=(0.0, ""))
-    return _count(limit, round(part * most_at(venue)), most_at(venue), venue)
+    return _count(limit, round(part * most_at(venue)), for_opening(most_at(venue)), venue)
 
 
 def score(found: list[Use]) -> tuple[int, str]:

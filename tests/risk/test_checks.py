@@ -30,7 +30,7 @@ from risk import checks
 from risk.checks import CHECKS, Ask, Case, Check, Denial, judge
 from risk.exposure import Exposure
 from risk.gate import Gate
-from risk.limits import Limits, LimitsInForce, StrategyLimits, SymbolLimits, VenueLimits
+from risk.limits import Limits, LimitsInForce, StrategyLimits, SymbolLimits, VenueLimits, for_opening
 from risk.shortfall import expected_shortfall
 from risk.tail import Kind
 from tests.builders import (
@@ -1487,18 +1487,19 @@ def test_who_would_meet_an_order_of_ours_is_told_which_and_at_what_price() -> No
 
 
 def test_the_rate_of_one_venue_does_not_touch_another() -> None:
-    spent = book(accepted(parent(qty="1000")), *(approved(child(qty="1")) for _ in range(2)), orders_per_s=2)
-    bounds = limits(orders_per_s=2)
+    spent = book(accepted(parent(qty="1000")), *(approved(child(qty="1")) for _ in range(2)), orders_per_s=3)
+    bounds = limits(orders_per_s=3)
     denial = checks.rate_is_kept(Case(ask(), spent), bounds)
     assert denial is not None
     assert msgspec.structs.replace(denial, text="") == no(Reason.RATE, "3", "2", "orders/s")
+    assert denial.text == "paper takes 3 orders a second, and 2 that open a position"
     assert checks.rate_is_kept(Case(ask(venue="other"), spent), bounds) is None
     assert checks.rate_is_kept(Case(ask(ts=NOW + NS_PER_S - 1), spent), bounds) == denial
     assert checks.rate_is_kept(Case(ask(ts=NOW + NS_PER_S), spent), bounds) is None
 
 
 def test_a_venue_has_a_rate_of_its_own_and_others_have_the_accounts() -> None:
-    bounds = limits(orders_per_s=2, messages_per_s=3, venues={"paper": VenueLimits(orders_per_s=1, messages_per_s=4)})
+    bounds = limits(orders_per_s=3, messages_per_s=4, venues={"paper": VenueLimits(orders_per_s=1, messages_per_s=5)})
     exposure = fold(Exposure(INSTRUMENTS, LimitsInForce(bounds), {"paper": VenueAbility()}), opened())
     fold(exposure, accepted(parent(qty="1000")), approved(child(qty="1")), approved(child(qty="1", venue="other")))
     denial = checks.rate_is_kept(Case(ask(), exposure), bounds)
@@ -1554,8 +1555,8 @@ def test_a_flatten_is_bound_by_what_its_venue_takes_and_not_by_its_strategy() ->
 
 def test_cancels_take_room_that_new_orders_then_lack_but_for_a_flatten() -> None:
     one, other = child(qty="1"), child(qty="1", cl_ord_id="P1C2A1")
-    bounds = limits(messages_per_s=3)
-    spent = book(accepted(parent(qty="1000")), approved(one), cancelled(one), messages_per_s=3)
+    bounds = limits(messages_per_s=4)
+    spent = book(accepted(parent(qty="1000")), approved(one), cancelled(one), messages_per_s=4)
     assert checks.rate_is_kept(Case(ask(), spent), bounds) is None
     fold(spent, cancelled(other))
     denial = checks.rate_is_kept(Case(ask(), spent), bounds)
@@ -1573,6 +1574,62 @@ def test_a_flatten_is_held_to_the_rate_of_orders() -> None:
     denial = checks.rate_is_kept(Case(ask(flatten=True), spent), limits(orders_per_s=1))
     assert denial is not None
     assert denial.unit == "orders/s"
+
+
+@pytest.mark.parametrize(
+    "per_s,opening", [(1, 1), (2, 1), (3, 2), (10, 9), (19, 18), (20, 18), (50, 45), (100_000, 90_000)]
+)
+def test_what_opens_leaves_a_tenth_of_a_rate_and_one_at_least(per_s: int, opening: int) -> None:
+    assert for_opening(per_s) == opening
+
+
+def test_where_what_opens_has_had_its_part_what_shrinks_a_position_still_goes() -> None:
+    one, other = child(qty="1"), child(qty="1", cl_ord_id="P1C2A1")
+    bounds = limits(orders_per_s=3, messages_per_s=3)
+    spent = book(
+        held("AAPL", 50), accepted(parent(qty="1000")), approved(one), approved(other), orders_per_s=3, messages_per_s=3
+    )
+    assert checks.rate_is_kept(Case(ask(side=SELL, qty="50"), spent), bounds) is None
+    assert checks.rate_is_kept(Case(ask(flatten=True), spent), bounds) is None
+    denial = checks.rate_is_kept(Case(ask(side=SELL, qty="51"), spent), bounds)  # it would open, too
+    assert denial is not None
+    assert msgspec.structs.replace(denial, text="") == no(Reason.RATE, "3", "2", "orders/s", "50")
+    fold(spent, cancelled(one))
+    denial = checks.rate_is_kept(Case(ask(side=SELL, qty="50"), spent), bounds)  # cancels take what there is
+    assert denial is not None
+    assert msgspec.structs.replace(denial, text="") == no(Reason.RATE, "4", "3", "messages/s")
+    assert denial.text == "paper takes 3 messages a second"
+    assert checks.rate_is_kept(Case(ask(side=SELL, qty="50", flatten=True), spent), bounds) is None
+
+
+@given(
+    st.integers(1, 25),
+    st.lists(st.tuples(st.sampled_from([0, 0, 1, 50, 100, 499, 500, 999, 1_000]), st.integers(1, 30), st.booleans())),
+)
+def test_however_many_ask_to_open_what_shrinks_passes_within_its_part_and_the_rate_of_all_holds(
+    per_s: int, steps: list[tuple[int, int, bool]]
+) -> None:
+    """The law of the reserve, against a recount: `kept` is what what opens can never take."""
+    kept = 0 if per_s == 1 else max(per_s // 10, 1)
+    bounds = limits(orders_per_s=per_s)
+    exposure = book(held("AAPL", 1_000_000), accepted(parent(qty="1000000")), orders_per_s=per_s, cash="1000000000")
+    sent, now = list[tuple[int, bool]](), NOW
+    for ms, count, shrinks in steps:
+        now += ms * NS_PER_MS
+        for _ in range(count):
+            of_the_second = [each for ts, each in sent if ts > now - NS_PER_S]
+            case = Case(ask(side=SELL if shrinks else BUY, qty="1", ts=now), exposure)
+            assert case.shrinks == shrinks
+            passes = checks.rate_is_kept(case, bounds) is None
+            assert passes == (len(of_the_second) < (per_s if shrinks else per_s - kept))
+            if shrinks and sum(of_the_second) < kept:
+                assert passes
+            if passes:
+                sent.append((now, shrinks))
+                name = f"P1C{len(sent)}A1"
+                order = child(side=case.ask.side, qty="1", cl_ord_id=name, ts=now)
+                fold(exposure, approved(order), updated(order, OrdStatus.CANCELED))
+            assert sum(ts > now - NS_PER_S for ts, _ in sent) <= per_s
 
 
 @pytest.mark.parametrize("ord_type", OrdType)

@@ -516,5 +516,5 @@ def test_asking_for_room_changes_nothing() -> None:
     exposure = book(accepted(parent(qty="1000")), *orders, orders_per_s=2)
     before = exposure.dump()
     for venue, now, has_room in (("paper", NOW, False), ("paper", NOW + NS_PER_S, True), ("unseen", NOW, True)) * 2:
-        assert exposure.has_room(venue, now, 2) is has_room
+        assert exposure.has_room(venue, now, 2, opening=False) is has_room
     assert exposure.dump() == before

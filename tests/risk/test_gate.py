@@ -27,7 +27,7 @@ from core.units import NS_PER_MS, NS_PER_S
 from risk.checks import CHECKS, parent_is_open
 from risk.exposure import Exposure
 from risk.gate import Gate
-from risk.limits import Limits, LimitsInForce, SymbolLimits, version_of
+from risk.limits import Limits, LimitsInForce, SymbolLimits, for_opening, version_of
 from tests.builders import (
     INSTRUMENTS,
     NOW,
@@ -445,7 +445,11 @@ def test_an_order_passes_exactly_where_orders_and_messages_of_the_last_second_le
             continue
         recent, said = (sum(now - ts < NS_PER_S for ts in times) for times in (orders, messages))
         effect = verdict(order, exposure, bounds)
-        passes = recent < orders_per_s and (what == "flatten" or said < messages_per_s)
+        passes = (
+            recent < orders_per_s
+            if what == "flatten"
+            else recent < for_opening(orders_per_s) and said < for_opening(messages_per_s)
+        )
         assert isinstance(effect, OrderApproved) == passes
         if isinstance(effect, OrderApproved):
             fold(exposure, effect)

@@ -58,8 +58,8 @@ def test_an_account_without_positions_uses_nothing() -> None:
         ((held("AAPL", 100), held("LOTS", -200)), "net", ("", 0.1, 1.0)),
         ((held("AAPL", 100), held("LOTS", -200)), "positions", ("", 2, 4)),
         ((accepted(parent(qty="100")),), "parents_per_day", ("", 1, 10)),
-        ((accepted(parent()), approved(child()), cancelled(child())), "orders_per_s", ("paper", 1, 1_000)),
-        ((accepted(parent()), approved(child()), cancelled(child())), "messages_per_s", ("paper", 2, 1_000)),
+        ((accepted(parent()), approved(child()), cancelled(child())), "orders_per_s", ("paper", 1, 900)),
+        ((accepted(parent()), approved(child()), cancelled(child())), "messages_per_s", ("paper", 2, 900)),
         ((accepted(parent(qty="100")),), "position", ("AAPL", 0.1, 0.5)),
         ((accepted(parent(qty="100")),), "positions", ("", 1, 4)),
         ((modelled(), held("AAPL", 100)), "shortfall_plain", ("", 0.01, 0.04)),
@@ -85,7 +85,7 @@ def test_a_strategys_and_a_venues_own_limits_are_used_by_whoever_is_nearest_to_h
         "beta": StrategyLimits(position_max=Decimal("0.2"), parents_per_day=4),
         "gamma": StrategyLimits(),
     }
-    bounds = limits(strategies=own, venues={"other": VenueLimits(orders_per_s=2, messages_per_s=20)})
+    bounds = limits(strategies=own, venues={"other": VenueLimits(orders_per_s=3, messages_per_s=22)})
     of_beta = accepted(parent("SHRT", Side.SELL, "100", strategy="beta", parent_id="B1"))
     future = child("FUTR", strategy="beta", parent_id="B1", cl_ord_id="B1C1A1", qty="1")
     found = used(held("AAPL", 100), of_beta, accepted(parent(qty="10")), approved(future), bounds=bounds)
