@@ -62,7 +62,8 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
 _H, _W, _R = TradingState.HALTED, WorkingOrders, Release
 
 STARTUP, KILL = "startup", "kill"
-DAILY_LOSS, DRAWDOWN, REJECTS = "daily_loss", "drawdown", "rejects"
+DAILY_LOSS, DRAWDOWN = "daily_loss", "drawdown"
+REJECTS, FAILURES, SLIPPAGE = "rejects", "failures", "slippage"
 REDIS, JOURNAL, BACKLOG, FEED = "redis", "journal", "backlog", "feed"
 
 CAUSES: dict[str, Cause] = {
@@ -100,6 +101,20 @@ CAUSES: dict[str, Cause] = {
         release=_R.OPERATOR,
         owner="operator",
         meaning="a venue rejected too many orders in a short time: what we send it is wrong, or it is",
+    ),
+    FAILURES: Cause(
+        state=TradingState.REDUCING,
+        working=_W.CANCEL_OPENING,
+        release=_R.OPERATOR,
+        owner="operator",
+        meaning="too many orders in a short time did not reach a venue, or nobody knows whether they did",
+    ),
+    SLIPPAGE: Cause(
+        state=TradingState.REDUCING,
+        working=_W.CANCEL_OPENING,
+        release=_R.OPERATOR,
+        owner="operator",
+        meaning="a venue executed too often in a short time far beyond the quote by which orders were approved",
     ),
     REDIS: Cause(
         state=_H,

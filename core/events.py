@@ -212,6 +212,20 @@ class ShadowSet(Event, frozen=True, tag=True):
     by: str  # as of limits in force
 
 
+class StrategyStopped(Event, frozen=True, tag=True):
+    """A strategy did the same too often: nothing more of it is accepted until a person lets it go on."""
+
+    strategy: str
+    text: str
+
+
+class StrategyResumed(Event, frozen=True, tag=True):
+    """Somebody had a look at a strategy that was stopped, and lets it go on."""
+
+    strategy: str
+    by: str
+
+
 class FlattenRequested(Event, frozen=True, tag=True):
     """A supervisor wants a position closed while trading is halted or reducing; `symbol` empty: every position."""
 
@@ -311,6 +325,7 @@ class Reason(StrEnum):
     SHORTFALL = "SHORTFALL"  # R5
     NO_SCENARIOS = "NO_SCENARIOS"  # R5, what cannot be judged is refused
     RATE = "RATE"  # R12
+    REPEATS = "REPEATS"  # R12
     PARENTS_PER_DAY = "PARENTS_PER_DAY"  # R12
     PARTICIPATION = "PARTICIPATION"  # R15
     DUPLICATE = "DUPLICATE"  # R13
@@ -714,6 +729,8 @@ AnyEvent = (
     | RegimeSet
     | LimitsSet
     | ShadowSet
+    | StrategyStopped
+    | StrategyResumed
     | FlattenRequested
     | CommandGiven
     | BreakFound

@@ -43,12 +43,13 @@ class Actors(msgspec.Struct, frozen=True, kw_only=True):
 def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: PLR0915 - all of it on one page
     """Connect the actors; `outlets` tell the world outside what happened, where somebody is to be told."""
     # folds: what happened changes state. Run first for each event, live and in recovery.
+    bus.fold(e.DaemonStarted, a.guard.start)
     bus.fold(e.AccountOpened, a.exposure.account, a.oms.account, a.guard.account)
     bus.fold(e.MarketData, a.exposure.quote, a.guard.look, a.slicer.quote, a.analyst.quote)
     bus.fold(e.TimeAdvanced, a.slicer.advance, a.oms.advance)
     bus.fold(e.SignalReceived, a.sequences.count)
     bus.fold(e.SignalAccepted, a.sizer.take)
-    bus.fold(e.ParentAccepted, a.exposure.accept, a.ledger.open, a.analyst.open, a.slicer.open)
+    bus.fold(e.ParentAccepted, a.exposure.accept, a.guard.accept, a.ledger.open, a.analyst.open, a.slicer.open)
     bus.fold(e.ParentScheduled, a.slicer.schedule)
     bus.fold(e.ParentPaced, a.slicer.pace)
     bus.fold(e.NewOrderSingle, a.slicer.send)
@@ -56,10 +57,10 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.OrderApproved, a.exposure.approve, a.ledger.count, a.oms.open, a.slicer.approve)
     bus.fold(e.OrderCancelRequest, a.exposure.cancel, a.slicer.cancel)
     bus.fold(e.OrderQueried, a.oms.ask)
-    bus.fold(e.FillBooked, a.oms.fill, a.exposure.fill, a.slicer.fill, a.analyst.fill)
+    bus.fold(e.FillBooked, a.oms.fill, a.guard.fill, a.exposure.fill, a.slicer.fill, a.analyst.fill)
     bus.fold(e.FillBusted, a.oms.bust, a.exposure.bust, a.slicer.bust, a.analyst.bust)
     bus.fold(e.OrderUpdated, a.oms.update, a.guard.update, a.exposure.update, a.ledger.settle, a.slicer.update)
-    bus.fold(e.OrderUnresolved, a.oms.give_up, a.exposure.give_up, a.slicer.give_up)
+    bus.fold(e.OrderUnresolved, a.oms.give_up, a.guard.give_up, a.exposure.give_up, a.slicer.give_up)
     bus.fold(e.ParentEnded, a.exposure.end, a.ledger.close, a.slicer.end)
     bus.fold(e.CostReport, a.analyst.close)
     bus.fold(e.TradingHalted, a.exposure.halt, a.slicer.halt, a.sender.halt, a.halts.halt)
@@ -70,6 +71,8 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.RegimeSet, a.exposure.regime, a.slicer.reconsider)
     bus.fold(e.LimitsSet, a.limits.take, a.slicer.reconsider)
     bus.fold(e.ShadowSet, a.limits.shade)
+    bus.fold(e.StrategyStopped, a.exposure.stop)
+    bus.fold(e.StrategyResumed, a.exposure.let_go_on, a.guard.let_go_on)
     bus.fold(e.FlattenRequested, a.slicer.flatten)
     bus.fold(e.OverrideProposed, a.overrides.propose)
     bus.fold(e.OverrideGranted, a.overrides.grant)
@@ -79,7 +82,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     # decisions: what follows from it. Never run in recovery.
     bus.on(e.SignalReceived, a.sequences.on_signal, a.sizer.on_signal)
     bus.on(e.ParentOrder, a.gate.on_parent_order)
-    bus.on(e.ParentAccepted, a.slicer.on_accepted)
+    bus.on(e.ParentAccepted, a.guard.on_accepted, a.slicer.on_accepted)
     bus.on(e.ParentScheduled, a.slicer.on_scheduled)
     bus.on(e.OrderDenied, a.slicer.on_denied)
     bus.on(e.NewOrderSingle, a.gate.on_new_order)
@@ -90,7 +93,8 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.on(e.ExecutionReport, a.oms.on_execution_report)
     bus.on(e.OrderCancelRequest, a.oms.on_cancel_request)
     bus.on(e.OrderUpdated, a.guard.on_updated, a.slicer.on_updated)  # nothing is sent again before the guard has looked
-    bus.on(e.OrderUnresolved, a.slicer.on_unresolved)
+    bus.on(e.OrderUnresolved, a.guard.on_unresolved, a.slicer.on_unresolved)
+    bus.on(e.FillBooked, a.guard.on_filled)
     bus.on(e.TradingHalted, a.slicer.on_halted)
     bus.on(e.FlattenRequested, a.slicer.on_flatten, a.sizer.on_flatten)  # what works ends before anything is sized
     bus.on(e.ParentEnded, a.analyst.on_ended)

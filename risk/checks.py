@@ -282,6 +282,20 @@ def strategy_may_trade(case: Case, limits: Limits) -> Denial | None:
     return None
 
 
+def strategy_is_not_stopped(case: Case, limits: Limits) -> Denial | None:
+    """R12: a parent's strategy was not stopped for doing the same too often; children of earlier parents go on.
+
+    What would shrink a position is refused, too: what the strategy wants is what is in doubt. An operator may flatten.
+    """
+    del limits
+    ask = case.ask
+    text = case.exposure.stopped.get(ask.strategy)
+    if text is None or not ask.is_parent or ask.flatten:
+        return None
+    said = f"{ask.strategy} is stopped ({text}): `execd resume --strategy` lets it go on"
+    return _refuse(Reason.REPEATS, said)
+
+
 def order_is_no_duplicate(case: Case, limits: Limits) -> Denial | None:
     """R13: a parent is not the one again that its strategy had accepted last, in the same symbol, within the window."""
     ask = case.ask
@@ -754,6 +768,7 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     symbol_is_agreed,
     symbol_may_be_traded,
     strategy_may_trade,
+    strategy_is_not_stopped,
     order_is_no_duplicate,
     session_is_open,
     price_is_fresh,

@@ -38,6 +38,8 @@ from core.events import (
     Reason,
     RegimeSet,
     RiskModelSet,
+    StrategyResumed,
+    StrategyStopped,
     TradingHalted,
     TradingResumed,
 )
@@ -63,6 +65,7 @@ class ChildExposure(msgspec.Struct):
     price: Decimal | None
     order_qty: Decimal
     leaves_qty: Decimal
+    touch: Decimal | None  # the other side of the quote that its approval used
     cum_qty: Decimal = ZERO
     ord_status: OrdStatus = OrdStatus.PENDING_SUBMIT
     given_up: bool = False  # nobody will learn what became of it, unless the venue says so after all
@@ -170,6 +173,7 @@ class Exposure:
         "quarantined",
         "rates",
         "resting",
+        "stopped",
     )
 
     def __init__(
@@ -191,6 +195,7 @@ class Exposure:
         self.parents_today: tuple[str, int] = ("", 0)
         self.own_parents_today: dict[str, int] = {}  # by strategy, on the same day
         self.quarantined: dict[str, str] = {}
+        self.stopped: dict[str, str] = {}  # strategies that did the same too often, and what
         self.rates: dict[str, Rate] = {}  # of children, by venue
         self.messages: dict[str, Rate] = {}  # of children and cancels, by venue
         self.resting = RestingOrders()
@@ -356,6 +361,7 @@ class Exposure:
             price=order.price,
             order_qty=order.order_qty,
             leaves_qty=order.order_qty,
+            touch=event.ask if order.side is Side.BUY else event.bid,
         )
         self._rest(order.cl_ord_id, child)
         self._work(child, order.order_qty)
@@ -430,6 +436,14 @@ class Exposure:
         """A person's word on the market's regime."""
         if self._tail is not None:
             self._tail.override(event)
+
+    def stop(self, event: StrategyStopped) -> None:
+        """Nothing more of a strategy is accepted."""
+        self.stopped[event.strategy] = event.text
+
+    def let_go_on(self, event: StrategyResumed) -> None:
+        """A strategy may trade again."""
+        self.stopped.pop(event.strategy, None)
 
     def quarantine(self, event: BreakFound) -> None:
         """No order in a symbol whose books do not agree with the venue's."""
@@ -533,6 +547,7 @@ class Exposure:
             "parents_today": list(self.parents_today),
             "own_parents_today": dict(self.own_parents_today),
             "quarantined": dict(self.quarantined),
+            "stopped": dict(self.stopped),
             "rates": {venue: rate.dump() for venue, rate in self.rates.items()},
             "messages": {venue: rate.dump() for venue, rate in self.messages.items()},
             "market": [msgspec.to_builtins(event) for event in self.market.values()],
@@ -551,6 +566,7 @@ class Exposure:
         self.parents_today = state.parents_today
         self.own_parents_today = state.own_parents_today
         self.quarantined = state.quarantined
+        self.stopped = state.stopped
         for venue, rate in state.rates.items():
             self.rates.setdefault(venue, Rate()).load(rate)
         for venue, rate in state.messages.items():
@@ -581,6 +597,7 @@ class _Dump(msgspec.Struct):
     parents_today: tuple[str, int]
     own_parents_today: dict[str, int]
     quarantined: dict[str, str]
+    stopped: dict[str, str]
     rates: dict[str, list[int]]
     messages: dict[str, list[int]]
     market: list[MarketData]

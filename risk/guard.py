@@ -1,4 +1,4 @@
-"""Limits that trip trading, not an order: on what was lost, of the day and from the highest equity, and on rejects.
+"""Limits that trip trading, not an order: on losses, on what a venue does too often, on a strategy that repeats itself.
 
 Equity is cash and positions at their marks. A day's loss is measured from the equity at the day's roll (00:00 UTC, or
 the first moment after it at which somebody looks), a drawdown from the high-water mark. A single quote that is wrong by
@@ -10,39 +10,62 @@ time.
 A daily loss is REDUCING until the next roll. A drawdown is HALTED until somebody resets the mark by name. External
 flows into the account are not known here yet: they count as gains and losses.
 
-A venue that rejects `rejects_max` orders within `rejects_window_s` is told something wrong, or has gone wrong; brokers
-count rejects, and parents try again. Trading is REDUCING until an operator has had a look and resumes; then the count
-begins anew. What ended at home does not count: denied by the gate, lapsed, certainly not sent.
+A venue trips trading by three things, each counted apart under its own limits: with so many within a window what we
+send is wrong, or the venue is, and parents try again. Trading is REDUCING until an operator has had a look and resumes;
+then the count of that thing begins anew.
+
+- *Rejects*: the venue refused an order. What the gate denied never left, and does not count.
+- *Failures*: an order certainly did not get out (NOT_SENT: the line is down, or so much waits for the venue that it has
+  to be slow; or the venue has proved that it has no such order), its outcome is not known (UNKNOWN), or it was given up
+  before the venue had said a word of it. In doubt first and then not sent is one failure. What is caused at home does
+  not count: LAPSED (our last check: an approval that grew too old, a halt, an order that was asked back before it
+  left), an order that was asked back and turns out to be gone (PENDING_CANCEL), and one that an earlier run approved,
+  since it may have ended before it sent it.
+- *Slips*: an execution farther than `slippage_max` beyond the quote by which its order was approved: a buy above the
+  ask, a sale below the bid. What rests is no worse than that quote, and never slips. Without a quote on that side, and
+  after the end of its order, there is nothing to compare with.
+
+A strategy whose parents in one symbol and side were accepted `repeats_max` times within a window is in a loop, or looks
+like it. It is stopped, in everything that it does, until a person lets it go on by its name; its live parents go on, as
+each is as large as it was judged to be and can only end. An operator's flatten is nobody's repetition.
 """
 
 import datetime as dt
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 
-from core.causes import DAILY_LOSS, DRAWDOWN, REJECTS
+from core.causes import DAILY_LOSS, DRAWDOWN, FAILURES, REJECTS, SLIPPAGE
 from core.events import (
     AccountOpened,
+    DaemonStarted,
     DayRolled,
     Event,
+    FillBooked,
     HighWaterMarkReset,
     MarketData,
+    OrderUnresolved,
     OrderUpdated,
+    ParentAccepted,
+    ParentOrder,
+    StrategyResumed,
+    StrategyStopped,
     TimeAdvanced,
     TradingResumed,
 )
 from core.orders import OrdStatus
 from core.trading import halted
 from core.units import NS_PER_DAY, NS_PER_S, ZERO
-from risk.exposure import Exposure
-from risk.limits import LimitsInForce
+from risk.exposure import ChildExposure, Exposure
+from risk.limits import Limits, LimitsInForce
+from risk.strikes import Key, Often, Strike, Strikes
 
 LOOKS = 3
 CONFIRM_NS = 3 * NS_PER_S
 LATEST_NS = 60 * NS_PER_S
-NAMED = 3  # rejected orders that a halt names
+NAMED = 3  # orders that a halt names
 
 
 class Sight(msgspec.Struct):
@@ -68,20 +91,38 @@ class Sight(msgspec.Struct):
         return age >= LATEST_NS or all(self.quotes.get(symbol, 0) >= LOOKS for symbol in held)
 
 
-Reject = tuple[int, str]
-"""When, ns, and the client id."""
+class _Breaker(NamedTuple):
+    """What a venue may not do too often."""
+
+    often: Callable[[Limits], Often]
+    words: str  # of what it did, and how many times
+
+
+_BREAKERS = {
+    REJECTS: _Breaker(lambda limits: limits.rejects, "rejected {} orders"),
+    FAILURES: _Breaker(lambda limits: limits.failures, "did not get, or may not have got, {} orders"),
+    SLIPPAGE: _Breaker(lambda limits: limits.slips, "executed {} times far beyond the quote"),
+}
+_FAILED = frozenset({OrdStatus.NOT_SENT, OrdStatus.UNKNOWN})
+_STRIKES = _FAILED | {OrdStatus.REJECTED}
+_NO_NEWS = frozenset({OrdStatus.UNKNOWN, OrdStatus.PENDING_CANCEL, OrdStatus.SETTLING})  # before it: see above
+
+
+_OfAnOrder = OrderUpdated | OrderUnresolved | FillBooked
 
 
 class Guard:
-    """Watches the equity of one account, and what venues reject, under the limits that are in force."""
+    """Watches the equity of one account, its venues and its strategies, under the limits that are in force."""
 
     __slots__ = (
+        "_earlier",
         "_exposure",
         "_fall",
         "_high",
         "_limits",
         "_loss",
-        "_rejects",
+        "_repeats",
+        "_strikes",
         "_tripped",
         "day",
         "day_equity",
@@ -96,7 +137,9 @@ class Guard:
         self.mark = ZERO
         self._loss, self._fall, self._high = Sight(), Sight(), Sight()
         self._tripped: tuple[str, ...] = ()  # what the present look confirms
-        self._rejects: dict[str, deque[Reject]] = {}  # by venue
+        self._earlier: set[str] = set()  # children that may have executed when this run began
+        self._strikes = {cause: Strikes() for cause in _BREAKERS}  # each by venue
+        self._repeats = Strikes()  # by strategy, symbol and side
 
     @property
     def day_loss(self) -> Decimal:
@@ -113,6 +156,11 @@ class Guard:
         return (self.day + 1) * NS_PER_DAY if self.day else None
 
     # folds
+
+    def start(self, event: DaemonStarted) -> None:
+        """What was approved before may not have been sent because a run ended."""
+        del event
+        self._earlier = set(self._exposure.children)
 
     def account(self, event: AccountOpened) -> None:
         """Measure from here on."""
@@ -139,34 +187,71 @@ class Guard:
         self.mark, self._fall, self._high = event.equity, Sight(), Sight()
 
     def update(self, event: OrderUpdated) -> None:
-        """Count what a venue rejects, each order once: the newest ones, as many as trip.
+        """Count what a venue rejects, and what fails, each order once.
 
-        Folded before the exposure forgets the order: what a venue says again of one that had ended is no news.
+        Folded before the exposure hears of it: what a venue says again of an order that had ended is no news.
         """
-        if event.ord_status is not OrdStatus.REJECTED or event.cl_ord_id not in self._exposure.children:
+        if event.ord_status not in _STRIKES:
             return
-        newest = self._rejects.setdefault(event.venue, deque())
-        newest.append((event.ts, event.cl_ord_id))
-        while len(newest) > self._limits.current.rejects_max:
-            newest.popleft()
+        child = self._exposure.children.get(event.cl_ord_id)
+        if child is None:
+            return
+        if event.ord_status is OrdStatus.REJECTED:
+            self._strike(REJECTS, event)
+        elif self._may_fail(event.cl_ord_id, child):
+            self._strike(FAILURES, event)
+
+    def give_up(self, event: OrderUnresolved) -> None:
+        """Count what no venue has said a word of; folded before the exposure hears of it."""
+        child = self._exposure.children.get(event.cl_ord_id)
+        if child is not None and self._may_fail(event.cl_ord_id, child):
+            self._strike(FAILURES, event)
+
+    def fill(self, event: FillBooked) -> None:
+        """Count what slips."""
+        child, most = self._exposure.children.get(event.cl_ord_id), self._limits.current.slippage_max
+        if child is None or child.touch is None or child.touch <= 0:
+            return
+        if event.side.sign * (event.last_px - child.touch) > most * child.touch:
+            self._strike(SLIPPAGE, event)
 
     def resume(self, event: TradingResumed) -> None:
-        """Somebody had a look at what was rejected."""
-        if event.cause == REJECTS:
-            self._rejects.clear()
+        """Somebody had a look at what a venue did too often."""
+        if event.cause in self._strikes:
+            self._strikes[event.cause].clear()
+
+    def accept(self, event: ParentAccepted) -> None:
+        """Count what a strategy does, but for an operator's flatten."""
+        if not event.parent.flatten:
+            strike = Strike(event.ts, event.parent_id)
+            self._repeats.add(_way(event.parent), strike, self._limits.current.repeats)
+
+    def let_go_on(self, event: StrategyResumed) -> None:
+        """Somebody had a look at a strategy."""
+        self._repeats.clear((event.strategy,))
 
     # decisions
 
     def on_updated(self, event: OrderUpdated) -> Iterable[Event]:
-        """Trip once a venue has rejected too many."""
-        if event.ord_status is not OrdStatus.REJECTED or REJECTS in self._exposure.causes:
-            return
-        limits, newest = self._limits.current, list(self._rejects.get(event.venue, ()))  # none: somebody resumed
-        if len(newest) >= limits.rejects_max and event.ts - newest[0][0] < limits.rejects_window_ns:
-            names = ", ".join(cl_ord_id for _, cl_ord_id in newest[-NAMED:])
-            took_s = (event.ts - newest[0][0]) / NS_PER_S
-            text = f"{event.venue} rejected {limits.rejects_max} orders within {took_s:.1f} s, of late {names}"
-            yield halted(REJECTS, event.ts, text=f"{text}: {event.text}" if event.text else text)
+        """Trip once a venue has rejected too many, or too many have failed."""
+        if event.ord_status in _STRIKES:
+            yield from self._trip(FAILURES if event.ord_status in _FAILED else REJECTS, event, event.text)
+
+    def on_unresolved(self, event: OrderUnresolved) -> Iterable[Event]:
+        """Trip once too many have failed."""
+        return self._trip(FAILURES, event)
+
+    def on_filled(self, event: FillBooked) -> Iterable[Event]:
+        """Trip once too many slip."""
+        return self._trip(SLIPPAGE, event)
+
+    def on_accepted(self, event: ParentAccepted) -> Iterable[Event]:
+        """Stop a strategy that has done the same too often."""
+        parent, strike = event.parent, Strike(event.ts, event.parent_id)
+        newest = self._repeats.too_many(_way(parent), strike, self._limits.current.repeats)
+        if newest and parent.strategy not in self._exposure.stopped:
+            text = f"{len(newest)} parents to {parent.side} {parent.symbol} {_of_late(newest)}"
+            yield StrategyStopped(ts=event.ts, strategy=parent.strategy, text=text)
 
     def on_market(self, event: MarketData) -> Iterable[Event]:
         """Trip what is confirmed and not live yet."""
@@ -189,6 +274,22 @@ class Guard:
         if DRAWDOWN in self._exposure.causes:
             yield TradingResumed(ts=event.ts, cause=DRAWDOWN, by=event.by)
 
+    def _may_fail(self, cl_ord_id: str, child: ChildExposure) -> bool:
+        """Whether it were a failure if nothing became of it."""
+        return cl_ord_id not in self._earlier and not child.given_up and child.ord_status not in _NO_NEWS
+
+    def _strike(self, cause: str, event: _OfAnOrder) -> None:
+        often = _BREAKERS[cause].often(self._limits.current)
+        self._strikes[cause].add((event.venue,), Strike(event.ts, event.cl_ord_id), often)
+
+    def _trip(self, cause: str, event: _OfAnOrder, said: str = "") -> Iterable[Event]:
+        """Trip if this is one that was counted, and one too many."""
+        breaker, strike = _BREAKERS[cause], Strike(event.ts, event.cl_ord_id)
+        newest = self._strikes[cause].too_many((event.venue,), strike, breaker.often(self._limits.current))
+        if newest and cause not in self._exposure.causes:
+            text = f"{event.venue} {breaker.words.format(len(newest))} {_of_late(newest)}"
+            yield halted(cause, event.ts, text=f"{text}: {said}" if said else text)
+
     def _in_words(self, cause: str) -> str:
         equity = self._exposure.equity
         if cause == DAILY_LOSS:
@@ -204,7 +305,9 @@ class Guard:
             "day": self.day,
             "day_equity": self.day_equity,
             "mark": self.mark,
-            "rejects": {venue: list(newest) for venue, newest in self._rejects.items()},
+            "earlier": sorted(self._earlier),
+            "strikes": {cause: strikes.dump() for cause, strikes in self._strikes.items()},
+            "repeats": self._repeats.dump(),
             **{name: msgspec.to_builtins(sight) for name, sight in sights.items()},
         }
 
@@ -213,17 +316,32 @@ class Guard:
         state = msgspec.convert(dumped, _Dump)
         self.day, self.day_equity, self.mark = state.day, state.day_equity, state.mark
         self._loss, self._fall, self._high = state.loss, state.fall, state.high
-        self._rejects = {venue: deque(newest) for venue, newest in state.rejects.items()}
+        self._earlier = state.earlier
+        for cause, strikes in state.strikes.items():
+            self._strikes[cause].load(strikes)
+        self._repeats.load(state.repeats)
 
 
 class _Dump(msgspec.Struct):
     day: int
     day_equity: Decimal
     mark: Decimal
-    rejects: dict[str, list[Reject]]
+    earlier: set[str]
+    strikes: dict[str, object]
+    repeats: object
     loss: Sight
     fall: Sight
     high: Sight
+
+
+def _way(parent: ParentOrder) -> Key:
+    """What a strategy does the same with it."""
+    return (parent.strategy, parent.symbol, parent.side.value)
+
+
+def _of_late(newest: list[Strike]) -> str:
+    took_s = (newest[-1].ts - newest[0].ts) / NS_PER_S
+    return f"within {took_s:.1f} s, of late {', '.join(strike.order_id for strike in newest[-NAMED:])}"
 
 
 def _lost(before: Decimal, now: Decimal) -> Decimal:

@@ -9,6 +9,7 @@ import msgspec
 
 from core.events import LimitsSet, ShadowSet
 from core.units import NS_PER_MS, NS_PER_S
+from risk.strikes import Often
 
 _MOST = {  # above them a limit limits nothing; all must be positive
     "quote_age_s_max": 86_400,  # s, one day
@@ -18,6 +19,12 @@ _MOST = {  # above them a limit limits nothing; all must be positive
     "parents_per_day": 10_000_000,
     "rejects_max": 10_000,
     "rejects_window_s": 86_400,  # s, one day
+    "failures_max": 10_000,
+    "failures_window_s": 86_400,  # s, one day
+    "slips_max": 10_000,
+    "slips_window_s": 86_400,  # s, one day
+    "repeats_max": 10_000,
+    "repeats_window_s": 86_400,  # s, one day
     "approval_ttl_ms": 3_600_000,  # ms, one hour
     "signal_horizon_s": 366 * 86_400,  # s, one year
 }
@@ -33,6 +40,7 @@ _FRACTIONS = {  # and the most of each; all must be positive
     "participation_max": 1,
     "daily_loss_max": 1,
     "drawdown_max": 1,
+    "slippage_max": 1,
     "collar": 1,
     "strength_fraction": 1,
     "strength_min": 1,
@@ -126,11 +134,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     drawdown_max: Decimal = Decimal("0.1")  # R11, of the high-water mark; beyond it nothing goes
     rejects_max: int = 3  # R17, orders that one venue rejects within the window; with that many only reducing goes
     rejects_window_s: float = 60.0  # R17
+    failures_max: int = 3  # R17, orders to one venue that were not sent or are in doubt, likewise
+    failures_window_s: float = 60.0  # R17
+    slippage_max: Decimal = Decimal("0.01")  # R17, of the quote at the approval; what executes farther beyond it slips
+    slips_max: int = 3  # R17, executions of one venue that slip within the window, likewise
+    slips_window_s: float = 60.0  # R17
     collar: Decimal = Decimal("0.05")  # R7, of the reference price
     quote_age_s_max: float = 10.0  # R7
     orders_per_s: int = 50  # R12, children per venue; a tenth, one at least, is kept for what shrinks a position
     messages_per_s: int = 100  # R12, children and cancels per venue; cancels are counted, never denied
     parents_per_day: int = 100  # R12
+    repeats_max: int = 20  # R12, parents of a strategy, symbol and side within the window; with that many it is stopped
+    repeats_window_s: float = 60.0  # R12
     duplicate_window_s: float = 1.0  # R13, a parent like the one before it is an error; 0: it is not
     approval_ttl_ms: int = 500  # an approval that has not left by then lapses
     close_margin_s: int = 5  # A13, nothing is sent so shortly before the close
@@ -173,9 +188,24 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.close_margin_s * NS_PER_S
 
     @property
-    def rejects_window_ns(self) -> int:
-        """How long a venue's reject counts, ns."""
-        return int(self.rejects_window_s * NS_PER_S)
+    def rejects(self) -> Often:
+        """How often a venue may reject."""
+        return Often(self.rejects_max, int(self.rejects_window_s * NS_PER_S))
+
+    @property
+    def failures(self) -> Often:
+        """How often an order to a venue may fail."""
+        return Often(self.failures_max, int(self.failures_window_s * NS_PER_S))
+
+    @property
+    def slips(self) -> Often:
+        """How often a venue's executions may slip."""
+        return Often(self.slips_max, int(self.slips_window_s * NS_PER_S))
+
+    @property
+    def repeats(self) -> Often:
+        """How often a strategy may do the same."""
+        return Often(self.repeats_max, int(self.repeats_window_s * NS_PER_S))
 
     @property
     def duplicate_window_ns(self) -> int:

@@ -35,6 +35,8 @@ from core.events import (
     RiskModelSet,
     ShadowSet,
     SignalReceived,
+    StrategyResumed,
+    StrategyStopped,
     TradingHalted,
     TradingResumed,
 )
@@ -100,6 +102,9 @@ OPEN_LIMITS = Limits(
     drawdown_max=Decimal(1),
     parents_per_day=1_000,
     rejects_max=10_000,
+    failures_max=10_000,
+    slips_max=10_000,
+    repeats_max=10_000,
     duplicate_window_s=0.0,
     orders_per_s=1_000,
     messages_per_s=1_000,
@@ -348,6 +353,8 @@ def fold(exposure: Exposure, *events: Event) -> Exposure:
         TradingHalted: exposure.halt,
         TradingResumed: exposure.resume,
         BreakFound: exposure.quarantine,
+        StrategyStopped: exposure.stop,
+        StrategyResumed: exposure.let_go_on,
         RiskModelSet: exposure.model,
         RegimeSet: exposure.regime,
     }

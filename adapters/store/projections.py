@@ -55,6 +55,8 @@ from core.events import (
     SignalIgnored,
     SignalReceived,
     SignalRefused,
+    StrategyResumed,
+    StrategyStopped,
     SubmitResult,
     TimeAdvanced,
     TradingHalted,
@@ -310,6 +312,16 @@ def _marked(seq: int, event: HighWaterMarkReset) -> list[Write]:
     return [Write(tables.halts, Op.INSERT, row)]
 
 
+def _stopped(seq: int, event: StrategyStopped) -> list[Write]:
+    row = {"seq": seq, "ts": event.ts, "cause": "repeats", "state": "STOPPED", "by": ""}
+    return [Write(tables.halts, Op.INSERT, row | {"text": f"{event.strategy}: {event.text}"})]
+
+
+def _let_go_on(seq: int, event: StrategyResumed) -> list[Write]:
+    row = {"seq": seq, "ts": event.ts, "cause": "repeats", "state": "RESUMED", "by": event.by, "text": event.strategy}
+    return [Write(tables.halts, Op.INSERT, row)]
+
+
 def _limited(_seq: int, event: LimitsSet) -> list[Write]:
     text = msgspec.json.encode(event.limits).decode()
     return [Write(tables.limits, Op.INSERT, {"version": event.version, "ts": event.ts, "text": text})]
@@ -401,6 +413,8 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     HaltReport: _drained,
     FlattenRequested: _flattened,
     HighWaterMarkReset: _marked,
+    StrategyStopped: _stopped,
+    StrategyResumed: _let_go_on,
     LimitsSet: _limited,
     ShadowSet: _shaded,
     CommandGiven: _commanded,

@@ -265,7 +265,7 @@ halts = Table(
     _seq(),
     _time("ts"),
     _word("cause"),
-    _word("state"),  # REDUCING, HALTED, RESUMED; WORKING, QUIET: how far a halt has come; FLATTEN
+    _word("state"),  # REDUCING, HALTED, RESUMED; STOPPED: a strategy; WORKING, QUIET: how far a halt has come; FLATTEN
     _word("by"),
     _word("text"),
 )

@@ -37,6 +37,7 @@ BASE: dict[str, Any] = {
         "duplicate_window_s": 0,
         "orders_per_s": 10_000,
         "messages_per_s": 10_000,
+        "repeats_max": 10_000,
         "symbols_default": {"order_qty_max": 100_000, "order_notional_max": 100_000_000},
     },
     "halt": {"release_after_s": 0.3},

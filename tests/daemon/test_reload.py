@@ -176,7 +176,7 @@ BROKEN: list[tuple[Callable[[Desk], object], str]] = [
     (lambda desk: desk.file.write_bytes(b"\xff"), "execd.toml: not TOML: "),
     (
         lambda desk: desk.file.write_text(""),
-        "execd.toml: limits.duplicate_window_s is no longer set, nor 7 more: is the file",
+        "execd.toml: limits.duplicate_window_s is no longer set, nor 8 more: is the file",
     ),
     (
         lambda desk: desk.file.write_text(desk.file.read_text().partition("[limits.symbols_default]")[0]),

@@ -32,7 +32,6 @@ from tests.clocks import ManualClock
 
 # Facts for the books and for people: the journal and its tables are their only readers.
 NOBODY_LISTENS = {
-    e.DaemonStarted,
     e.SignalDead,
     e.SignalIgnored,
     e.SignalRefused,

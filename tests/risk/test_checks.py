@@ -21,6 +21,8 @@ from core.events import (
     ParentAccepted,
     Reason,
     RegimeSet,
+    StrategyResumed,
+    StrategyStopped,
     TradingHalted,
 )
 from core.instruments import VenueAbility
@@ -117,6 +119,7 @@ def own_limits(qty: str | None = "500", notional: str | None = "20000") -> Limit
     )
 
 
+STOPPED = StrategyStopped(ts=NOW, strategy="alpha", text="20 parents to BUY AAPL within 3.0 s")
 QUARANTINE = BreakFound(ts=NOW, venue="paper", kind="POSITION", symbol="AAPL", text="ours 1, theirs 2")
 P1 = accepted(parent(qty="100"))
 P2_SHRT = accepted(parent("SHRT", qty="100", parent_id="P2"))
@@ -941,6 +944,47 @@ CASES: list[Row] = [
         None,
     ),
     ("a first parent", checks.order_is_no_duplicate, ask_parent(), (), SECOND, None),
+    (
+        "of a strategy that is stopped",
+        checks.strategy_is_not_stopped,
+        ask_parent(),
+        (STOPPED,),
+        limits(),
+        no(Reason.REPEATS),
+    ),
+    (
+        "of a strategy that is stopped, in anything else",
+        checks.strategy_is_not_stopped,
+        ask_parent("SHRT", SELL),
+        (STOPPED,),
+        limits(),
+        no(Reason.REPEATS),
+    ),
+    (
+        "of another strategy than that",
+        checks.strategy_is_not_stopped,
+        ask_parent(strategy="beta"),
+        (STOPPED,),
+        limits(),
+        None,
+    ),
+    ("a child of its earlier parents", checks.strategy_is_not_stopped, ask(), (STOPPED,), limits(), None),
+    (
+        "an operator's flatten of what it holds",
+        checks.strategy_is_not_stopped,
+        ask_parent(flatten=True),
+        (STOPPED,),
+        limits(),
+        None,
+    ),
+    (
+        "of a strategy that goes on again",
+        checks.strategy_is_not_stopped,
+        ask_parent(),
+        (STOPPED, StrategyResumed(ts=NOW, strategy="alpha", by="ann")),
+        limits(),
+        None,
+    ),
     ("the same again", checks.order_is_no_duplicate, ask_parent(), (P1,), SECOND, no(Reason.DUPLICATE)),
     (
         "the same again, when the window is over",
@@ -1663,6 +1707,7 @@ ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.symbol_is_agreed: (ask(), (P1, QUARANTINE), limits()),
     checks.symbol_may_be_traded: (ask(), (P1,), limits(restricted=("AAPL",))),
     checks.strategy_may_trade: (ask("SHRT", parent_id="P2"), (P2_SHRT,), ALPHA_ONLY),
+    checks.strategy_is_not_stopped: (ask_parent(), (STOPPED,), limits()),
     checks.order_is_no_duplicate: (ask_parent(), (P1,), SECOND),
     checks.order_meets_none_of_ours: (ask(), (P1, *OUR_SALE), limits()),
     checks.session_is_open: (ask(ts=CLOSE - NS_PER_S), (P1, quote(ts=CLOSE - NS_PER_S)), limits()),
@@ -2021,6 +2066,7 @@ HOLD: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.symbol_is_agreed: (ask(side=SELL), (SHRINKING, QUARANTINE), limits()),
     checks.symbol_may_be_traded: (ask(side=SELL), (SHRINKING,), limits(restricted=("AAPL",))),
     checks.strategy_may_trade: (ask(side=SELL, strategy="beta"), (SHRINKING,), ALPHA_ONLY),
+    checks.strategy_is_not_stopped: (ask_parent(side=SELL), (STOPPED,), limits()),
     checks.order_is_no_duplicate: (ask_parent(side=SELL), (SHRINKING,), SECOND),
     checks.order_meets_none_of_ours: (ask(side=SELL), (SHRINKING, *working("AAPL", BUY, 1)), limits()),
     checks.session_is_open: (ask(side=SELL, ts=CLOSE), (SHRINKING, quote(ts=CLOSE)), limits()),

@@ -1,28 +1,39 @@
-"""Losses and rejects trip trading: moments by a table, and a slow second opinion on any path of prices and answers."""
+"""What trips trading, and what stops a strategy: moments by a table, and slow second opinions on any path of events."""
 
 import datetime as dt
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.causes import DAILY_LOSS, DRAWDOWN, REJECTS, TradingState, WorkingOrders
+from core.causes import DAILY_LOSS, DRAWDOWN, FAILURES, REJECTS, SLIPPAGE, TradingState, WorkingOrders
 from core.events import (
+    DaemonStarted,
     DayRolled,
+    EndReason,
     Event,
+    FillBooked,
     HighWaterMarkReset,
     MarketData,
+    NewOrderSingle,
     OrderApproved,
     OrderDenied,
+    OrderUnresolved,
     OrderUpdated,
     ParentAccepted,
+    ParentEnded,
+    Reason,
+    StrategyResumed,
+    StrategyStopped,
     TimeAdvanced,
     TradingHalted,
     TradingResumed,
 )
-from core.orders import TERMINAL, OrdStatus
+from core.orders import TERMINAL, OrdStatus, Side
 from core.signals import Algo, Instruction
 from core.units import NS_PER_DAY, NS_PER_S
 from daemon.bus import Bus
@@ -35,7 +46,9 @@ from tests.builders import (
     approved,
     child,
     denied,
+    filled,
     fold,
+    given_up,
     held,
     limits,
     opened,
@@ -68,11 +81,15 @@ class Scene:
     def connect(self, exposure: Exposure, guard: Guard) -> None:
         bus = self.bus
         bus.fold(type(opened()), exposure.account, guard.account)
-        bus.fold(type(held("AAPL", 1)), exposure.fill)
+        bus.fold(DaemonStarted, guard.start)
+        bus.fold(FillBooked, guard.fill, exposure.fill)
         bus.fold(MarketData, exposure.quote, guard.look)
         bus.fold(TradingHalted, exposure.halt)
         bus.fold(TradingResumed, exposure.resume, guard.resume)
-        bus.fold(ParentAccepted, exposure.accept)
+        bus.fold(ParentAccepted, exposure.accept, guard.accept)
+        bus.fold(StrategyStopped, exposure.stop)
+        bus.fold(StrategyResumed, exposure.let_go_on, guard.let_go_on)
+        bus.fold(OrderUnresolved, guard.give_up, exposure.give_up)
         bus.fold(OrderApproved, exposure.approve)
         bus.fold(OrderUpdated, guard.update, exposure.update)
         bus.fold(OrderDenied)
@@ -80,6 +97,9 @@ class Scene:
         bus.fold(HighWaterMarkReset, guard.reset)
         bus.on(MarketData, guard.on_market)
         bus.on(OrderUpdated, guard.on_updated)
+        bus.on(OrderUnresolved, guard.on_unresolved)
+        bus.on(FillBooked, guard.on_filled)
+        bus.on(ParentAccepted, guard.on_accepted)
         bus.on(TimeAdvanced, guard.on_due)
         bus.on(HighWaterMarkReset, guard.on_reset)
         bus.tap(lambda _, event: self.trace.append(event))
@@ -91,12 +111,28 @@ class Scene:
     def answer(self, number: int, status: OrdStatus, *, after_s: float = 1, venue: str = "paper") -> None:
         """A venue says how a child stands, which was sent when it is first heard of."""
         self.now += int(after_s * NS_PER_S)
-        order = child(cl_ord_id=f"C{number}", parent_id=f"P{number}", venue=venue)
+        self.bus.publish(updated(self.order(number, venue=venue), status, ts=self.now))
+
+    def order(self, number: int, side: Side = Side.BUY, venue: str = "paper") -> NewOrderSingle:
+        """A child, which is sent when it is first heard of."""
+        name = f"P{number}"
+        order = child(side=side, cl_ord_id=f"C{number}", parent_id=name, venue=venue, ts=self.now)
         if number not in self.sent:
             self.sent.add(number)
-            self.bus.publish(accepted(parent(parent_id=order.parent_id)))
+            self.bus.publish(accepted(parent(side=side, parent_id=name, ts=self.now)))
             self.bus.publish(approved(order))
-        self.bus.publish(updated(order, status, ts=self.now))
+        return order
+
+    def give_up(self, number: int) -> None:
+        """Nobody could learn what became of a child."""
+        self.now += NS_PER_S
+        self.bus.publish(msgspec.structs.replace(given_up(self.order(number)), ts=self.now))
+
+    def execute(self, number: int, px: str | Decimal, side: Side = Side.BUY, *, after_s: float = 1) -> None:
+        """A venue executes one share of a child that was approved in a market of 99.99 to 100.01."""
+        self.now += int(after_s * NS_PER_S)
+        order = self.order(number, side)
+        self.bus.publish(filled(order, "1", px, exec_id=f"E{self.now}", ts=self.now))
 
     def advance(self, ts: int) -> None:
         self.now = ts
@@ -268,7 +304,7 @@ def test_a_snapshot_goes_on_where_it_was(steps: list[tuple[int, float]], cut: in
 
 # Rejects --------------------------------------------------------------------------------------------------------------
 
-THREE = limits(rejects_max=3, rejects_window_s=60.0)
+THREE = limits(rejects_max=3, rejects_window_s=60.0, failures_max=3, slips_max=3)
 REJECTED = OrdStatus.REJECTED
 
 
@@ -451,3 +487,330 @@ def test_a_parent_whose_children_are_rejected_tries_no_more_until_somebody_resum
     assert [ts < halt.ts for ts in sent] == [True, True, True, False]
     assert sent[3] >= later
     assert not world.exposure.children
+
+
+# Failures -------------------------------------------------------------------------------------------------------------
+
+Step = Callable[[Scene], None]
+
+
+def answers(*statuses: OrdStatus, number: int = 0) -> Step:
+    def step(scene: Scene) -> None:
+        for status in statuses:
+            scene.answer(number, status)
+
+    return step
+
+
+def restarts(scene: Scene) -> None:
+    scene.order(0)
+    scene.bus.publish(DaemonStarted(ts=scene.now, version="1", config_hash="", world="paper", account="main"))
+
+
+S = OrdStatus
+FAILS: list[tuple[str, int, list[Step]]] = [  # what happens to one order, and how many failures it is
+    ("it did not get out", 1, [answers(S.NOT_SENT)]),
+    ("nobody knows whether it did", 1, [answers(S.UNKNOWN)]),
+    ("nobody knew, and then it had not", 1, [answers(S.UNKNOWN, S.NOT_SENT)]),
+    ("nobody knew, and nobody learns", 1, [answers(S.UNKNOWN), lambda scene: scene.give_up(0)]),
+    ("the venue never said a word", 1, [lambda scene: scene.give_up(0)]),
+    ("nor ever will", 1, [lambda scene: scene.give_up(0), answers(S.UNKNOWN, S.NOT_SENT)]),
+    ("it works, and is gone", 1, [answers(S.NEW, S.NOT_SENT)]),
+    ("it is said again", 1, [answers(S.NOT_SENT, S.NOT_SENT)]),
+    ("the venue loses sight of it twice", 2, [answers(S.UNKNOWN, S.NEW, S.UNKNOWN)]),
+    ("it ends as it should", 0, [answers(S.NEW, S.PARTIALLY_FILLED, S.FILLED)]),
+    ("it was rejected", 0, [answers(S.REJECTED)]),
+    ("its approval lapsed", 0, [answers(S.LAPSED)]),
+    ("it expired", 0, [answers(S.NEW, S.EXPIRED)]),
+    ("it was asked back", 0, [answers(S.NEW, S.PENDING_CANCEL, S.CANCELED)]),
+    ("it was asked back, and is gone", 0, [answers(S.NEW, S.PENDING_CANCEL, S.NOT_SENT)]),
+    ("it was asked back, and nobody knows", 0, [answers(S.NEW, S.PENDING_CANCEL, S.UNKNOWN, S.NOT_SENT)]),
+    ("it ended, and an execution is missing", 0, [answers(S.SETTLING), lambda scene: scene.give_up(0)]),
+    ("the run ended before it was sent", 0, [restarts, answers(S.UNKNOWN, S.NOT_SENT)]),
+    ("nor is it learnt later", 0, [restarts, lambda scene: scene.give_up(0)]),
+    ("another order, sent by this run", 1, [restarts, answers(S.NOT_SENT, number=1)]),
+]
+
+
+@pytest.mark.parametrize("case", FAILS, ids=lambda case: case[0])
+def test_what_fails_is_counted_once_and_what_is_caused_at_home_is_not(case: tuple[str, int, list[Step]]) -> None:
+    _, count, steps = case
+    for most in (1, 2, 3):
+        scene = Scene(limits(failures_max=most, failures_window_s=60.0))
+        for step in steps:
+            step(scene)
+        assert (FAILURES in scene.exposure.causes) == (count >= most)
+
+
+def test_too_many_failures_of_a_venue_are_reducing_until_somebody_resumes() -> None:
+    scene = Scene(THREE)
+    scene.answer(0, S.NOT_SENT, after_s=20)
+    scene.answer(1, S.UNKNOWN, after_s=20)
+    scene.answer(9, S.NOT_SENT, after_s=0, venue="other")
+    assert scene.said == []
+    scene.give_up(2)
+    assert scene.trace[-1] == TradingHalted(
+        ts=scene.now,
+        cause=FAILURES,
+        state=TradingState.REDUCING,
+        working=WorkingOrders.CANCEL_OPENING,
+        text="paper did not get, or may not have got, 3 orders within 21.0 s, of late C0, C1, C2",
+    )
+    scene.answer(3, S.NOT_SENT)  # of what still goes: no news
+    scene.bus.publish(TradingResumed(ts=scene.now, cause=REJECTS, by="ann"))
+    assert scene.exposure.causes.names() == [FAILURES]
+    scene.bus.publish(TradingResumed(ts=scene.now, cause=FAILURES, by="ann"))
+    for number in (4, 5):
+        scene.answer(number, S.NOT_SENT)
+    assert scene.exposure.causes.names() == []  # it counts anew
+    scene.answer(6, S.NOT_SENT)
+    assert scene.exposure.causes.names() == [FAILURES]
+
+
+def test_what_a_venue_rejects_and_what_fails_are_counted_apart() -> None:
+    scene = Scene(THREE)
+    for number, status in enumerate([REJECTED, S.NOT_SENT] * 2):
+        scene.answer(number, status)
+    assert scene.said == []
+    scene.bus.publish(TradingResumed(ts=scene.now, cause=REJECTS, by="ann"))
+    scene.answer(4, REJECTED)
+    scene.answer(5, S.NOT_SENT)
+    assert scene.said == ["resumed rejects", "halted failures"]
+
+
+# Slips ----------------------------------------------------------------------------------------------------------------
+
+ONE_PERCENT = limits(slips_max=1, slippage_max=D("0.01"))
+
+
+@pytest.mark.parametrize(
+    "side,px,slips",
+    [
+        (Side.BUY, "101.0101", False),  # 1 % above the ask of 100.01
+        (Side.BUY, "101.0102", True),
+        (Side.BUY, "100.01", False),
+        (Side.BUY, "50", False),  # far better
+        (Side.SELL, "98.9901", False),  # 1 % below the bid of 99.99
+        (Side.SELL, "98.99", True),
+        (Side.SELL, "200", False),
+    ],
+)
+def test_what_executes_too_far_beyond_the_quote_of_its_approval_slips(side: Side, px: str, *, slips: bool) -> None:
+    scene = Scene(ONE_PERCENT)
+    scene.execute(0, px, side)
+    assert scene.said == (["halted slippage"] if slips else [])
+
+
+def test_the_quote_of_the_approval_counts_not_that_of_the_execution() -> None:
+    scene = Scene(ONE_PERCENT)
+    scene.order(0)
+    scene.price("120")
+    scene.execute(0, "120")
+    assert scene.said == ["halted slippage"]
+
+
+@given(st.decimals("0.01", "100.01", places=2), st.decimals("99.99", "10000", places=2))
+def test_what_rests_never_slips(bid: Decimal, offer: Decimal) -> None:
+    """A price that does not reach beyond the other side when it is approved executes at it or better."""
+    scene = Scene(limits(slips_max=1, slippage_max=D("1e-9")))
+    scene.execute(0, bid)
+    scene.execute(1, offer, Side.SELL)
+    assert scene.said == []
+
+
+@pytest.mark.parametrize("market", [{"ask": None}, {"ask": D("-1")}, {"ask": D(0)}])
+def test_without_a_price_on_the_other_side_there_is_nothing_to_compare_with(market: dict[str, Decimal | None]) -> None:
+    scene = Scene(ONE_PERCENT)
+    order = child(cl_ord_id="C0")
+    scene.bus.publish(accepted(parent()))
+    scene.bus.publish(msgspec.structs.replace(approved(order), **market))
+    scene.bus.publish(filled(order, "1", "500", ts=scene.now))
+    assert scene.said == []
+
+
+def test_what_comes_after_the_end_of_its_order_is_not_compared() -> None:
+    scene = Scene(ONE_PERCENT)
+    scene.answer(0, S.CANCELED)
+    scene.execute(0, "500")
+    assert scene.said == []
+
+
+def test_too_many_slips_at_a_venue_are_reducing_until_somebody_resumes() -> None:
+    scene = Scene(THREE)
+    scene.execute(0, "102", after_s=0)
+    scene.execute(0, "103", after_s=20)  # the same order sweeps on
+    scene.execute(1, "100")
+    assert scene.said == []
+    scene.execute(1, "104", after_s=20)
+    assert scene.trace[-1] == TradingHalted(
+        ts=scene.now,
+        cause=SLIPPAGE,
+        state=TradingState.REDUCING,
+        working=WorkingOrders.CANCEL_OPENING,
+        text="paper executed 3 times far beyond the quote within 41.0 s, of late C0, C0, C1",
+    )
+    scene.execute(2, "105")
+    scene.bus.publish(TradingResumed(ts=scene.now, cause=SLIPPAGE, by="ann"))
+    scene.execute(3, "105")
+    scene.execute(3, "105")
+    assert scene.said == ["halted slippage", "resumed slippage"]
+
+
+@pytest.mark.parametrize("after_s,said", [(29.999, ["halted slippage"]), (30, [])])
+def test_a_slip_counts_for_as_long_as_the_window(after_s: float, said: list[str]) -> None:
+    scene = Scene(THREE)
+    for number in range(3):
+        scene.execute(number, "102", after_s=after_s)
+    assert scene.said == said
+
+
+# Repetitions ----------------------------------------------------------------------------------------------------------
+
+TWICE = limits(repeats_max=2, repeats_window_s=60.0)
+
+
+def accept(scene: Scene, number: int, *, after_s: float = 1, **changes: Any) -> None:  # noqa: ANN401
+    scene.now += int(after_s * NS_PER_S)
+    scene.bus.publish(accepted(parent(parent_id=f"P{number}", ts=scene.now, **changes)))
+
+
+def stops(scene: Scene) -> list[str]:
+    return [event.strategy for event in scene.trace if isinstance(event, StrategyStopped)]
+
+
+def test_a_strategy_that_does_the_same_too_often_is_stopped_until_a_person_lets_it_go_on() -> None:
+    scene = Scene(TWICE)
+    accept(scene, 1)
+    assert scene.exposure.stopped == {}
+    accept(scene, 2, after_s=59.5)
+    said = "2 parents to BUY AAPL within 59.5 s, of late P1, P2"
+    assert scene.trace[-1] == StrategyStopped(ts=scene.now, strategy="alpha", text=said)
+    assert scene.exposure.stopped == {"alpha": said}
+    accept(scene, 3)  # one that was accepted all the same, as its limit was another: no news
+    assert stops(scene) == ["alpha"]
+    scene.bus.publish(TradingResumed(ts=scene.now, cause=REJECTS, by="ann"))
+    assert scene.exposure.stopped == {"alpha": said}
+    scene.bus.publish(StrategyResumed(ts=scene.now, strategy="alpha", by="ann"))
+    assert scene.exposure.stopped == {}
+    accept(scene, 4)
+    assert scene.exposure.stopped == {}  # it counts anew
+    accept(scene, 5)
+    assert list(scene.exposure.stopped) == ["alpha"]
+    assert scene.exposure.causes.names() == []  # nobody else is held back
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"symbol": "SHRT"}, {"side": Side.SELL}, {"strategy": "beta"}, {"flatten": True}, {"after_s": 60}],
+    ids="".join,
+)
+def test_other_things_are_not_the_same(other: dict[str, Any]) -> None:
+    scene = Scene(TWICE)
+    accept(scene, 1)
+    accept(scene, 2, **other)
+    assert scene.exposure.stopped == {}
+
+
+def test_other_quantities_are_the_same() -> None:
+    scene = Scene(TWICE)
+    accept(scene, 1)
+    accept(scene, 2, qty="7")
+    assert list(scene.exposure.stopped) == ["alpha"]
+
+
+def test_who_is_let_go_on_takes_nobody_along() -> None:
+    scene = Scene(TWICE)
+    for number, strategy in enumerate(("alpha", "beta", "gamma", "alpha", "beta")):
+        accept(scene, number, after_s=0, strategy=strategy)
+    assert list(scene.exposure.stopped) == ["alpha", "beta"]
+    scene.bus.publish(StrategyResumed(ts=scene.now, strategy="alpha", by="ann"))
+    assert list(scene.exposure.stopped) == ["beta"]
+    accept(scene, 9, strategy="gamma")
+    assert list(scene.exposure.stopped) == ["beta", "gamma"]
+
+
+def test_a_strategy_that_is_stopped_gets_no_parent_more_and_its_children_go_on() -> None:
+    world = Repeating(limits=limits(quote_age_s_max=3_600.0))
+    world.bus.publish(quote())
+    how = Instruction(algo=Algo.TWAP, duration_s=600)
+    for number in range(4):
+        ts = NOW + number * NS_PER_S
+        world.at(ts, parent(parent_id=f"P{number}", how=how, ts=ts))
+    ts = NOW + 10 * NS_PER_S
+    world.at(ts, parent(parent_id="P4", strategy="beta", how=how, ts=ts))
+    later = NOW + 20 * NS_PER_S
+    world.at(later, StrategyResumed(ts=later, strategy="alpha", by="ann"))
+    world.at(later, parent(parent_id="P5", how=how, ts=later))
+    world.run()
+    (stop,) = [event for event in world.trace if isinstance(event, StrategyStopped)]
+    assert stop.ts == NOW + NS_PER_S
+    denials = [(event.parent_id, event.reason) for event in world.trace if isinstance(event, OrderDenied)]
+    assert denials == [("P2", Reason.REPEATS), ("P3", Reason.REPEATS)]
+    ends = {event.parent_id: event.reason for event in world.trace if isinstance(event, ParentEnded)}
+    assert ends == dict.fromkeys(["P0", "P1", "P4", "P5"], EndReason.FILLED)
+    sent = {event.parent_id for event in world.trace if isinstance(event, OrderApproved) and event.ts > stop.ts}
+    assert {"P0", "P1"} <= sent
+
+
+class Repeating(PureBus):
+    """With a guard that watches strategies."""
+
+    def _wire(self) -> None:
+        guard = Guard(self.exposure, LimitsInForce(TWICE))
+        self.bus.fold(ParentAccepted, guard.accept)
+        self.bus.fold(StrategyStopped, self.exposure.stop)
+        self.bus.fold(StrategyResumed, self.exposure.let_go_on, guard.let_go_on)
+        self.bus.on(ParentAccepted, guard.on_accepted)
+        super()._wire()
+
+
+# All of it ------------------------------------------------------------------------------------------------------------
+
+ALL = limits(rejects_max=2, failures_max=2, slips_max=2, repeats_max=5, slippage_max=D("0.01"))
+HAPPENS = st.lists(
+    st.tuples(
+        st.integers(0, 12),
+        st.sampled_from([S.REJECTED, S.UNKNOWN, S.NOT_SENT, S.NEW, "give up", "102", "100", "go on", "restart"]),
+        st.sampled_from([0.0, 1.0, 30.0, 61.0]),
+    ),
+    max_size=40,
+)
+Happening = tuple[int, str, float]
+
+
+def happen(scene: Scene, happenings: list[Happening]) -> None:
+    for number, what, after_s in happenings:
+        if isinstance(what, OrdStatus):
+            scene.answer(number, what, after_s=after_s)
+        elif what == "give up":
+            scene.give_up(number)
+        elif what == "restart":
+            restarts(scene)
+        elif what == "go on":
+            scene.bus.publish(StrategyResumed(ts=scene.now, strategy="alpha", by="ann"))
+            for cause in scene.exposure.causes.names():
+                scene.bus.publish(TradingResumed(ts=scene.now, cause=cause, by="ann"))
+        else:
+            scene.execute(number, what, after_s=after_s)
+
+
+@given(HAPPENS, st.integers(0, 40))
+def test_whatever_trips_a_snapshot_goes_on_counting_and_folding_what_happened_counts_the_same(
+    happenings: list[Happening], cut: int
+) -> None:
+    straight, broken, folded = Scene(ALL), Scene(ALL), Scene(ALL)
+    happen(straight, happenings)
+    happen(broken, happenings[:cut])
+    before = broken.guard.dump()
+    other = Scene(ALL)
+    for actor, again in ((broken.guard, other.guard), (broken.exposure, silent())):
+        again.load(msgspec.json.decode(msgspec.json.encode(actor.dump())))
+        assert again.dump() == actor.dump()
+    broken.guard.load(msgspec.json.decode(msgspec.json.encode(before)))
+    happen(broken, happenings[cut:])
+    assert broken.trace == straight.trace
+    assert broken.guard.dump() == straight.guard.dump()
+    for event in straight.trace:
+        folded.bus.replay(folded.bus.seq + 1, event)
+    assert folded.guard.dump() == straight.guard.dump()
+    assert folded.exposure.dump() == straight.exposure.dump()

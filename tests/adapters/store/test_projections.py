@@ -23,6 +23,8 @@ from core.events import (
     SignalDead,
     SignalIgnored,
     SignalRefused,
+    StrategyResumed,
+    StrategyStopped,
     TradingHalted,
     TradingResumed,
 )
@@ -241,6 +243,17 @@ def test_dead_letters_keep_malformed_input_and_refused_signals() -> None:
     assert told == [
         ("redis", "", "", "not JSON", "\N{SYMBOL FOR NULL}{"),
         ("", "s", "1", "EXPIRED", "too late"),
+    ]
+
+
+def test_a_strategy_that_was_stopped_is_listed_with_who_let_it_go_on() -> None:
+    rows = tables_after(
+        StrategyStopped(ts=1, strategy="alpha", text="20 parents to BUY AAPL"),
+        StrategyResumed(ts=2, strategy="alpha", by="ann"),
+    )["halts"]
+    assert [(row["cause"], row["state"], row["by"], row["text"]) for row in rows] == [
+        ("repeats", "STOPPED", "", "alpha: 20 parents to BUY AAPL"),
+        ("repeats", "RESUMED", "ann", "alpha"),
     ]
 
 
