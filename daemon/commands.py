@@ -8,7 +8,14 @@ import msgspec
 
 from adapters.store import queries
 from core.causes import STARTUP, TradingState
-from core.events import FlattenRequested, HighWaterMarkReset, OverrideGranted, OverrideProposed, RegimeSet
+from core.events import (
+    FlattenRequested,
+    HighWaterMarkReset,
+    OverrideGranted,
+    OverrideProposed,
+    RegimeSet,
+    StrategyResumed,
+)
 from core.signals import AMOUNT_BOUNDS, is_amount
 from core.units import NS_PER_S
 from daemon.control import TEXT_MAX, Order
@@ -41,9 +48,10 @@ class Commands:
         return {"state": self._run.actors.exposure.causes.state, "causes": sorted(halts.live)}
 
     async def resume(self, order: Order, by: str) -> Answer:
-        """End a halt; what else holds trading back goes on doing so."""
-        del order
+        """End a halt, or let a strategy go on that was stopped; what else holds trading back goes on doing so."""
         self._check_ready()
+        if order.strategy:
+            return await self._resume_strategy(order.strategy, by)
         halts = self._run.actors.halts
         await halts.resume_trading(by)
         with suppress(TimeoutError):  # a database that is away pauses trading by itself
@@ -51,6 +59,14 @@ class Commands:
                 await halts.resumed()
         state = self._run.actors.exposure.causes.state
         return {"state": state, "causes": sorted(halts.live)}
+
+    async def _resume_strategy(self, strategy: str, by: str) -> Answer:
+        run, exposure = self._run, self._run.actors.exposure
+        if strategy not in exposure.stopped:
+            raise Refused(f"{strategy} is not stopped; what is: {', '.join(sorted(exposure.stopped)) or 'nothing'}")
+        run.bus.publish(StrategyResumed(ts=run.clock.now(), strategy=strategy, by=by))
+        await self._on_record(NOT_ON_RECORD)
+        return {"strategy": strategy, "state": exposure.causes.state, "causes": sorted(run.actors.halts.live)}
 
     async def flatten(self, order: Order, by: str) -> Answer:
         """Close one position or all, while trading is halted or reducing: live parents would trade against it."""

@@ -4,7 +4,7 @@ HTTP on a Unix socket; the kernel says who asks (`SO_PEERCRED`), the configurati
 
 | role       | may                                                         |
 | viewer     | see: everybody who can open the socket                      |
-| operator   | halt and resume                                             |
+| operator   | halt and resume, a strategy that was stopped too            |
 | supervisor | flatten, and change what limits orders; root and the daemon's own user are supervisors |
 
 Every command is on record with its author, a refused one too; of those who may not command, a few a minute and how many
@@ -74,6 +74,7 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a command."""
 
     symbol: str = ""
+    strategy: str = ""
     text: str = ""
     override: Proposal | None = None
     override_id: str = ""
@@ -168,7 +169,8 @@ class Control:
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
     def _record(self, by: str, role: Role, name: str, order: Order, *, done: bool, text: str) -> None:
-        command, text = f"{name} {order.symbol or order.override_id}".strip()[:TEXT_MAX], text[:TEXT_MAX]
+        command = " ".join(filter(None, (name, order.symbol, order.strategy, order.override_id)))[:TEXT_MAX]
+        text = text[:TEXT_MAX]
         _log.warning("command", by=by, command=command, done=done, text=text)
         self._publish(
             CommandGiven(ts=self._now(), by=by, role=role.name.lower(), command=command, done=done, text=text)

@@ -58,11 +58,14 @@ def _halt_without_daemon(place: Place, error: NoAnswerError) -> None:
     typer.echo(f"halted by the file {place.halt_file}: remove it before `execd resume`")
 
 
-def resume(folder: Folder = LATEST) -> None:
+def resume(
+    folder: Folder = LATEST,
+    strategy: Annotated[str, typer.Option(help="Let this one go on, which was stopped, and nothing else.")] = "",
+) -> None:
     """Let trading go on after a halt, once the venues agree; refused while the halt key or file is there."""
-    answer = ask(find(folder).control, "POST", "resume", {})
+    answer = ask(find(folder).control, "POST", "resume", {"strategy": strategy})
     left = f" by {', '.join(answer['causes'])}" if answer["causes"] else ""
-    typer.echo(f"resumed: trading is {answer['state']}{left}")
+    typer.echo(f"{strategy or 'resumed'}{' goes on' if strategy else ''}: trading is {answer['state']}{left}")
 
 
 def reset_mark(folder: Folder = LATEST) -> None:
@@ -134,6 +137,10 @@ def in_words(status: dict[str, Any] | None) -> str:
     lines += [
         f"held back by         {each['cause']}: {each['text']}{', by ' if each['by'] else ''}{each['by']}"
         for each in status["causes"]
+    ]
+    lines += [
+        f"stopped              {strategy}: {text}; `execd resume --strategy` lets it go on"
+        for strategy, text in status["stopped"].items()
     ]
     journal = status["journal"]
     lines.append(

@@ -253,6 +253,11 @@ class Collector:
             causes.add_metric([cause], float(cause in run.actors.halts.live))
         yield causes
         yield _counted("execd_halts", "Halts and pauses, by cause.", ["cause"], run.tally.halts, CAUSES)
+        yield _gauge(
+            "execd_stopped_strategies",
+            "Strategies that did the same too often, until a person lets them go on.",
+            len(run.actors.exposure.stopped),
+        )
         yield from self._last_halt()
 
     def _last_halt(self) -> Iterator[Metric]:

@@ -76,6 +76,7 @@ def lines_of(risk: dict[str, Any]) -> list[str]:
             "proposed by {by}: {text}".format(**wanted)
             + (f"; granted by {by}" if by else "; waits for another supervisor")
         )
+    lines += [f"{strategy} is stopped: {text}" for strategy, text in risk["stopped"].items()]
     return [*lines, "", *_model_lines(risk["model"], equity)]
 
 

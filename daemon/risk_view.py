@@ -45,6 +45,7 @@ def risk_of(run: "Run") -> Facts:
         "fullest": fullest,
         "uses": found,
         "overrides": run.actors.overrides.open(now),
+        "stopped": exposure.stopped,
         "model": _model(run, exposure.tail, now) if exposure.tail is not None else None,
     }
 

@@ -48,6 +48,7 @@ def status(run: "Run") -> View:
         "orders": len(exposure.children),
         "in_doubt": sum(len(run.actors.oms.in_doubt(venue)) for venue in run.gateways),
         "quarantined": exposure.quarantined,
+        "stopped": exposure.stopped,
         "last_halt": run.actors.drain.last,
         "journal": {
             "durable_seq": journal.durable_seq,
@@ -63,6 +64,7 @@ def in_short(run: "Run") -> str:
     """One line, for the service manager."""
     exposure, causes = run.actors.exposure, sorted(run.actors.halts.live)
     held = f" by {', '.join(causes)}" if causes else ""
+    held += f", stopped: {', '.join(sorted(exposure.stopped))}" if exposure.stopped else ""
     works = f"{len(exposure.parents)} live parents, {len(exposure.children)} working orders"
     return f"{exposure.causes.state}{held}, {works}"
 

@@ -147,6 +147,8 @@ def head(status: dict[str, Any]) -> Text:
         lines.append(f"\n{cause['cause']}: {cause['text']} {cause['by']}".rstrip(), style="yellow")
     for symbol, text in status["quarantined"].items():
         lines.append(f"\n{symbol} is in quarantine: {text}", style="yellow")
+    for strategy, text in status["stopped"].items():
+        lines.append(f"\n{strategy} is stopped: {text}", style="yellow")
     return lines
 
 

@@ -89,6 +89,41 @@ def test_the_key_can_be_set_from_here_and_stands_until_it_is_deleted(
     resumed(execd, service)
 
 
+# Strategies that repeat themselves ------------------------------------------------------------------------------------
+
+
+def test_a_strategy_that_repeats_itself_is_stopped_over_restarts_until_a_person_names_it(
+    make: Make, valkey: PrivateValkey, hand: redis.Redis, execd: Execd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = make("repeating", valkey.settings, limits={"repeats_max": 2}).start()
+    monkeypatch.setenv("EXECD_DIR", str(service.folder))
+    publish(hand, *(order(f"r{number}", qty=number) for number in (1, 2, 3)))
+    service.until(lambda: service.events("OrderDenied"), "the denial")
+    assert service.events("OrderDenied")[0]["reason"] == "REPEATS"
+    said = r"desk: 2 parents to BUY ALFA within \d+\.\d s, of late \S+, \S+"
+    assert re.search(
+        rf"^stopped {{14}}{said}; `execd resume --strategy` lets it go on$", done(execd, "status"), re.MULTILINE
+    )
+    assert re.search(r"^desk is stopped: 2 parents to BUY ALFA ", done(execd, "risk", "show"), re.MULTILINE)
+    service.kill()
+    service.start()
+    assert list(service.status()["stopped"]) == ["desk"]
+    assert execd("resume")[0] == ExitCode.REFUSED  # nobody has halted trading
+    assert execd("resume", "--strategy", "dusk") == (
+        ExitCode.REFUSED,
+        "",
+        "execd: dusk is not stopped; what is: desk\n",
+    )
+    assert done(execd, "resume", "--strategy", "desk") == "desk goes on: trading is ACTIVE\n"
+    assert service.status()["stopped"] == {}
+    publish(hand, order("r4", qty=4))
+    service.until(lambda: len(service.events("ParentAccepted")) == 3, "one more parent")
+    user = f"{pwd.getpwuid(os.getuid()).pw_name} ({os.getuid()})"
+    (stop, resume) = service.rows("select state, by from halts where cause = 'repeats' order by seq")
+    assert (tuple(stop), tuple(resume)) == (("STOPPED", ""), ("RESUMED", user))
+    assert service.rows("select command, done from commands order by seq")[-1] == ("resume desk", 1)
+
+
 # Flatten --------------------------------------------------------------------------------------------------------------
 
 

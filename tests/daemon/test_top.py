@@ -17,6 +17,7 @@ STATUS: dict[str, Any] = {
     "state": "HALTED",
     "causes": [{"cause": "kill", "state": "HALTED", "since": 1, "by": "ann (1000)", "text": "enough"}],
     "quarantined": {"ALFA": "ours 1, theirs 2"},
+    "stopped": {"alpha": "20 parents to BUY ALFA"},
     "equity": "1000000.50",
     "parents": 1,
     "orders": 2,
