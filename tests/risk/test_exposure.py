@@ -5,7 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.causes import TradingState
@@ -24,7 +24,7 @@ from core.events import (
     TradingResumed,
 )
 from core.orders import TERMINAL, OrdStatus, Side
-from core.units import NS_PER_S, ZERO
+from core.units import NS_PER_MS, NS_PER_S, ZERO
 from risk.exposure import Exposure, Rate
 from risk.reach import Span, span
 from tests.builders import (
@@ -509,6 +509,23 @@ def test_under_a_lower_rate_a_snapshot_counts_its_newest_times() -> None:
     rate.load([NOW, NOW + 1, NOW + 2])
     assert not rate.has_room(NOW + NS_PER_S, 2)
     assert rate.has_room(NOW + NS_PER_S + 1, 2)
+
+
+@example(3, [(1_000, True), (-1_000, False), (0, False), (1_001, True), (0, True), (0, False)])
+@given(
+    st.integers(1, 6),
+    st.lists(st.tuples(st.sampled_from([-700, -1, 0, 1, 400, 999, 1_000]), st.booleans()), max_size=40),
+)
+def test_what_opens_and_what_shrinks_share_a_rate_even_where_time_goes_back(
+    per_s: int, steps: list[tuple[int, bool]]
+) -> None:
+    exposure, now, sent = book(accepted(parent(qty="1000")), orders_per_s=per_s), NOW, list[int]()
+    for number, (ms, opening) in enumerate(steps):
+        now += ms * NS_PER_MS
+        if exposure.has_room("paper", now, opening=opening):
+            fold(exposure, approved(child(qty="1", cl_ord_id=f"P1C{number}A1", ts=now)))
+            sent.append(now)
+    assert all(sum(ts <= other < ts + NS_PER_S for other in sent) <= per_s for ts in sent)
 
 
 def test_asking_for_room_changes_nothing() -> None:

@@ -390,7 +390,7 @@ def test_an_order_is_judged_by_the_limits_whose_version_its_verdict_names(
         assert effect == verdict(order, exposure, versions[effect.limits_version])
         if isinstance(effect, OrderDenied):
             if effect.reason is Reason.RATE:
-                assert effect.limit == in_force.current.orders_per_s
+                assert effect.limit == for_opening(in_force.current.orders_per_s)
         else:
             fold(exposure, effect)
 
