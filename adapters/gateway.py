@@ -16,7 +16,7 @@ from typing import Protocol
 
 import msgspec
 
-from core.events import ExecutionReport, OrderApproved
+from core.events import AccountReported, ExecutionReport, OrderApproved
 from core.instruments import VenueAbility
 from core.reconcile import Picture
 
@@ -95,6 +95,10 @@ class Gateway(Protocol):
 
     async def picture(self) -> Picture:
         """The venue's live orders, executions and positions, for reconciliation."""
+        ...
+
+    async def account(self) -> AccountReported:
+        """How the account stands by the venue's books, as of the asking or later; what it does not state is None."""
         ...
 
     async def close(self) -> None:

@@ -120,6 +120,17 @@ class Outcome(StrEnum):
     LAPSED = "LAPSED"  # ours: the last check before the write refused
 
 
+class AccountReported(Event, frozen=True, tag=True):
+    """How the account stands by its broker's own books. What the broker knew by `as_of` is in its figures."""
+
+    venue: str
+    as_of: int  # ns: when it was asked
+    cash: Decimal
+    equity: Decimal | None  # cash and positions at the broker's marks; None where it does not say
+    buying_power: Decimal | None  # for what opens, all orders that the broker knows deducted; None likewise
+    currency: str
+
+
 class SubmitResult(Event, frozen=True, tag=True):
     """The end of one attempt to send an approved order; raw: only the oms reads it."""
 
@@ -719,6 +730,7 @@ AnyEvent = (
     | MarketData
     | TimeAdvanced
     | ExecutionReport
+    | AccountReported
     | SubmitResult
     | TradingHalted
     | HaltReport

@@ -39,6 +39,7 @@ from risk.tail import CORRELATION
 ENVIRONMENT_PREFIX = "EXECD_"
 OPTIONS = credentials.VARIABLES | {"EXECD_DIR"}  # variables that are no settings: secrets, and options of commands
 VENUES = ("paper",)  # the gateways of this version
+ASK_S_MAX = 3_600  # of account.ask_s
 Setting = TypeVar("Setting")
 
 
@@ -62,10 +63,15 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[account] - what the account starts with; used once, when the database is new."""
+    """[account] - what the account starts with, used once, when the database is new; and how it is looked after."""
 
     cash: Decimal = Decimal(1_000_000)
     currency: str = "USD"
+    ask_s: float = 30.0  # between two questions to the venues how the account stands, seconds of market time
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ask_s <= ASK_S_MAX:
+            raise ValueError(f"ask_s = {self.ask_s}: seconds between 0 and {ASK_S_MAX:,} belong here")
 
 
 class ClockConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,6 +1,7 @@
 """The edges of a live run, made from its configuration: sources of signals, the watch over the halt, words to Redis.
 
-A simulation has signal files alone: what watches servers, serves sockets or talks to Redis is of the live world.
+A simulation has signal files and its venue alone: what watches servers, serves sockets or talks to Redis is of the live
+world.
 """
 
 from collections.abc import Awaitable, Callable
@@ -29,7 +30,7 @@ from daemon.pages import Pages
 from daemon.risk_view import checked, risk_of
 from daemon.status import in_short, live, status
 from daemon.supervise import Edge
-from daemon.watches import FeedWatch, JournalWatch, LoopWatch
+from daemon.watches import AccountWatch, FeedWatch, JournalWatch, LoopWatch
 
 if TYPE_CHECKING:
     from daemon.run import Run
@@ -44,8 +45,10 @@ class OpenRedisError(ConnectionError):
 
 
 def of_simulation(run: "Run") -> list[Edge]:
-    """Signals from files, and nothing else that waits."""
-    return [_source(run, source, OSError) for source in _files(run)]
+    """Signals from files, what the venues say of the account, and nothing else that waits."""
+    accounts = AccountWatch(run.gateways, run.bus.publish, clock=run.clock, every_s=run.config.account.ask_s)
+    asking = Edge(accounts.name, accounts.run, fatal=ENDS_THE_RUN)
+    return [*(_source(run, source, OSError) for source in _files(run)), asking]
 
 
 def of(run: "Run") -> tuple[list[Edge], tuple[Sink, ...]]:

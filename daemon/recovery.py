@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from heapq import merge
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -26,12 +26,14 @@ from adapters.gateway import Gateway
 from adapters.store import journal, snapshots
 from adapters.store.tape import TapeError, read_tape
 from core.causes import STARTUP
-from core.events import BreakFound, Event, ExecutionReport, TradingResumed
+from core.events import AccountReported, BreakFound, Event, ExecutionReport, TradingResumed
 from core.reconcile import EXPLAINED, Break, Picture, diff
 from core.trading import halted
 from daemon.bus import Bus
 from daemon.oms import Oms
 from daemon.wiring import Actors
+
+Raw = TypeVar("Raw", ExecutionReport, AccountReported)
 
 _log = structlog.get_logger()
 
@@ -122,7 +124,7 @@ async def reconcile(
     now: Callable[[], int],
     on_record: OnRecord,
 ) -> list[BreakFound]:
-    """Ask every venue, book what its reports explain, quarantine what they do not.
+    """Ask every venue, book what its reports explain, quarantine what they do not, hear how the account stands.
 
     Orders that the sender `keeps` in its lanes are not asked about: no venue can know them yet. Raises OSError.
     """
@@ -134,6 +136,7 @@ async def reconcile(
                 bus.publish(_stamped(report, now()))
         await bus.settled()
         found += [_found(name, each, now()) for each in await _confirmed(oms, gateway, keeps, on_record)]
+        bus.publish(_stamped(await gateway.account(), now()))
     for event in found:
         bus.publish(event)
     return found
@@ -189,7 +192,7 @@ def _ours(oms: Oms, keeps: Callable[[str], bool]) -> Picture:
     return Picture(orders=orders, executions=oms.executions(), positions=oms.positions())
 
 
-def _stamped(report: ExecutionReport, now: int) -> ExecutionReport:
+def _stamped(report: Raw, now: int) -> Raw:
     return msgspec.structs.replace(report, ts=now)
 
 

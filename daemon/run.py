@@ -142,6 +142,8 @@ class Run:
             report=self.bus.publish,
             settings=self.config.paper,
             log=self.config.data_dir / "venue.jsonl",
+            cash=self.config.account.cash,
+            currency=self.config.account.currency,
         )
         return {"paper": paper}
 

@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from adapters.clock import Clock
+from adapters.gateway import Gateway
 from core.calendar import CALENDARS
 from core.causes import BACKLOG, FEED, JOURNAL
+from core.events import AccountReported
 from core.instruments import Instruments
 from core.units import NS_PER_S
 from daemon.halts import Halts
@@ -98,6 +101,31 @@ class FeedWatch:
 
     def _is_open(self) -> bool:
         return any(calendar.session_at(self._now()) is not None for calendar in self._calendars)
+
+
+class AccountWatch:
+    """Hears from each venue how the account stands, every so many seconds of the run's clock."""
+
+    name = "account watch"
+
+    def __init__(
+        self, gateways: dict[str, Gateway], publish: Callable[[AccountReported], None], *, clock: Clock, every_s: float
+    ) -> None:
+        self._gateways = gateways
+        self._publish = publish
+        self._clock = clock
+        self._every_ns = int(every_s * NS_PER_S)
+
+    async def run(self) -> None:
+        """Ask for ever; raises OSError where a venue cannot be asked. At the start reconciliation asks."""
+        while True:
+            await self._clock.sleep_until(self._clock.now() + self._every_ns)
+            await self.look()
+
+    async def look(self) -> None:
+        """Ask each of them once."""
+        for gateway in self._gateways.values():
+            self._publish(await gateway.account())
 
 
 class LoopWatch:

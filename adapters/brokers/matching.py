@@ -27,9 +27,12 @@ What the model leaves out: the book behind the touch (a large order waits for th
 the book), our own impact on later quotes and prints, hidden liquidity, trades between our own orders, auctions and
 trading halts. Whenever a side's displayed size changes, all of it counts as new.
 
-**State is the fold of facts.** Orders, executions and positions change in `fold` alone, live and when a log of facts is
-read back; only the market (touch, taken sizes, queues) is not a fact and starts anew. Every order that ended is
-kept, for queries and against repeats: memory grows with the number of orders. Times are ns UTC.
+**The account** is the venue's own: cash as it was paid in, traded and charged, positions at the venue's marks (mid of a
+two-sided market that is not crossed, else the last print).
+
+**State is the fold of facts.** Orders, executions, positions and cash change in `fold` alone, live and when a log of
+facts is read back; only the market (touch, last print, taken sizes, queues) is not a fact and starts anew. Every order
+that ended is kept, for queries and against repeats: memory grows with the number of orders. Times are ns UTC.
 """
 
 from bisect import insort
@@ -80,6 +83,13 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
     cum_qty: Decimal
 
 
+class Moved(msgspec.Struct, frozen=True, tag=True):
+    """Cash was paid into the account, or out of it where the amount is negative."""
+
+    ts: int
+    amount: Decimal
+
+
 class Refused(msgspec.Struct, frozen=True):
     """The venue refused an order, and forgets it."""
 
@@ -101,7 +111,7 @@ class CancelRefused(msgspec.Struct, frozen=True):
     reason: str
 
 
-Fact = Entered | Executed | Ended
+Fact = Entered | Executed | Ended | Moved
 """What changes the venue's state."""
 
 VenueEvent = Fact | Refused | Repeated | CancelRefused
@@ -192,7 +202,7 @@ class _Half:
 class _Book:
     """One symbol: its two halves and its rules."""
 
-    __slots__ = ("calendar", "halves", "instrument", "quoted")
+    __slots__ = ("calendar", "halves", "instrument", "last", "quoted")
 
     def __init__(self, instrument: Instrument) -> None:
         calendar = CALENDARS.get(instrument.calendar)
@@ -203,6 +213,7 @@ class _Book:
         self.calendar = calendar
         self.halves = (_Half(Side.BUY), _Half(Side.SELL))
         self.quoted = False
+        self.last: Decimal | None = None  # the newest print
 
     def half(self, side: Side) -> _Half:
         return self.halves[side is Side.SELL]
@@ -220,11 +231,17 @@ class _Book:
             return None
         return bid if side is Side.BUY else ask
 
+    @property
+    def mark(self) -> Decimal | None:
+        """What a share is worth; None before the market has said so."""
+        bid, ask = self.touch(Side.BUY), self.touch(Side.SELL)
+        return (bid + ask) / 2 if bid is not None and ask is not None else self.last
+
 
 class Exchange:
     """The venue. Every method returns what happened, in order; the caller decides when anybody hears of it."""
 
-    __slots__ = ("_books", "_fees", "_name", "_next_expiry", "_working", "orders", "positions")
+    __slots__ = ("_books", "_fees", "_name", "_next_expiry", "_working", "cash", "orders", "paid_in", "positions")
 
     def __init__(self, *, name: str, instruments: Instruments, fees: Fees) -> None:
         self._name = name
@@ -234,10 +251,34 @@ class Exchange:
         self._next_expiry: int | None = None  # of DAY orders; may be that of one that has ended since
         self.orders: dict[str, VenueOrder] = {}  # all, by cl_ord_id
         self.positions: dict[str, Decimal] = {}  # signed, by symbol
+        self.cash = ZERO
+        self.paid_in = False  # whether cash was ever moved
 
     def working(self) -> Iterator[VenueOrder]:
         """Orders that may still execute, in the order of their entry."""
         return iter(self._working.values())
+
+    def equity(self) -> Decimal | None:
+        """Cash and positions at their marks; None where one of them has none."""
+        return self._sum(self.cash, self.positions)
+
+    def at_stake(self) -> Decimal | None:
+        """Money value of all positions if each symbol's orders execute on its worse side; None as above."""
+        sides: dict[str, list[Decimal]] = {symbol: [qty, qty] for symbol, qty in self.positions.items()}
+        for order in self._working.values():
+            side = order.order.side
+            ends = sides.setdefault(order.order.symbol, [ZERO, ZERO])
+            ends[side is Side.SELL] += side.sign * order.leaves_qty
+        return self._sum(ZERO, {symbol: max(map(abs, ends)) for symbol, ends in sides.items()})
+
+    def _sum(self, total: Decimal, shares: dict[str, Decimal]) -> Decimal | None:
+        for symbol, qty in shares.items():
+            if qty:
+                book = self._books[symbol]
+                if book.mark is None:
+                    return None
+                total += book.instrument.notional(qty, book.mark)
+        return total
 
     def on_update(self, update: Update, now: int) -> Sequence[VenueEvent]:
         """The market moved. The cost grows with our orders in the symbol alone; unknown symbols are ignored."""
@@ -246,9 +287,18 @@ class Exchange:
             return _NOTHING
         if type(update) is Quote:
             book.show(update)
+        else:
+            assert type(update) is Trade
+            book.last = update.price
         if not (book.halves[0].orders or book.halves[1].orders):
             return _NOTHING
         return self._match(book, update, now)
+
+    def move(self, amount: Decimal, now: int) -> list[VenueEvent]:
+        """Cash is paid in, or out where the amount is negative."""
+        events: list[VenueEvent] = []
+        self._happen(Moved(now, amount), events)
+        return events
 
     def enter(self, order: NewOrderSingle, now: int) -> list[VenueEvent]:
         """An order arrives. The first event is the answer to it: Entered, Refused or Repeated."""
@@ -294,6 +344,9 @@ class Exchange:
             self._fold_entered(fact)
         elif type(fact) is Executed:
             self._fold_executed(fact)
+        elif type(fact) is Moved:
+            self.cash += fact.amount
+            self.paid_in = True
         else:
             assert type(fact) is Ended
             order = self._living(fact.cl_ord_id)
@@ -327,6 +380,7 @@ class Exchange:
         order.ord_status = OrdStatus.PARTIALLY_FILLED if order.leaves_qty else OrdStatus.FILLED
         symbol, signed = order.order.symbol, order.order.side.sign * fact.last_qty
         self.positions[symbol] = self.positions.get(symbol, ZERO) + signed
+        self.cash -= self._books[symbol].instrument.notional(signed, fact.last_px) + fact.fee
         if not order.leaves_qty:
             self._leave(order)
 

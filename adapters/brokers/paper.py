@@ -39,7 +39,7 @@ from adapters.brokers.matching import (
 )
 from adapters.clock import Clock
 from adapters.gateway import Accepted, Capabilities, Lapsed, LastCheck, NotSent, Rejected, Report, Result, Unknown
-from core.events import ExecutionReport, NewOrderSingle, OrderApproved
+from core.events import AccountReported, ExecutionReport, NewOrderSingle, OrderApproved
 from core.instruments import Instruments
 from core.market import Update
 from core.orders import ExecType, OrdStatus
@@ -47,6 +47,7 @@ from core.reconcile import ExecutionView, OrderView, Picture
 from core.units import NS_PER_MS, ZERO
 
 LATENCY_MS_MAX = 60_000.0  # ms one way; a slower venue is a mistyped unit
+LEVERAGE_MAX = 4  # of equity, what brokers lend within a day
 
 Answer = TypeVar("Answer")
 
@@ -55,13 +56,16 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How far away and how dear the venue is.
 
     An order's messages take `latency_ms` each way and a part of `jitter_ms`, drawn once per order from `seed` and its
-    client id. Fees are money per share and bps of the notional, negative for a rebate.
+    client id. Fees are money per share and bps of the notional, negative for a rebate. `leverage` is how many times the
+    equity positions and working orders may be worth: what is left of it is the buying power that the venue states. It
+    refuses no order for it.
     """
 
     latency_ms: float = 5.0
     jitter_ms: float = 1.0
     fee_per_share: Decimal = ZERO
     fee_bps: Decimal = ZERO
+    leverage: Decimal = Decimal(LEVERAGE_MAX)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -71,19 +75,24 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         for name, fee in (("fee_per_share", self.fee_per_share), ("fee_bps", self.fee_bps)):
             if not fee.is_finite():
                 raise ValueError(f"paper venue: {name} must be a number, got {fee}")
+        if not (self.leverage.is_finite() and 0 < self.leverage <= LEVERAGE_MAX):
+            raise ValueError(f"paper venue: leverage must lie between 0 and {LEVERAGE_MAX}, got {self.leverage}")
 
 
 class PaperGateway:
     """One paper venue (implements `adapters.gateway.Gateway`).
 
     With `log` given, its orders, executions and positions are those of the file, and `note` says whether a torn last
-    line had to be cut off; raises ValueError, naming file and line, for a file that was damaged elsewhere.
+    line had to be cut off; raises ValueError, naming file and line, for a file that was damaged elsewhere. `cash` is
+    paid in at the first connect of all.
     """
 
     __slots__ = (
+        "_cash",
         "_clock",
         "_closed",
         "_closings",
+        "_currency",
         "_exchange",
         "_log",
         "_report",
@@ -103,11 +112,15 @@ class PaperGateway:
         report: Report,
         settings: PaperSettings | None = None,
         log: Path | None = None,
+        cash: Decimal = ZERO,
+        currency: str = "USD",
     ) -> None:
         self.name = name
         self.capabilities = Capabilities(settle_s=0.0, bulk_cancel=True)
         self._clock = clock
         self._report = report
+        self._cash = cash
+        self._currency = currency
         self._settings = settings or PaperSettings()
         fees = Fees(per_share=self._settings.fee_per_share, bps=self._settings.fee_bps)
         self._exchange = Exchange(name=name, instruments=instruments, fees=fees)
@@ -120,6 +133,8 @@ class PaperGateway:
     async def connect(self) -> None:
         """End the orders whose session ended while nobody was here, and wait for the ends of the other sessions."""
         self._check_open()
+        if self._cash and not self._exchange.paid_in:
+            self._happened(self._exchange.move(self._cash, self._clock.now()))
         self._happened(self._exchange.expire(self._clock.now()))
         for order in self._exchange.working():
             self._await_close(order.expires)
@@ -167,6 +182,13 @@ class PaperGateway:
         self._check_open()
         return await self._ask(self._slowest_ns(), partial(_picture, self._exchange))
 
+    async def account(self) -> AccountReported:
+        """The venue's own account of us. It travels behind all orders that left before: they are in it."""
+        self._check_open()
+        asked = self._clock.now()
+        report = await self._ask(self._slowest_ns(), partial(self._state, asked))
+        return msgspec.structs.replace(report, ts=self._clock.now())
+
     async def close(self) -> None:
         """Hang up: what is under way either way is lost, orders in the book stay. A closed venue does not reopen."""
         self._hang_up("the paper venue was closed")
@@ -182,6 +204,22 @@ class PaperGateway:
         assert isinstance(answer, Entered | Repeated)
         self._await_close(self._exchange.orders[order.cl_ord_id].expires)
         return Accepted(answer.order_id)
+
+    def _state(self, asked: int) -> AccountReported:
+        exchange = self._exchange
+        equity, at_stake = exchange.equity(), exchange.at_stake()
+        buying_power = None
+        if equity is not None and at_stake is not None:
+            buying_power = max(self._settings.leverage * equity - at_stake, ZERO)
+        return AccountReported(
+            ts=self._clock.now(),
+            venue=self.name,
+            as_of=asked,
+            cash=exchange.cash,
+            equity=equity,
+            buying_power=buying_power,
+            currency=self._currency,
+        )
 
     def _cancel(self, cl_ord_id: str) -> None:
         self._happened(self._exchange.cancel(cl_ord_id, self._clock.now()))

@@ -14,6 +14,7 @@ from sqlalchemy import Table
 from adapters.store import tables
 from core.events import (
     AccountOpened,
+    AccountReported,
     Anomaly,
     BreakFound,
     CommandGiven,
@@ -436,6 +437,7 @@ UNPROJECTED: frozenset[type[Event]] = frozenset(
         MarketData,
         TimeAdvanced,
         ExecutionReport,
+        AccountReported,
         SubmitResult,
         NewOrderSingle,
         ParentPaced,

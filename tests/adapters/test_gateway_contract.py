@@ -29,7 +29,7 @@ NOON = SESSION.open + 9_000 * NS_PER_S
 
 
 class Bench(Protocol):
-    """A gateway beside its venue, which trades X, in cents and single shares."""
+    """A gateway beside its venue, which trades X, in cents and single shares; the account has 1,000."""
 
     gateway: Gateway
     reports: list[ExecutionReport]
@@ -60,6 +60,7 @@ class PaperBench:
             instruments=Instruments([Instrument(symbol="X")]),
             clock=self._clock,
             report=self.reports.append,
+            cash=D(1_000),
         )
         self.gateway: Gateway = self._paper
 
@@ -263,3 +264,22 @@ async def test_the_picture_equals_the_reports(bench: Bench) -> None:
     }
     assert picture.positions == {"X": sum(qty for _, qty, _, _ in told.values())}
     assert {key for key, (_, live) in bench.book().items() if live} == set(picture.orders)
+
+
+async def test_the_account_knows_every_order_that_was_answered_before_it_was_asked_for(bench: Bench) -> None:
+    before = await bench.run(bench.gateway.account())
+    assert (before.cash, before.equity) == (D(1_000), D(1_000))
+    await submit(bench, "A", 40)
+    bought = await bench.run(bench.gateway.account())
+    fees = sum(r.fee for r in bench.reports)
+    assert bought.cash == D(600) - fees
+    assert bought.equity is not None
+    assert bought.as_of > before.as_of
+    assert bought.as_of <= bought.ts
+    await submit(bench, "B", 10, "9.50")
+    working = await bench.run(bench.gateway.account())
+    assert (working.cash, working.equity) == (bought.cash, bought.equity)
+    assert before.buying_power is not None
+    assert bought.buying_power is not None
+    assert working.buying_power is not None
+    assert before.buying_power > bought.buying_power > working.buying_power

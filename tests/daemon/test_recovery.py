@@ -18,6 +18,7 @@ from adapters.store.tables import snapshots as snapshot_table
 from adapters.store.writer import JournalError
 from core.causes import TradingState
 from core.events import (
+    AccountReported,
     Anomaly,
     BreakFound,
     Event,
@@ -341,7 +342,7 @@ class Bench:
     @property
     def facts(self) -> list[Event]:
         """What was said, beside the raw words."""
-        return [event for event in self.trace if not isinstance(event, ExecutionReport)]
+        return [event for event in self.trace if not isinstance(event, ExecutionReport | AccountReported)]
 
 
 def standing(status: OrdStatus, cum: str = "0", cl_ord_id: str = "A") -> dict[str, OrderView]:
@@ -401,6 +402,7 @@ async def test_an_execution_that_was_missed_is_booked_like_any_other() -> None:
     assert {fact.ts for fact in bench.trace} == {NOW + 9}
     assert bench.oms.positions() == {"AAPL": D(4)}
     assert bench.gateway.log == ["picture", "query A", "picture"]
+    assert [type(event) for event in bench.trace][-1] is AccountReported  # once our books hold what it may speak of
 
 
 async def test_an_order_that_is_gone_ends_with_what_the_venue_says_of_it() -> None:
@@ -428,7 +430,7 @@ async def test_an_order_that_waits_in_our_own_lanes_is_not_asked_about_and_no_br
     bench.gateway.reports["A"] = [report(ExecType.NOT_FOUND)]
     assert await bench.reconcile() == []
     assert bench.gateway.log == ["picture", "picture"]
-    assert bench.trace == []
+    assert bench.facts == []
     assert bench.oms.orders["A"].leaves_qty == 10
     bench.kept.clear()  # its write has begun
     assert await bench.reconcile() == []
@@ -484,7 +486,7 @@ async def test_what_nothing_explains_is_a_break_and_no_fill_is_invented(case: st
     bench = Bench(report(ExecType.NEW))
     bench.gateway.pictures = [shown]
     assert await bench.reconcile() == [expected]
-    assert bench.trace == [expected]
+    assert bench.facts == [expected]
     assert bench.oms.positions() == {}
 
 
@@ -506,7 +508,7 @@ async def test_an_execution_that_only_the_database_remembers_is_not_booked_again
         )
     ]
     assert await bench.reconcile() == []
-    assert bench.trace == []
+    assert bench.facts == []
 
 
 async def test_one_order_is_asked_about_once_however_much_of_it_was_missed() -> None:

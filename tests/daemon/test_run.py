@@ -92,7 +92,7 @@ def test_when_a_decision_fails_nothing_is_left_working_at_the_venue(tmp_path: Pa
         live(config(tmp_path / "day"), watch)
     assert list(paper(seen[0])._exchange.working()) == []
     ends = [json.loads(line) for line in (tmp_path / "day" / "venue.jsonl").read_text().splitlines()]
-    assert [fact["type"] for fact in ends] == ["Entered", "Ended"]
+    assert [fact["type"] for fact in ends] == ["Moved", "Entered", "Ended"]
 
 
 def test_after_a_failure_the_day_goes_on_from_what_is_on_record(tmp_path: Path) -> None:

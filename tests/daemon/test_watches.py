@@ -5,13 +5,15 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from adapters.gateway import Gateway
 from core.causes import BACKLOG, FEED, JOURNAL
 from core.instruments import Instrument, Instruments
 from core.units import NS_PER_S
 from daemon.clock import SimulatedClock, simulated_loop
 from daemon.metrics import BUCKETS_S, Histogram
-from daemon.watches import CALM_S, LOOP_LOOK_S, SLOW_S, FeedWatch, JournalWatch, LoopWatch
+from daemon.watches import CALM_S, LOOP_LOOK_S, SLOW_S, AccountWatch, FeedWatch, JournalWatch, LoopWatch
 from tests.builders import clock as new_york
+from tests.fakes.gateway import ScriptedGateway
 
 
 class Told:
@@ -112,6 +114,28 @@ def test_the_wait_begins_with_the_session() -> None:
         await asyncio.sleep(600 + 59)
 
     assert set(watch_feed(new_york(9, 30) - 600 * NS_PER_S, act)) == {"back"}
+
+
+def test_the_account_is_asked_for_at_each_venue_again_and_again_and_who_is_away_says_so() -> None:
+    clock, heard = SimulatedClock(0), list[tuple[int, str]]()
+    loop = simulated_loop(clock)
+    gateways: dict[str, Gateway] = {"one": ScriptedGateway("one"), "two": (two := ScriptedGateway("two"))}
+    watch = AccountWatch(
+        gateways, lambda report: heard.append((clock.now() // NS_PER_S, report.venue)), clock=clock, every_s=30.0
+    )
+
+    async def scene() -> None:
+        task = asyncio.create_task(watch.run())
+        await asyncio.sleep(70)
+        two.unreachable = ConnectionError("gone")
+        with pytest.raises(ConnectionError, match="gone"):
+            await task
+
+    try:
+        loop.run_until_complete(scene())
+    finally:
+        loop.close()
+    assert heard == [(30, "one"), (30, "two"), (60, "one"), (60, "two"), (90, "one")]
 
 
 def test_the_loop_is_late_by_what_kept_it_from_giving_a_turn() -> None:

@@ -41,6 +41,7 @@ NOBODY_LISTENS = {
     e.HaltReport,
     e.CommandGiven,
     e.ShadowVerdict,
+    e.AccountReported,
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from adapters.gateway import Accepted, Capabilities, Lapsed, LastCheck, Result
-from core.events import ExecutionReport, OrderApproved
+from core.events import AccountReported, ExecutionReport, OrderApproved
 from core.reconcile import ExecutionView, OrderView, Picture
 
 Scripted = Result | Exception
@@ -83,6 +83,13 @@ class ScriptedGateway:
         if self.unreachable is not None:
             raise self.unreachable
         return self.pictures.pop(0) if len(self.pictures) > 1 else self.pictures[0]
+
+    async def account(self) -> AccountReported:
+        if self.unreachable is not None:
+            raise self.unreachable
+        return AccountReported(
+            ts=0, venue=self.name, as_of=0, cash=Decimal(0), equity=None, buying_power=None, currency="USD"
+        )
 
     async def close(self) -> None:
         self.log.append("close")

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Thread
 
 from adapters.gateway import Accepted, Capabilities, Lapsed, LastCheck, NotSent, Report, Result, Unknown
-from core.events import ExecutionReport, OrderApproved
+from core.events import AccountReported, ExecutionReport, OrderApproved
 from core.orders import ExecType, OrdStatus
 from core.reconcile import ExecutionView, OrderView, Picture
 
@@ -72,6 +72,12 @@ class WireGateway:
         views = {key: self._view(self._sent[key]) for key in await self._working() if key in self._sent}
         positions = {symbol: qty for symbol, qty in self._held.items() if qty}
         return Picture(orders=views, executions=dict(self._executions), positions=positions)
+
+    async def account(self) -> AccountReported:
+        now = self._now()
+        return AccountReported(
+            ts=now, venue=self.name, as_of=now, cash=Decimal(0), equity=None, buying_power=None, currency="USD"
+        )
 
     async def close(self) -> None:
         if self._writer is not None:

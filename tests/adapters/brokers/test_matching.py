@@ -16,6 +16,7 @@ from adapters.brokers.matching import (
     Executed,
     Fact,
     Fees,
+    Moved,
     Refused,
     Repeated,
     VenueEvent,
@@ -141,7 +142,7 @@ def tell(event: VenueEvent) -> str:
             return f"{event.cl_ord_id} refused: {event.reason}"
         case Repeated():
             return f"{event.cl_ord_id} is {event.order_id}"
-        case Entered():
+        case Entered() | Moved():
             return ""
 
 
@@ -551,8 +552,9 @@ ENTERS = st.builds(
     st.one_of(st.none(), PRICES, PRICES),
     st.sampled_from(list(TimeInForce)),
 )
-STEPS = st.lists(st.one_of(QUOTES, PRINTS, ENTERS, ENTERS, IDS), max_size=50)
-Step = Quote | Trade | NewOrderSingle | str
+FLOWS = st.integers(-900, 900).map(D)
+STEPS = st.lists(st.one_of(QUOTES, PRINTS, ENTERS, ENTERS, IDS, FLOWS), max_size=50)
+Step = Quote | Trade | NewOrderSingle | str | Decimal
 
 
 def play(exchange: Exchange, step: Step) -> Sequence[VenueEvent]:
@@ -560,6 +562,8 @@ def play(exchange: Exchange, step: Step) -> Sequence[VenueEvent]:
         return exchange.on_update(step, T0)
     if isinstance(step, NewOrderSingle):
         return exchange.enter(step, T0)
+    if isinstance(step, Decimal):
+        return exchange.move(step, T0)
     return exchange.cancel(step, T0)
 
 
@@ -637,7 +641,7 @@ def test_quantity_is_conserved_and_an_order_ends_once(steps: list[Step]) -> None
     assert exchange.positions.get("X", D(0)) == sum(signed, start=D(0))
 
 
-State = tuple[list[tuple[str, str, OrdStatus, Decimal, tuple[Executed, ...]]], list[str], Decimal]
+State = tuple[list[tuple[str, str, OrdStatus, Decimal, tuple[Executed, ...]]], list[str], Decimal, Decimal, bool]
 
 
 def state(exchange: Exchange) -> State:
@@ -645,13 +649,20 @@ def state(exchange: Exchange) -> State:
         (cl_ord_id, known.order_id, known.ord_status, known.cum_qty, tuple(known.executions))
         for cl_ord_id, known in exchange.orders.items()
     ]
-    return rows, [known.order.cl_ord_id for known in exchange.working()], exchange.positions.get("X", D(0))
+    return (
+        rows,
+        [known.order.cl_ord_id for known in exchange.working()],
+        exchange.positions.get("X", D(0)),
+        exchange.cash,
+        exchange.paid_in,
+    )
 
 
 def retold(facts: Sequence[Fact]) -> State:
     """The state after some facts, read off them without a book."""
     entered = [fact for fact in facts if isinstance(fact, Entered)]
-    rows, working, position = [], [], D(0)
+    flows = [fact.amount for fact in facts if isinstance(fact, Moved)]
+    rows, working, position, cash = [], [], D(0), sum(flows, start=D(0))
     for fact in entered:
         cl_ord_id, asked = fact.order.cl_ord_id, fact.order
         mine = tuple(e for e in facts if isinstance(e, Executed) and e.cl_ord_id == cl_ord_id)
@@ -663,13 +674,15 @@ def retold(facts: Sequence[Fact]) -> State:
         rows.append((cl_ord_id, fact.order_id, status, cum, mine))
         working += [cl_ord_id] if status in {OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED} else []
         position += asked.side.sign * cum
-    return rows, working, position
+        cash -= sum((asked.side.sign * e.last_qty * e.last_px + e.fee for e in mine), start=D(0))
+    return rows, working, position, cash, bool(flows)
 
 
 @given(STEPS)
 @settings(max_examples=150, deadline=None)
 def test_the_fold_of_the_facts_is_the_state_at_every_prefix(steps: list[Step]) -> None:
-    exchange, restored, facts = venue(), venue(), []
+    fees = Fees(per_share=D("0.01"), bps=D(5))
+    exchange, restored, facts = venue(fees=fees), venue(fees=fees), []
     for step in steps:
         for event in play(exchange, step):
             if isinstance(event, Fact):
@@ -677,6 +690,29 @@ def test_the_fold_of_the_facts_is_the_state_at_every_prefix(steps: list[Step]) -
                 restored.fold(event)
                 assert state(restored) == retold(facts)
         assert state(exchange) == retold(facts)
+
+
+@given(STEPS)
+def test_the_account_is_cash_and_positions_at_the_newest_mark_of_the_market(steps: list[Step]) -> None:
+    exchange = venue()
+    bid = ask = last = None
+    for step in steps:
+        play(exchange, step)
+        if isinstance(step, Quote):
+            bid, ask = step.bid, step.ask
+        if isinstance(step, Trade):
+            last = step.price
+        mark = last if bid is None or ask is None or bid > ask else (bid + ask) / 2
+        held = exchange.positions.get("X", D(0))
+        buys, sales = (
+            sum((each.leaves_qty for each in exchange.working() if each.order.side is side), start=D(0))
+            for side in (Side.BUY, Side.SELL)
+        )
+        most = max(abs(held + buys), abs(held - sales))
+        assert exchange.equity() == (
+            exchange.cash if not held else None if mark is None else exchange.cash + held * mark
+        )
+        assert exchange.at_stake() == (0 if not most else None if mark is None else most * mark)
 
 
 @given(

@@ -19,7 +19,7 @@ from adapters.brokers.matching import Fact
 from adapters.brokers.paper import PaperGateway, PaperSettings
 from adapters.gateway import Accepted, Gateway, Lapsed, NotSent, Rejected, Unknown
 from core.calendar import CALENDARS
-from core.events import ExecutionReport, NewOrderSingle, OrderApproved
+from core.events import AccountReported, ExecutionReport, NewOrderSingle, OrderApproved
 from core.instruments import Instrument, Instruments
 from core.market import Quote, Trade
 from core.orders import ExecType, OrdStatus, OrdType, Side, TimeInForce
@@ -45,7 +45,11 @@ class Venue:
     """A paper gateway with its clock, and the reports that it sent."""
 
     def __init__(
-        self, log: Path | None = None, settings: PaperSettings = EXACT, clock: ManualClock | None = None
+        self,
+        log: Path | None = None,
+        settings: PaperSettings = EXACT,
+        clock: ManualClock | None = None,
+        cash: str = "0",
     ) -> None:
         self.clock = clock or ManualClock(T0)
         self.reports: list[ExecutionReport] = []
@@ -56,6 +60,7 @@ class Venue:
             report=self.reports.append,
             settings=settings,
             log=log,
+            cash=D(cash),
         )
 
     def quote(self, bid: str, bid_size: int, ask: str, ask_size: int) -> None:
@@ -330,11 +335,62 @@ def test_the_same_seed_gives_the_same_delays_and_another_one_others() -> None:
         ({"latency_ms": -1.0}, "latency_ms must lie between 0 and 60000 ms, got -1.0"),
         ({"jitter_ms": float("nan")}, "jitter_ms must lie between 0 and 60000 ms, got nan"),
         ({"fee_bps": D("NaN")}, "fee_bps must be a number, got NaN"),
+        ({"leverage": D(0)}, "leverage must lie between 0 and 4, got 0"),
+        ({"leverage": D(5)}, "leverage must lie between 0 and 4, got 5"),
+        ({"leverage": D("NaN")}, "leverage must lie between 0 and 4, got NaN"),
     ],
 )
 def test_senseless_settings_are_named(fields: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         PaperSettings(**fields)
+
+
+# The account --------------------------------------------------------------------------------------------------------
+
+
+async def account(venue: Venue) -> AccountReported:
+    return await venue.clock.run(venue.gateway.account())
+
+
+async def test_the_account_is_the_venues_own_and_travels() -> None:
+    venue = Venue(cash="10000")
+    await venue.gateway.connect()
+    venue.quote("10.00", 300, "10.02", 60)
+    venue.submit(approve("A", 100, "10.02"))  # 60 at once for 0.60, 40 work
+    asked = asyncio.ensure_future(venue.gateway.account())  # behind it
+    await venue.clock.advance(T0 + 5 * MS)
+    venue.quote("11.00", 300, "11.02", 60)  # too late for the answer
+    assert await venue.clock.run(asked) == AccountReported(
+        ts=T0 + 10 * MS,
+        venue="paper",
+        as_of=T0,
+        cash=D("9398.20"),
+        equity=D("9998.80"),  # 60 at a mid of 10.01
+        buying_power=D("38994.20"),  # four times that, less 100 at the mid
+        currency="USD",
+    )
+
+
+async def test_the_account_is_not_stated_where_the_market_has_not_priced_what_is_held(tmp_path: Path) -> None:
+    venue = Venue(tmp_path / "paper.jsonl", cash="10000")
+    await venue.gateway.connect()
+    assert (await account(venue)).equity == D(10000)
+    venue.quote("10.00", 300, "10.02", 60)
+    await venue.clock.run(venue.gateway.submit(approve("A", 60), let_go))
+    again = Venue(tmp_path / "paper.jsonl", cash="77")  # the second start: nothing is paid in
+    await again.gateway.connect()
+    report = await account(again)
+    assert (report.cash, report.equity, report.buying_power) == (D("9398.20"), None, None)
+    again.trade("10.50", 1)
+    assert (await account(again)).equity == D("10028.20")
+
+
+async def test_what_is_lost_and_more_buys_nothing() -> None:
+    venue = Venue(cash="100", settings=msgspec.structs.replace(EXACT, leverage=D(1)))
+    await venue.gateway.connect()
+    venue.quote("10.00", 300, "10.02", 60)
+    await venue.clock.run(venue.gateway.submit(approve("A", 60), let_go))
+    assert (await account(venue)).buying_power == 0
 
 
 # Hanging up ---------------------------------------------------------------------------------------------------------
