@@ -42,6 +42,7 @@ class Release(StrEnum):
     OPERATOR = "OPERATOR"  # `execd resume`, after reconciliation; refused while the key or the file of a halt exists
     DAY_ROLL = "DAY_ROLL"  # the account's next day begins
     MARK_RESET = "MARK_RESET"  # somebody resets the high-water mark by name
+    AGREEMENT = "AGREEMENT"  # two reports of the broker in a row agree with our books, and there is equity
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +63,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
 _H, _W, _R = TradingState.HALTED, WorkingOrders, Release
 
 STARTUP, KILL = "startup", "kill"
-DAILY_LOSS, DRAWDOWN = "daily_loss", "drawdown"
+DAILY_LOSS, DRAWDOWN, ACCOUNT = "daily_loss", "drawdown", "account"
 REJECTS, FAILURES, SLIPPAGE = "rejects", "failures", "slippage"
 REDIS, JOURNAL, BACKLOG, FEED = "redis", "journal", "backlog", "feed"
 
@@ -115,6 +116,13 @@ CAUSES: dict[str, Cause] = {
         release=_R.OPERATOR,
         owner="operator",
         meaning="a venue executed too often in a short time far beyond the quote by which orders were approved",
+    ),
+    ACCOUNT: Cause(
+        state=TradingState.REDUCING,
+        working=_W.CANCEL_OPENING,
+        release=_R.AGREEMENT,
+        owner="risk officer",
+        meaning="the broker's equity and ours are too far apart, or nothing is left of it",
     ),
     REDIS: Cause(
         state=_H,

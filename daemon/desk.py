@@ -142,7 +142,9 @@ def in_words(status: dict[str, Any] | None) -> str:
         f"stopped              {strategy}: {text}; `execd resume --strategy` lets it go on"
         for strategy, text in status["stopped"].items()
     ]
-    journal = status["journal"]
+    journal, broker = status["journal"], status["broker"]
+    if broker is not None and broker["equity"] is not None:
+        lines.append(f"by {broker['venue']}'s books  equity {broker['equity']}, by ours {status['marked']} now")
     lines.append(
         f"equity {status['equity']}   {status['parents']} live parents   {status['orders']} working orders   "
         f"{status['in_doubt']} in doubt   journal {journal['depth']} waiting {journal['trouble']}".rstrip()

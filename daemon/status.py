@@ -41,6 +41,8 @@ def status(run: "Run") -> View:
             for event in run.actors.halts.live.values()
         ],
         "equity": exposure.equity,
+        "marked": exposure.marked,  # by our own books
+        "broker": exposure.broker.report,
         "day_loss": round(float(run.actors.guard.day_loss), 6),
         "drawdown": round(float(run.actors.guard.drawdown), 6),
         "cash": exposure.book.cash,

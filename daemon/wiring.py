@@ -45,6 +45,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     # folds: what happened changes state. Run first for each event, live and in recovery.
     bus.fold(e.DaemonStarted, a.guard.start)
     bus.fold(e.AccountOpened, a.exposure.account, a.oms.account, a.guard.account)
+    bus.fold(e.AccountReported, a.exposure.hear)
     bus.fold(e.MarketData, a.exposure.quote, a.guard.look, a.slicer.quote, a.analyst.quote)
     bus.fold(e.TimeAdvanced, a.slicer.advance, a.oms.advance)
     bus.fold(e.SignalReceived, a.sequences.count)
@@ -88,6 +89,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.on(e.NewOrderSingle, a.gate.on_new_order)
     bus.on(e.TimeAdvanced, a.slicer.on_due, a.oms.on_due, a.guard.on_due)
     bus.on(e.MarketData, a.guard.on_market)
+    bus.on(e.AccountReported, a.guard.on_reported)
     bus.on(e.HighWaterMarkReset, a.guard.on_reset)
     bus.on(e.SubmitResult, a.oms.on_submit_result)  # only the oms reads raw reports: it de-duplicates
     bus.on(e.ExecutionReport, a.oms.on_execution_report)

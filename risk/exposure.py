@@ -12,7 +12,7 @@ How far each position may get with what is reserved, and the sums over all of th
 picture with what is committed, for parents, and one with what is working, for children.
 
 Marks are mids. Equity moves with each mark and each fill by its difference; decimals make the sum exact, so it needs no
-re-summing.
+re-summing. What the broker has less of counts as gone (`risk.broker`).
 """
 
 import datetime as dt
@@ -25,6 +25,7 @@ import msgspec
 
 from core.events import (
     AccountOpened,
+    AccountReported,
     BreakFound,
     FillBooked,
     FillBusted,
@@ -48,6 +49,7 @@ from core.orders import OrdStatus, Side
 from core.positions import Book
 from core.trading import Causes
 from core.units import NS_PER_DAY, NS_PER_S, ZERO
+from risk.broker import BrokerView
 from risk.limits import LimitsInForce, for_opening
 from risk.reach import Reach, span
 from risk.resting import RestingOrders
@@ -160,6 +162,7 @@ class Exposure:
         "_working",
         "abilities",
         "book",
+        "broker",
         "causes",
         "children",
         "in_doubt",
@@ -187,6 +190,7 @@ class Exposure:
         self.abilities = abilities  # by venue
         self._limits = limits
         self.book = Book()
+        self.broker = BrokerView()
         self.causes = Causes()
         self.market: dict[str, MarketData] = {}
         self.children: dict[str, ChildExposure] = {}
@@ -215,7 +219,12 @@ class Exposure:
 
     @property
     def equity(self) -> Decimal:
-        """Cash and positions at their marks, in the account's currency."""
+        """The lower of what our books and the broker's show, in the account's currency."""
+        return self.marked + self.broker.short
+
+    @property
+    def marked(self) -> Decimal:
+        """Cash and positions at their marks, by our own books."""
         return self.book.cash + self._value
 
     def mark(self, symbol: str) -> Decimal | None:
@@ -313,6 +322,10 @@ class Exposure:
     def account(self, event: AccountOpened) -> None:
         """Start from this cash."""
         self.book.open(event)
+
+    def hear(self, event: AccountReported) -> None:
+        """How the account stands by its broker's books."""
+        self.broker.hear(event, self.marked)
 
     def quote(self, event: MarketData) -> None:
         """Mark the symbol anew."""
@@ -540,6 +553,7 @@ class Exposure:
         """State for a snapshot; what can be derived is derived again by `load`."""
         return {
             "book": self.book.dump(),
+            "broker": self.broker.dump(),
             "causes": self.causes.dump(),
             "children": {key: msgspec.to_builtins(child) for key, child in self.children.items()},
             "parents": {key: msgspec.to_builtins(parent) for key, parent in self.parents.items()},
@@ -559,6 +573,7 @@ class Exposure:
         """State from a snapshot, into an empty exposure."""
         state = msgspec.convert(dumped, _Dump)
         self.book.load(state.book)
+        self.broker.load(state.broker)
         self.causes.load(state.causes)
         self.children = state.children
         self.parents = state.parents
@@ -591,6 +606,7 @@ class Exposure:
 
 class _Dump(msgspec.Struct):
     book: dict[str, object]
+    broker: dict[str, object]
     causes: dict[str, str]
     children: dict[str, ChildExposure]
     parents: dict[str, ParentExposure]

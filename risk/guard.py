@@ -1,4 +1,5 @@
-"""Limits that trip trading, not an order: on losses, on what a venue does too often, on a strategy that repeats itself.
+"""Limits that trip trading, not an order: on losses, on what a venue does too often, on the broker's books; and what
+stops a strategy that repeats itself.
 
 Equity is cash and positions at their marks. A day's loss is measured from the equity at the day's roll (00:00 UTC, or
 the first moment after it at which somebody looks), a drawdown from the high-water mark. A single quote that is wrong by
@@ -28,6 +29,10 @@ then the count of that thing begins anew.
 A strategy whose parents in one symbol and side were accepted `repeats_max` times within a window is in a loop, or looks
 like it. It is stopped, in everything that it does, until a person lets it go on by its name; its live parents go on, as
 each is as large as it was judged to be and can only end. An operator's flatten is nobody's repetition.
+
+A broker whose equity and ours are more than `disagreement_max` of ours apart, in either direction and in two reports in
+a row, makes trading REDUCING, as does an equity of which nothing is left. That ends by itself once two reports in a row
+agree, and there is equity: who resumed while the numbers still differ would be stopped again by the next two reports.
 """
 
 import datetime as dt
@@ -37,9 +42,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from core.causes import DAILY_LOSS, DRAWDOWN, FAILURES, REJECTS, SLIPPAGE
+from core.causes import ACCOUNT, DAILY_LOSS, DRAWDOWN, FAILURES, REJECTS, SLIPPAGE
 from core.events import (
     AccountOpened,
+    AccountReported,
     DaemonStarted,
     DayRolled,
     Event,
@@ -118,6 +124,7 @@ class Guard:
         "_earlier",
         "_exposure",
         "_fall",
+        "_gone",
         "_high",
         "_limits",
         "_loss",
@@ -135,7 +142,7 @@ class Guard:
         self.day = 0  # number of the UTC day that `day_equity` began; 0: no account yet
         self.day_equity = ZERO
         self.mark = ZERO
-        self._loss, self._fall, self._high = Sight(), Sight(), Sight()
+        self._loss, self._fall, self._high, self._gone = Sight(), Sight(), Sight(), Sight()
         self._tripped: tuple[str, ...] = ()  # what the present look confirms
         self._earlier: set[str] = set()  # children that may have executed when this run began
         self._strikes = {cause: Strikes() for cause in _BREAKERS}  # each by venue
@@ -173,7 +180,9 @@ class Guard:
         exposure, limits = self._exposure, self._limits.current
         lost = self._loss.look(event, exposure, shown=self.day_loss > limits.daily_loss_max)
         fallen = self._fall.look(event, exposure, shown=self.drawdown > limits.drawdown_max)
-        self._tripped = (*((DAILY_LOSS,) if lost else ()), *((DRAWDOWN,) if fallen else ()))
+        gone = self._gone.look(event, exposure, shown=exposure.equity <= 0)
+        shown = ((DAILY_LOSS, lost), (DRAWDOWN, fallen), (ACCOUNT, gone))
+        self._tripped = tuple(cause for cause, is_confirmed in shown if is_confirmed)
         if self._high.look(event, exposure, shown=exposure.equity > self.mark):
             self.mark = self._high.lowest
             self._high = Sight()
@@ -259,6 +268,21 @@ class Guard:
             if cause not in self._exposure.causes:
                 yield halted(cause, event.ts, text=self._in_words(cause))
 
+    def on_reported(self, event: AccountReported) -> Iterable[Event]:
+        """Trip once two reports have confirmed a disagreement; let go once two agree."""
+        exposure = self._exposure
+        broker, ours = exposure.broker, exposure.marked
+        most = self._limits.current.disagreement_max * max(ours, ZERO)
+        if ACCOUNT not in exposure.causes:
+            if broker.differs(most):
+                theirs = ours + broker.gaps[-1]
+                text = (
+                    f"{event.venue} has an equity of {theirs:,.2f}, and our books {ours:,.2f}: in two reports in a row"
+                )
+                yield halted(ACCOUNT, event.ts, text=text)
+        elif broker.agrees(most) and exposure.equity > 0:
+            yield TradingResumed(ts=event.ts, cause=ACCOUNT, by="execd")
+
     def on_due(self, event: TimeAdvanced) -> Iterable[Event]:
         """Roll the day; its loss is over with it."""
         due = self.next_due()
@@ -292,6 +316,8 @@ class Guard:
 
     def _in_words(self, cause: str) -> str:
         equity = self._exposure.equity
+        if cause == ACCOUNT:
+            return f"nothing is left: equity is {equity:,.0f}"
         if cause == DAILY_LOSS:
             return f"the day lost {self.day_loss:.2%} of {self.day_equity:,.0f}, equity is {equity:,.0f}"
         return f"equity {equity:,.0f} is {self.drawdown:.2%} under its mark of {self.mark:,.0f}"
@@ -300,7 +326,7 @@ class Guard:
 
     def dump(self) -> dict[str, object]:
         """State for a snapshot."""
-        sights = {"loss": self._loss, "fall": self._fall, "high": self._high}
+        sights = {"loss": self._loss, "fall": self._fall, "high": self._high, "gone": self._gone}
         return {
             "day": self.day,
             "day_equity": self.day_equity,
@@ -315,7 +341,7 @@ class Guard:
         """State from a snapshot."""
         state = msgspec.convert(dumped, _Dump)
         self.day, self.day_equity, self.mark = state.day, state.day_equity, state.mark
-        self._loss, self._fall, self._high = state.loss, state.fall, state.high
+        self._loss, self._fall, self._high, self._gone = state.loss, state.fall, state.high, state.gone
         self._earlier = state.earlier
         for cause, strikes in state.strikes.items():
             self._strikes[cause].load(strikes)
@@ -332,6 +358,7 @@ class _Dump(msgspec.Struct):
     loss: Sight
     fall: Sight
     high: Sight
+    gone: Sight
 
 
 def _way(parent: ParentOrder) -> Key:

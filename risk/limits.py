@@ -41,6 +41,7 @@ _FRACTIONS = {  # and the most of each; all must be positive
     "daily_loss_max": 1,
     "drawdown_max": 1,
     "slippage_max": 1,
+    "disagreement_max": 1,
     "collar": 1,
     "strength_fraction": 1,
     "strength_min": 1,
@@ -132,6 +133,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     participation_max: Decimal = Decimal("0.1")  # R15, of the average daily volume in one parent; 1: not looked at
     daily_loss_max: Decimal = Decimal("0.02")  # R10, of the equity at the day's roll; beyond it only reducing goes
     drawdown_max: Decimal = Decimal("0.1")  # R11, of the high-water mark; beyond it nothing goes
+    disagreement_max: Decimal = Decimal("0.01")  # Z5, of our equity, between it and the broker's; then likewise
     rejects_max: int = 3  # R17, orders that one venue rejects within the window; with that many only reducing goes
     rejects_window_s: float = 60.0  # R17
     failures_max: int = 3  # R17, orders to one venue that were not sent or are in doubt, likewise

@@ -14,6 +14,7 @@ import numpy as np
 from core.calendar import CALENDARS, Session
 from core.events import (
     AccountOpened,
+    AccountReported,
     BreakFound,
     EndReason,
     Event,
@@ -100,6 +101,7 @@ OPEN_LIMITS = Limits(
     participation_max=Decimal(1),
     daily_loss_max=Decimal(1),
     drawdown_max=Decimal(1),
+    disagreement_max=Decimal(1),
     parents_per_day=1_000,
     rejects_max=10_000,
     failures_max=10_000,
@@ -131,6 +133,21 @@ def shadow_set(bounds: Limits | None, ts: int = NOW) -> ShadowSet:
 def opened(cash: str = "100000") -> AccountOpened:
     """The account's first cash."""
     return AccountOpened(ts=NOW, account="main", cash=Decimal(cash), currency="USD")
+
+
+def reported(
+    equity: str | Decimal | None, *, buying_power: str | Decimal | None = None, ts: int = NOW, as_of: int | None = None
+) -> AccountReported:
+    """How the account stands by the broker's books; asked for when it is heard, unless said otherwise."""
+    return AccountReported(
+        ts=ts,
+        venue="paper",
+        as_of=ts if as_of is None else as_of,
+        cash=ZERO,
+        equity=None if equity is None else Decimal(equity),
+        buying_power=None if buying_power is None else Decimal(buying_power),
+        currency="USD",
+    )
 
 
 def quote(
@@ -341,6 +358,7 @@ def fold(exposure: Exposure, *events: Event) -> Exposure:
     """Let an exposure hear of events, each as the wiring says."""
     folds: dict[type[Event], Any] = {
         AccountOpened: exposure.account,
+        AccountReported: exposure.hear,
         MarketData: exposure.quote,
         ParentAccepted: exposure.accept,
         OrderApproved: exposure.approve,

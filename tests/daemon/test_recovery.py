@@ -187,6 +187,7 @@ STATES: dict[int, dict[str, set[str]]] = {
         "analyst": {"cases", "last_quote", "tallies"},
         "exposure": {
             "book",
+            "broker",
             "causes",
             "children",
             "market",
@@ -201,7 +202,7 @@ STATES: dict[int, dict[str, set[str]]] = {
             "stopped",
             "tail",
         },
-        "guard": {"day", "day_equity", "fall", "high", "loss", "mark", "earlier", "strikes", "repeats"},
+        "guard": {"day", "day_equity", "fall", "gone", "high", "loss", "mark", "earlier", "strikes", "repeats"},
         "halts": {"live"},
         "ledger": set(),
         "limits": {"limits", "shadow", "shadow_version", "version"},

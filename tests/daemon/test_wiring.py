@@ -41,7 +41,6 @@ NOBODY_LISTENS = {
     e.HaltReport,
     e.CommandGiven,
     e.ShadowVerdict,
-    e.AccountReported,
 }
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from core.causes import TradingState
 from core.events import (
     AccountOpened,
+    AccountReported,
     Event,
     FillBooked,
     FillBusted,
@@ -44,6 +45,7 @@ from tests.builders import (
     opened,
     parent,
     quote,
+    reported,
     silent,
     updated,
     working,
@@ -79,13 +81,23 @@ class Slow:
                 found = event.last_px
         return found
 
-    def equity(self) -> Decimal:
+    def marked(self) -> Decimal:
         cash = sum((event.cash for event in self.events if isinstance(event, AccountOpened)), ZERO)
         for fill in self.fills():
             cash -= self.signed(fill) * fill.last_px * fill.multiplier
         for symbol in SYMBOLS:
             cash += self.held(symbol) * (self.mark(symbol) or ZERO) * INSTRUMENTS[symbol].multiplier
         return cash
+
+    def equity(self) -> Decimal:
+        """By our books, less what the broker had less in each of its last two reports that state an equity."""
+        stated = [
+            (number, event.equity)
+            for number, event in enumerate(self.events)
+            if isinstance(event, AccountReported) and event.equity is not None
+        ]
+        missing = [Slow(self.events[:number]).marked() - equity for number, equity in stated[-2:]]
+        return self.marked() - (max(min(missing), ZERO) if len(stated) > 1 else ZERO)
 
     def leaves(self, order: OrderApproved) -> Decimal:
         """What may still execute of a child: all that was not, until its end."""
@@ -178,7 +190,7 @@ class World:
 
     def play(self) -> list[Event]:
         of_children = (self.send, self.fill, self.bust, self.end_child, self.cancel, self.give_up)
-        moves = (self.quote, self.open, *of_children, self.end, self.halt)
+        moves = (self.quote, self.open, *of_children, self.end, self.halt, self.report)
         while self.dice:
             moves[self.roll(len(moves))]()
         return self.events
@@ -192,6 +204,11 @@ class World:
         sides = [(str(bid), str(bid + 1)), (str(bid), None), (None, None), (str(bid + 1), str(bid))][self.roll(4)]
         last = None if self.roll(2) else "100.5"
         self.events.append(quote(SYMBOLS[self.roll(2)], *sides, last=last))
+
+    def report(self) -> None:
+        self.events.append(
+            reported((None, str(Slow(self.events).marked() + self.roll(2_000) - 1_000))[self.roll(4) > 0])
+        )
 
     def open(self) -> None:
         symbol, side = SYMBOLS[self.roll(2)], (BUY, SELL)[self.roll(2)]
@@ -289,7 +306,7 @@ def reach_of(slow: Slow, reserved: Callable[[str, Side], Decimal]) -> dict[str, 
 
 
 def assert_same(exposure: Exposure, slow: Slow) -> None:
-    assert exposure.equity == slow.equity()
+    assert (exposure.marked, exposure.equity) == (slow.marked(), slow.equity())
     for of_parents, reserved in ((True, slow.committed), (False, slow.working)):
         reach, spans = exposure.reach(of_parents=of_parents), reach_of(slow, reserved)
         assert reach.spans == spans
@@ -522,7 +539,7 @@ def test_what_opens_and_what_shrinks_share_a_rate_even_where_time_goes_back(
     exposure, now, sent = book(accepted(parent(qty="1000")), orders_per_s=per_s), NOW, list[int]()
     for number, (ms, opening) in enumerate(steps):
         now += ms * NS_PER_MS
-        if exposure.has_room("paper", now, opening=opening):
+        if exposure.has_room("paper", now, 2, opening=opening):
             fold(exposure, approved(child(qty="1", cl_ord_id=f"P1C{number}A1", ts=now)))
             sent.append(now)
     assert all(sum(ts <= other < ts + NS_PER_S for other in sent) <= per_s for ts in sent)

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.causes import DAILY_LOSS, DRAWDOWN, FAILURES, REJECTS, SLIPPAGE, TradingState, WorkingOrders
+from core.causes import ACCOUNT, DAILY_LOSS, DRAWDOWN, FAILURES, REJECTS, SLIPPAGE, TradingState, WorkingOrders
 from core.events import (
+    AccountReported,
     DaemonStarted,
     DayRolled,
     EndReason,
@@ -54,6 +55,7 @@ from tests.builders import (
     opened,
     parent,
     quote,
+    reported,
     silent,
     updated,
 )
@@ -84,6 +86,7 @@ class Scene:
         bus.fold(DaemonStarted, guard.start)
         bus.fold(FillBooked, guard.fill, exposure.fill)
         bus.fold(MarketData, exposure.quote, guard.look)
+        bus.fold(AccountReported, exposure.hear)
         bus.fold(TradingHalted, exposure.halt)
         bus.fold(TradingResumed, exposure.resume, guard.resume)
         bus.fold(ParentAccepted, exposure.accept, guard.accept)
@@ -96,6 +99,7 @@ class Scene:
         bus.fold(DayRolled, guard.roll)
         bus.fold(HighWaterMarkReset, guard.reset)
         bus.on(MarketData, guard.on_market)
+        bus.on(AccountReported, guard.on_reported)
         bus.on(OrderUpdated, guard.on_updated)
         bus.on(OrderUnresolved, guard.on_unresolved)
         bus.on(FillBooked, guard.on_filled)
@@ -107,6 +111,11 @@ class Scene:
     def price(self, price: str | Decimal, *, after_s: float = 1, symbol: str = "AAPL") -> None:
         self.now += int(after_s * NS_PER_S)
         self.bus.publish(quote(symbol, str(price), str(price), ts=self.now))
+
+    def report(self, equity: str | None, *, after_s: float = 30) -> None:
+        """The broker states an equity, beside 100,000 of ours unless the price has moved."""
+        self.now += int(after_s * NS_PER_S)
+        self.bus.publish(reported(equity, ts=self.now))
 
     def answer(self, number: int, status: OrdStatus, *, after_s: float = 1, venue: str = "paper") -> None:
         """A venue says how a child stands, which was sent when it is first heard of."""
@@ -300,6 +309,111 @@ def test_a_snapshot_goes_on_where_it_was(steps: list[tuple[int, float]], cut: in
             first.guard.load(dumped)
     assert first.guard.dump() == straight.guard.dump()
     assert first.said == straight.said
+
+
+# The broker's books ---------------------------------------------------------------------------------------------------
+
+PERCENT = limits(disagreement_max=D("0.01"))
+
+
+def test_two_reports_in_a_row_that_differ_are_reducing_until_two_in_a_row_agree() -> None:
+    scene = Scene(PERCENT)
+    scene.report("98000")
+    assert scene.said == []
+    scene.report("98500")
+    assert scene.said == ["halted account"]
+    assert scene.trace[-1] == TradingHalted(
+        ts=scene.now,
+        cause=ACCOUNT,
+        state=TradingState.REDUCING,
+        working=WorkingOrders.CANCEL_OPENING,
+        text="paper has an equity of 98,500.00, and our books 100,000.00: in two reports in a row",
+    )
+    scene.report("100000")
+    scene.report("98000")
+    scene.report("100500")
+    assert scene.said == ["halted account"]
+    scene.report("99500")
+    assert scene.said == ["halted account", "resumed account"]
+
+
+@pytest.mark.parametrize(
+    "reports,said",
+    [
+        (["99000", "101000"], []),  # exactly as far as they may be
+        (["98999", "101001"], ["halted account"]),  # in either direction
+        (["101001", "101001"], ["halted account"]),
+        (["98000", "100000", "98000", "100000"], []),  # never in a row
+        (["98000", None, "98000"], ["halted account"]),  # None says nothing, and breaks nothing
+        ([None, None, None], []),
+    ],
+)
+def test_a_disagreement_is_confirmed_by_the_next_report(reports: list[str | None], said: list[str]) -> None:
+    scene = Scene(PERCENT)
+    for equity in reports:
+        scene.report(equity)
+    assert scene.said == said
+
+
+def test_what_the_broker_has_less_of_is_a_loss_of_the_day_once_two_reports_have_shown_it() -> None:
+    scene = Scene()
+    scene.report("97000")
+    for _ in range(4):
+        scene.price("100")
+    assert scene.said == []
+    scene.report("97500")
+    for _ in range(4):
+        scene.price("100")
+    assert scene.said == ["halted daily_loss"]
+    assert scene.exposure.equity == D(97_500)
+
+
+def test_the_difference_moves_with_our_marks_until_the_next_report() -> None:
+    scene = Scene()
+    for equity in ("99000", "99400"):
+        scene.report(equity)
+    scene.price("102")
+    assert (scene.exposure.marked, scene.exposure.equity) == (D(101_000), D(100_400))
+    scene.report("101500")  # more than ours is no equity
+    assert scene.exposure.equity == D(101_000)
+
+
+def test_nothing_left_is_reducing_until_there_is_equity_again() -> None:
+    scene = Scene(limits())
+    scene.bus.publish(held("AAPL", 1_000))  # 1,500 shares for a debt of 50,000
+    for _ in range(4):
+        scene.price("33")
+    assert scene.said == ["halted daily_loss", "halted drawdown", "halted account"]
+    assert scene.trace[-1] == TradingHalted(
+        ts=scene.now,
+        cause=ACCOUNT,
+        state=TradingState.REDUCING,
+        working=WorkingOrders.CANCEL_OPENING,
+        text="nothing is left: equity is -500",
+    )
+    scene.report("-500")
+    assert scene.said[3:] == []
+    scene.price("34")
+    scene.report(None)
+    assert scene.said[3:] == ["resumed account"]
+
+
+GAPS = st.lists(st.sampled_from([None, -3_000, -1_001, -1_000, -500, 0, 900, 1_000, 1_001, 5_000]), max_size=12)
+
+
+@given(GAPS, st.integers(0, 12))
+def test_the_cause_is_live_from_the_second_that_differs_to_the_second_that_agrees(
+    gaps: list[int | None], cut: int
+) -> None:
+    scene = Scene(PERCENT)
+    live, row = False, list[bool]()
+    for number, gap in enumerate(gaps):
+        scene.report(None if gap is None else str(100_000 + gap))
+        row += [] if gap is None else [abs(gap) > 1_000]
+        live = row[-2:] == [True, True] or (live and row[-2:] != [False, False])
+        assert (ACCOUNT in scene.exposure.causes) == live
+        if number == cut:
+            scene.exposure.broker.load(msgspec.json.decode(msgspec.json.encode(scene.exposure.broker.dump())))
 
 
 # Rejects --------------------------------------------------------------------------------------------------------------
