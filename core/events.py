@@ -332,6 +332,7 @@ class Reason(StrEnum):
     GROSS = "GROSS"  # R9
     NET = "NET"  # R9
     POSITIONS = "POSITIONS"  # R9
+    BUYING_POWER = "BUYING_POWER"  # R8
     CLUSTER = "CLUSTER"  # R4
     SHORTFALL = "SHORTFALL"  # R5
     NO_SCENARIOS = "NO_SCENARIOS"  # R5, what cannot be judged is refused

@@ -617,6 +617,31 @@ def net_is_allowed(case: Case, limits: Limits) -> Denial | None:
     )
 
 
+def buying_power_is_enough(case: Case, limits: Limits) -> Denial | None:
+    """R8: what opens fits into the broker's buying power, with all that was reserved of which that does not know.
+
+    Ours needs no check of its own: it is the gross limit. A broker that states none bounds nothing.
+    """
+    del limits
+    exposure = case.exposure
+    buying_power = exposure.broker.buying_power
+    if buying_power is None or case.shrinks:
+        return None
+    reserved = exposure.reserved(of_parents=case.ask.is_parent)
+    value = reserved + (case.ask.qty - case.reducible) * case.unit_value
+    if value <= buying_power:
+        return None
+    room, currency = max(buying_power - reserved, ZERO), case.instrument.currency
+    return Denial(
+        reason=Reason.BUYING_POWER,
+        value=value,
+        limit=buying_power,
+        unit=currency,
+        max_qty=case.lots(room / case.unit_value + case.reducible),
+        text=f"{value:,.2f} {currency} with what was reserved since the broker stated {buying_power:,.2f}",
+    )
+
+
 def positions_are_few(case: Case, limits: Limits) -> Denial | None:
     """R9: how many symbols are held or on their way; one more of the same is no new one."""
     spans = case.reach.spans
@@ -785,6 +810,7 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     cluster_is_allowed,
     gross_is_allowed,
     net_is_allowed,
+    buying_power_is_enough,
     parent_is_open,
     parent_is_valid,
     rate_is_kept,

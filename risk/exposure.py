@@ -76,8 +76,8 @@ class ChildExposure(msgspec.Struct):
 class ParentExposure(msgspec.Struct):
     """An accepted parent: its size, what is done, what may still be done by children that were sent.
 
-    `valid_until`, ns, is the instant from which on none of its children may leave. `waives` is what two people want it
-    not to be denied for.
+    `valid_until`, ns, is the instant from which on none of its children may leave. `opening` of its shares were to open
+    a position when it was accepted, at `unit` money each. `waives` is what two people want it not to be denied for.
     """
 
     strategy: str
@@ -89,6 +89,13 @@ class ParentExposure(msgspec.Struct):
     valid_until: int | None = None
     flatten: bool = False
     waives: Reason | None = None
+    opening: Decimal = ZERO
+    unit: Decimal = ZERO
+
+    @property
+    def unsent(self) -> Decimal:
+        """Money for what opens and no child was sent for; what shrinks is taken to be sent first."""
+        return self.unit * min(self.opening, max(self.order_qty - self.cum_qty - self.live_qty, ZERO))
 
     @property
     def open_qty(self) -> Decimal:
@@ -158,6 +165,7 @@ class Exposure:
         "_of_parents",
         "_sent",
         "_tail",
+        "_unsent",
         "_value",
         "_working",
         "abilities",
@@ -210,6 +218,7 @@ class Exposure:
         self._coming: dict[tuple[str, str, Side], Decimal] = {}  # of what is committed, by strategy
         self._marks: dict[str, Decimal] = {}
         self._value = ZERO  # of all positions at their marks
+        self._unsent = ZERO  # money for what parents are still to open
         self._of_children = Reach()  # with what is working
         self._of_parents = Reach()  # with what is committed
         self._tail = tail  # None: this account is run without a risk model
@@ -294,6 +303,10 @@ class Exposure:
         self.measure()
         return self._tail
 
+    def reserved(self, *, of_parents: bool) -> Decimal:
+        """Money for what opens and the broker's buying power does not know: by children, and what parents will send."""
+        return self.broker.reserved + (self._unsent if of_parents else ZERO)
+
     def parents_on(self, ts: int) -> int:
         """Parents accepted on the UTC day of `ts`."""
         day, count = self.parents_today
@@ -344,6 +357,7 @@ class Exposure:
     def accept(self, event: ParentAccepted) -> None:
         """Commit a parent's quantity."""
         parent = event.parent
+        before = parent.side.sign * self.held(parent.symbol) + self.committed(parent.symbol, parent.side)
         exposure = self.parents[event.parent_id] = ParentExposure(
             parent.strategy,
             parent.symbol,
@@ -352,7 +366,10 @@ class Exposure:
             valid_until=parent.valid_until,
             flatten=parent.flatten,
             waives=event.waives,
+            opening=_opening(before, event.order_qty),
+            unit=self._unit(parent.symbol, parent.how.price),
         )
+        self._unsent += exposure.unsent
         self._commit(exposure, event.order_qty)
         self.newest[parent.strategy, parent.symbol] = Newest(event.ts, event.parent_id, parent.side, parent.order_qty)
         if not parent.flatten:  # the day's bound is on strategies, not on who has to stop them
@@ -365,6 +382,9 @@ class Exposure:
     def approve(self, event: OrderApproved) -> None:
         """Reserve a child's quantity."""
         order = event.order
+        before = order.side.sign * self.held(order.symbol) + self.working(order.symbol, order.side)
+        opening = _opening(before, order.order_qty)
+        self.broker.reserve(order.cl_ord_id, self._unit(order.symbol, order.price), opening)
         child = self.children[order.cl_ord_id] = ChildExposure(
             strategy=order.strategy,
             venue=order.venue,
@@ -395,6 +415,7 @@ class Exposure:
         child = self.children.get(event.cl_ord_id)
         if child is None:
             return
+        self.broker.update(event)
         stood, child.ord_status = (child.ord_status, child.leaves_qty > 0), event.ord_status
         child.given_up = child.given_up and event.ord_status is OrdStatus.UNKNOWN
         self._set_leaves(child, event.leaves_qty)
@@ -430,6 +451,7 @@ class Exposure:
         """Release what a parent no longer wants; its unresolved children stay reserved."""
         parent = self.parents.pop(event.parent_id, None)
         if parent is not None:
+            self._unsent -= parent.unsent
             self._commit(parent, parent.live_qty - parent.open_qty)
 
     def halt(self, event: TradingHalted) -> None:
@@ -481,10 +503,11 @@ class Exposure:
             self._change_parent(parent, cum=qty)
 
     def _change_parent(self, parent: ParentExposure, *, cum: Decimal = ZERO, live: Decimal = ZERO) -> None:
-        before = parent.open_qty
+        before, unsent = parent.open_qty, parent.unsent
         parent.cum_qty += cum
         parent.live_qty += live
         self._commit(parent, parent.open_qty - before)
+        self._unsent += parent.unsent - unsent
 
     def _set_leaves(self, child: ChildExposure, leaves: Decimal) -> None:
         change = leaves - child.leaves_qty
@@ -542,6 +565,10 @@ class Exposure:
             at_stake += (float(buying), float(selling))
         if self._tail is not None:
             self._tail.put(symbol, Stake(float(value), *at_stake))
+
+    def _unit(self, symbol: str, price: Decimal | None) -> Decimal:
+        """Money value of one share: at an order's limit where that is dearer than the mid."""
+        return self._worth(symbol, Decimal(1), max(self._marks.get(symbol, ZERO), price or ZERO))
 
     def _worth(self, symbol: str, qty: Decimal, price: Decimal) -> Decimal:
         instrument = self.instruments.get(symbol)
@@ -601,6 +628,7 @@ class Exposure:
                 self._commit(child, child.leaves_qty)
         for parent in self.parents.values():
             self._commit(parent, parent.open_qty)
+            self._unsent += parent.unsent
         self._moved.update(dict.fromkeys(self._marks))
 
 
@@ -620,6 +648,11 @@ class _Dump(msgspec.Struct):
     marks: dict[str, Decimal]
     tail: dict[str, object] | None = None
     newest: list[tuple[str, str, Newest]] = []
+
+
+def _opening(before: Decimal, qty: Decimal) -> Decimal:
+    """How much of a quantity opens, where the position in its direction could be `before` already."""
+    return min(qty, max(before + qty, ZERO))
 
 
 def _has_room(rate: Rate | None, now: int, per_s: int, *, opening: bool) -> bool:

@@ -1,5 +1,4 @@
-"""Limits that trip trading, not an order: on losses, on what a venue does too often, on the broker's books; and what
-stops a strategy that repeats itself.
+"""Limits that trip trading, not an order: on losses, on what venues and strategies do too often, on the broker's books.
 
 Equity is cash and positions at their marks. A day's loss is measured from the equity at the day's roll (00:00 UTC, or
 the first moment after it at which somebody looks), a drawdown from the high-water mark. A single quote that is wrong by

@@ -70,3 +70,14 @@ def test_cash_that_is_gone_at_the_venue_lets_only_go_what_reduces(tmp_path: Path
     minutes = [round((event["ts"] - OPEN) / NS_PER_S / 60, 1) for event in (*halts, *ends)]
     assert minutes == [61.0, 121.0]  # with the second report that shows it, each time
     assert halts[0]["state"] == "REDUCING"
+
+
+def test_what_the_venue_lends_no_more_for_is_denied(tmp_path: Path) -> None:
+    write_signals(tmp_path / "day")
+    settings = config(tmp_path / "day")
+    settings = msgspec.structs.replace(settings, paper=msgspec.structs.replace(settings.paper, leverage=D("0.005")))
+    simulate(settings, open_market(settings))
+    denials = [each for each in facts(tmp_path / "day", "OrderDenied") if each["reason"] == "BUYING_POWER"]
+    first = denials[0]
+    assert (first["symbol"], first["cl_ord_id"], first["limit"]) == ("AAA", "", "5000.000")
+    assert D(first["value"]) > D(first["limit"])

@@ -16,6 +16,7 @@ from core.causes import TradingState
 from core.events import (
     BreakFound,
     Event,
+    NewOrderSingle,
     OrderApproved,
     OrderDenied,
     ParentAccepted,
@@ -55,6 +56,7 @@ from tests.builders import (
     opened,
     parent,
     quote,
+    reported,
     session,
     updated,
     working,
@@ -119,6 +121,10 @@ def own_limits(qty: str | None = "500", notional: str | None = "20000") -> Limit
     )
 
 
+def executed(order: NewOrderSingle, ts: int) -> tuple[Event, ...]:
+    return filled(order, order.order_qty, ts=ts), updated(order, OrdStatus.FILLED, order.order_qty, ts=ts)
+
+
 STOPPED = StrategyStopped(ts=NOW, strategy="alpha", text="20 parents to BUY AAPL within 3.0 s")
 QUARANTINE = BreakFound(ts=NOW, venue="paper", kind="POSITION", symbol="AAPL", text="ours 1, theirs 2")
 P1 = accepted(parent(qty="100"))
@@ -136,6 +142,8 @@ THREE_PERCENT = limits(es_max=Decimal("0.0301"))  # and a little, for rounding
 OUR_SALE = working("AAPL", SELL, 1)
 OUR_ORDER = child("AAPL", SELL, parent_id="WAAPLSELL1", cl_ord_id="WAAPLSELL1C1A1", order_qty=Decimal(1))
 OUR_MARKET_SALE = msgspec.structs.replace(OUR_ORDER, ord_type=OrdType.MARKET, price=None)
+TEN_THOUSAND = reported(None, buying_power="10000")  # 100 shares at 100
+LATER = NOW + NS_PER_S
 EMPTY_BOOK = quote(bid=None, ask=None)
 
 Row = tuple[str, Check, Ask, tuple[Event, ...], Limits, Denial | None]
@@ -1403,6 +1411,150 @@ CASES: list[Row] = [
     ),
     ("a child of an open parent", checks.parent_is_open, ask(), (P1,), limits(), None),
     ("a child of nobody", checks.parent_is_open, ask(), (), limits(), no(Reason.OVER_PARENT)),
+    ("a broker that states no buying power", checks.buying_power_is_enough, ask(qty="9999"), (), limits(), None),
+    ("all that the broker lets buy", checks.buying_power_is_enough, ask(), (TEN_THOUSAND,), limits(), None),
+    (
+        "more than the broker lets buy",
+        checks.buying_power_is_enough,
+        ask(qty="101"),
+        (TEN_THOUSAND,),
+        limits(),
+        no(Reason.BUYING_POWER, "10100", "10000", "USD", "100"),
+    ),
+    (
+        "what the broker does not know yet counts",
+        checks.buying_power_is_enough,
+        ask(qty="41"),
+        (TEN_THOUSAND, *working("SHRT", SELL, 60)),
+        limits(),
+        no(Reason.BUYING_POWER, "10100", "10000", "USD", "40"),
+    ),
+    (
+        "also what was on its way when it was asked",
+        checks.buying_power_is_enough,
+        ask(qty="41"),
+        (*working("SHRT", SELL, 60), TEN_THOUSAND),
+        limits(),
+        no(Reason.BUYING_POWER, "10100", "10000", "USD", "40"),
+    ),
+    (
+        "what it had acknowledged when it was asked is in its figure",
+        checks.buying_power_is_enough,
+        ask(),
+        (P1, approved(child(qty="60")), updated(child(qty="60"), OrdStatus.NEW), TEN_THOUSAND),
+        limits(),
+        None,
+    ),
+    (
+        "but not what it acknowledged after it was asked",
+        checks.buying_power_is_enough,
+        ask(qty="41"),
+        (P1, approved(child(qty="60")), updated(child(qty="60"), OrdStatus.NEW, ts=LATER), TEN_THOUSAND),
+        limits(),
+        no(Reason.BUYING_POWER, "10100", "10000", "USD", "40"),
+    ),
+    (
+        "a doubt is no acknowledgement",
+        checks.buying_power_is_enough,
+        ask(qty="41"),
+        (P1, approved(child(qty="60")), updated(child(qty="60"), OrdStatus.UNKNOWN), TEN_THOUSAND),
+        limits(),
+        no(Reason.BUYING_POWER, "10100", "10000", "USD", "40"),
+    ),
+    (
+        "what was executed when it was asked is in its figure",
+        checks.buying_power_is_enough,
+        ask(),
+        (P1, approved(child(qty="60")), *executed(child(qty="60"), NOW), TEN_THOUSAND),
+        limits(),
+        None,
+    ),
+    (
+        "but not what was executed after it was asked",
+        checks.buying_power_is_enough,
+        ask(qty="41"),
+        (P1, approved(child(qty="60")), *executed(child(qty="60"), LATER), TEN_THOUSAND),
+        limits(),
+        no(Reason.BUYING_POWER, "10100", "10000", "USD", "40"),
+    ),
+    (
+        "of what works only what opens counts",
+        checks.buying_power_is_enough,
+        ask(qty="41"),
+        (held("SHRT", 100), TEN_THOUSAND, *working("SHRT", SELL, 160)),
+        limits(),
+        no(Reason.BUYING_POWER, "10100", "10000", "USD", "40"),
+    ),
+    (
+        "of a parent only what opens counts",
+        checks.buying_power_is_enough,
+        ask_parent(qty="41"),
+        (held("SHRT", 100), TEN_THOUSAND, accepted(parent("SHRT", SELL, qty="160", parent_id="P2"))),
+        limits(),
+        no(Reason.BUYING_POWER, "10100", "10000", "USD", "40"),
+    ),
+    (
+        "what was spent since counts, what ended unexecuted does not",
+        checks.buying_power_is_enough,
+        ask(qty="91"),
+        (
+            TEN_THOUSAND,
+            P1,
+            approved(child(qty="60")),
+            filled(child(qty="60"), "10"),
+            updated(child(qty="60"), OrdStatus.CANCELED, Decimal(10)),
+        ),
+        limits(),
+        no(Reason.BUYING_POWER, "10100", "10000", "USD", "90"),
+    ),
+    (
+        "what is to be sold of what is held is free",
+        checks.buying_power_is_enough,
+        ask("SHRT", SELL, "500"),
+        (held("SHRT", 500), reported(None, buying_power="0")),
+        limits(),
+        None,
+    ),
+    (
+        "and what is sold beyond it is not",
+        checks.buying_power_is_enough,
+        ask("SHRT", SELL, "601"),
+        (held("SHRT", 500), TEN_THOUSAND),
+        limits(),
+        no(Reason.BUYING_POWER, "10100", "10000", "USD", "600"),
+    ),
+    (
+        "a child is not held to what parents are still to send",
+        checks.buying_power_is_enough,
+        ask(),
+        (TEN_THOUSAND, P1),
+        limits(),
+        None,
+    ),
+    (
+        "a parent is, and its price counts",
+        checks.buying_power_is_enough,
+        ask_parent(qty="41", **limit_at("102")),
+        (TEN_THOUSAND, accepted(parent("SHRT", qty="60"))),
+        limits(),
+        no(Reason.BUYING_POWER, "10182", "10000", "USD", "39"),
+    ),
+    (
+        "a parent and its child are not counted twice",
+        checks.buying_power_is_enough,
+        ask_parent(qty="41"),
+        (TEN_THOUSAND, *working("SHRT", BUY, 60)),
+        limits(),
+        no(Reason.BUYING_POWER, "10100", "10000", "USD", "40"),
+    ),
+    (
+        "a report that states none leaves the last one",
+        checks.buying_power_is_enough,
+        ask(qty="101"),
+        (TEN_THOUSAND, reported("100000")),
+        limits(),
+        no(Reason.BUYING_POWER, "10100", "10000", "USD", "100"),
+    ),
     ("a parent has no parent", checks.parent_is_open, ask_parent(), (), limits(), None),
     (
         "more than the parent",
@@ -1725,6 +1877,7 @@ ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.cluster_is_allowed: (ask(), (P1, modelled(), held("SHRT", 101)), FIFTH_OF_A_CLUSTER),
     checks.gross_is_allowed: (ask(), (P1, held("LOTS", -100)), limits(gross_max=Decimal("0.1"))),
     checks.net_is_allowed: (ask(), (P1, held("LOTS", 100)), limits(net_max=Decimal("0.1"))),
+    checks.buying_power_is_enough: (ask(), (P1, reported(None, buying_power="9999")), limits()),
     checks.shortfall_is_allowed: (ask(), (P1, modelled(), held("AAPL", 101)), THREE_PERCENT),
     checks.parent_is_open: (ask(), (), limits()),
     checks.parent_is_valid: (ask(ts=NOW + MINUTE), (P1_SHORT, quote(ts=NOW + MINUTE)), limits()),
@@ -1789,6 +1942,9 @@ def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
     events.append(quote(symbol, str(bid), str(bid + Decimal("0.03"))))
     if draw(st.booleans()):
         events.insert(draw(st.integers(0, len(events))), modelled(draw(st.sampled_from(["NORMAL", "CRISIS"]))))
+    if draw(st.booleans()):
+        stated = reported(None, buying_power=draw(st.sampled_from(["0", "500", "4000", "100000"])))
+        events.insert(draw(st.integers(0, len(events))), stated)
     exposure = book(*events, cash=draw(st.sampled_from(["0", "1000", "30000", "1000000"])), orders_per_s=3)
     own = StrategyLimits(
         position_max=draw(st.none() | FRACTIONS.filter(lambda most: most <= 1)),
@@ -1930,6 +2086,7 @@ def sums(asked: Ask, exposure: Exposure) -> dict[str, Decimal]:
         "gross": sum(worst.values(), ZERO),
         "net": max(sum((long for long, _ in ends.values()), ZERO), -sum((short for _, short in ends.values()), ZERO)),
         "positions": Decimal(sum(any(pair) for pair in ends.values())),
+        "buying power": exposure.reserved(of_parents=asked.is_parent),
         "cluster": max(
             cluster_of(symbol, ends)
             for symbol in CLUSTERS.get(asked.symbol, {asked.symbol: 1})
@@ -1986,6 +2143,7 @@ def test_no_approval_takes_a_measure_over_its_limit_or_further_over(situation: t
         "net": BOUNDS.net_max * equity,
         "cluster": BOUNDS.cluster_max * equity,
         "positions": Decimal(BOUNDS.positions_max),
+        "buying power": Decimal("Infinity") if exposure.broker.buying_power is None else exposure.broker.buying_power,
     }
     es_before = shortfalls(asked, exposure)
     if isinstance(take(asked, exposure), OrderDenied):
@@ -2091,6 +2249,7 @@ OF_EXPOSURE = (
     checks.cluster_is_allowed,
     checks.gross_is_allowed,
     checks.net_is_allowed,
+    checks.buying_power_is_enough,
     checks.shortfall_is_allowed,
 )
 

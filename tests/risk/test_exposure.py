@@ -99,6 +99,44 @@ class Slow:
         missing = [Slow(self.events[:number]).marked() - equity for number, equity in stated[-2:]]
         return self.marked() - (max(min(missing), ZERO) if len(stated) > 1 else ZERO)
 
+    def unit(self, symbol: str, price: Decimal | None) -> Decimal:
+        return max(self.mark(symbol) or ZERO, price or ZERO) * INSTRUMENTS[symbol].multiplier
+
+    def unknown(self) -> Decimal:
+        """Money for what children opened or may open, that the broker's last buying power does not know of."""
+        total = ZERO
+        for number, event in enumerate(self.events):
+            if isinstance(event, OrderApproved):
+                order, then = event.order, Slow(self.events[:number])
+                before = order.side.sign * then.held(order.symbol) + then.working(order.symbol, order.side)
+                opening = min(order.order_qty, max(before + order.order_qty, ZERO))
+                total += then.unit(order.symbol, order.price) * self.still_counts(order.cl_ord_id, number, opening)
+        return total
+
+    def still_counts(self, cl_ord_id: str, number: int, opening: Decimal) -> Decimal:
+        """Shares of a child, approved as event `number`, that open and are not covered by a report since."""
+        heard = False
+        for event in self.events[number:]:
+            if isinstance(event, OrderUpdated) and event.cl_ord_id == cl_ord_id:
+                if event.terminal:
+                    heard, opening = True, max(opening - max(event.order_qty - event.cum_qty, ZERO), ZERO)
+                heard = heard or event.ord_status in {OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED}
+            if isinstance(event, AccountReported) and event.buying_power is not None and heard and event.as_of == NOW:
+                return ZERO
+        return opening
+
+    def unsent(self) -> Decimal:
+        """Money for what open parents are to open, and no child was sent for."""
+        total = ZERO
+        for number, event in enumerate(self.events):
+            if isinstance(event, ParentAccepted) and event.parent_id not in self.ended():
+                order, then = event.parent, Slow(self.events[:number])
+                before = order.side.sign * then.held(order.symbol) + then.committed(order.symbol, order.side)
+                opening = min(event.order_qty, max(before + event.order_qty, ZERO))
+                left = max(event.order_qty - self.done(event.parent_id) - self.live(event.parent_id), ZERO)
+                total += then.unit(order.symbol, order.how.price) * min(opening, left)
+        return total
+
     def leaves(self, order: OrderApproved) -> Decimal:
         """What may still execute of a child: all that was not, until its end."""
         mine = [event for event in self.events if getattr(event, "cl_ord_id", "") == order.cl_ord_id]
@@ -189,7 +227,7 @@ class World:
         return self.dice.popleft() % sides if self.dice else 0
 
     def play(self) -> list[Event]:
-        of_children = (self.send, self.fill, self.bust, self.end_child, self.cancel, self.give_up)
+        of_children = (self.send, self.acknowledge, self.fill, self.bust, self.end_child, self.cancel, self.give_up)
         moves = (self.quote, self.open, *of_children, self.end, self.halt, self.report)
         while self.dice:
             moves[self.roll(len(moves))]()
@@ -206,9 +244,10 @@ class World:
         self.events.append(quote(SYMBOLS[self.roll(2)], *sides, last=last))
 
     def report(self) -> None:
-        self.events.append(
-            reported((None, str(Slow(self.events).marked() + self.roll(2_000) - 1_000))[self.roll(4) > 0])
-        )
+        equity = (None, Slow(self.events).marked() + self.roll(2_000) - 1_000)[self.roll(4) > 0]
+        buying_power = (None, Decimal(self.roll(10_000)))[self.roll(4) > 0]
+        as_of = NOW - self.roll(2)  # asked for before anything happened: it covers nothing
+        self.events.append(reported(equity, buying_power=buying_power, as_of=as_of))
 
     def open(self) -> None:
         symbol, side = SYMBOLS[self.roll(2)], (BUY, SELL)[self.roll(2)]
@@ -242,6 +281,10 @@ class World:
         qty = 1 + self.roll(int(order.order_qty) + 2)  # too much too: a venue may over-fill
         self.events.append(filled(order, str(qty), str(95 + self.roll(10)), exec_id=self.name("E")))
         self.say(order.cl_ord_id, OrdStatus.PARTIALLY_FILLED)
+
+    def acknowledge(self) -> None:
+        if self.orders:
+            self.say(self.orders[self.roll(len(self.orders))].cl_ord_id, OrdStatus.NEW)
 
     def bust(self) -> None:
         fills = [e for e in self.events if isinstance(e, FillBooked)]
@@ -307,6 +350,8 @@ def reach_of(slow: Slow, reserved: Callable[[str, Side], Decimal]) -> dict[str, 
 
 def assert_same(exposure: Exposure, slow: Slow) -> None:
     assert (exposure.marked, exposure.equity) == (slow.marked(), slow.equity())
+    assert exposure.reserved(of_parents=False) == slow.unknown()
+    assert exposure.reserved(of_parents=True) == slow.unknown() + slow.unsent()
     for of_parents, reserved in ((True, slow.committed), (False, slow.working)):
         reach, spans = exposure.reach(of_parents=of_parents), reach_of(slow, reserved)
         assert reach.spans == spans
@@ -359,6 +404,7 @@ def test_a_snapshot_continues_as_if_nothing_had_happened(events: list[Event], cu
     assert second.market == straight.market
     assert second.causes.state == straight.causes.state
     for of_parents in (True, False):
+        assert second.reserved(of_parents=of_parents) == straight.reserved(of_parents=of_parents)
         assert second.reach(of_parents=of_parents).spans == straight.reach(of_parents=of_parents).spans
         assert second.reach(of_parents=of_parents).gross == straight.reach(of_parents=of_parents).gross
     for symbol in SYMBOLS:
@@ -539,7 +585,7 @@ def test_what_opens_and_what_shrinks_share_a_rate_even_where_time_goes_back(
     exposure, now, sent = book(accepted(parent(qty="1000")), orders_per_s=per_s), NOW, list[int]()
     for number, (ms, opening) in enumerate(steps):
         now += ms * NS_PER_MS
-        if exposure.has_room("paper", now, 2, opening=opening):
+        if exposure.has_room("paper", now, per_s, opening=opening):
             fold(exposure, approved(child(qty="1", cl_ord_id=f"P1C{number}A1", ts=now)))
             sent.append(now)
     assert all(sum(ts <= other < ts + NS_PER_S for other in sent) <= per_s for ts in sent)
