@@ -186,6 +186,15 @@ class HighWaterMarkReset(Event, frozen=True, tag=True):
     by: str
 
 
+class CashMoved(Event, frozen=True, tag=True):
+    """Cash came into the account from outside, or left it where the amount is negative: neither gain nor loss."""
+
+    amount: Decimal
+    cash: Decimal  # the account's, after it
+    by: str
+    reason: str
+
+
 class RiskModelSet(Event, frozen=True, tag=True):
     """Orders are judged by this model from now on: scenarios, made of daily returns beside the event loop.
 
@@ -738,6 +747,7 @@ AnyEvent = (
     | TradingResumed
     | DayRolled
     | HighWaterMarkReset
+    | CashMoved
     | RiskModelSet
     | RegimeSet
     | LimitsSet

@@ -1,7 +1,8 @@
 """Positions, cash and profit from fills: average cost, by strategy and symbol; the account is the sum.
 
 Signed quantity, positive long. Realised profit is booked when a fill shrinks or crosses a position; fees are kept
-beside it, not inside prices. Cash falls by what is bought, rises by what is sold, and falls by fees.
+beside it, not inside prices. Cash falls by what is bought, rises by what is sold, falls by fees, and moves by what is
+paid in or out.
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from decimal import Decimal
 
 import msgspec
 
-from core.events import AccountOpened, FillBooked, FillBusted
+from core.events import AccountOpened, CashMoved, FillBooked, FillBusted
 from core.units import ZERO
 
 
@@ -44,7 +45,7 @@ class Position:
 
 
 class Book:
-    """All positions and the cash of an account; a fold over `AccountOpened`, `FillBooked`, `FillBusted`."""
+    """All positions and the cash of an account; a fold over `AccountOpened`, `CashMoved` and fills."""
 
     __slots__ = ("_by_key", "_by_symbol", "cash", "currency")
 
@@ -58,6 +59,10 @@ class Book:
         """Start from this cash."""
         self.cash = event.cash
         self.currency = event.currency
+
+    def move(self, event: CashMoved) -> None:
+        """Cash is paid in, or out."""
+        self.cash += event.amount
 
     def fill(self, event: FillBooked | FillBusted) -> None:
         """Book an execution; a busted one is booked backwards."""

@@ -1,14 +1,17 @@
-"""What people command over the control socket: halt, resume, flatten, what they say about risk."""
+"""What people command over the control socket: halt, resume, flatten, what they say about risk and cash."""
 
 import asyncio
 from contextlib import suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from adapters.brokers.paper import PaperGateway
 from adapters.store import queries
 from core.causes import STARTUP, TradingState
 from core.events import (
+    CashMoved,
     FlattenRequested,
     HighWaterMarkReset,
     OverrideGranted,
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 Answer = dict[str, Any]
 
 NOT_ON_RECORD = "it holds, but the database is away: after a restart before it is back, say it again"
+CASH_MAX = Decimal(10) ** 12  # money in one move; more is mistyped
 COMMIT_S = 2.0  # how long an answer waits for the database before it says that it is away
 
 
@@ -93,6 +97,37 @@ class Commands:
         run.bus.publish(HighWaterMarkReset(ts=run.clock.now(), equity=equity, by=by))
         await self._on_record(NOT_ON_RECORD)
         return {"mark": equity, "state": run.actors.exposure.causes.state, "causes": sorted(run.actors.halts.live)}
+
+    async def deposit(self, order: Order, by: str) -> Answer:
+        """Cash has come into the account from outside; on the paper venue it comes now."""
+        return await self._move(_amount(order), order.text, by)
+
+    async def withdraw(self, order: Order, by: str) -> Answer:
+        """Cash has left the account; on the paper venue it leaves now."""
+        self._check_ready()
+        amount, exposure, guard = _amount(order), self._run.actors.exposure, self._run.actors.guard
+        cash, least = exposure.book.cash, min(exposure.equity, guard.day_equity, guard.mark)
+        if amount > cash or amount >= least:
+            raise Refused(f"cash is {cash:,.2f}, and losses are measured from no more than {least:,.2f}: withdraw less")
+        return await self._move(-amount, order.text, by)
+
+    async def _move(self, amount: Decimal, reason: str, by: str) -> Answer:
+        self._check_ready()
+        if not reason:
+            raise Refused("say why, for the record")
+        run, exposure = self._run, self._run.actors.exposure
+        for gateway in run.gateways.values():
+            if isinstance(gateway, PaperGateway):  # what is said of any other broker has happened there
+                gateway.move(amount)
+        moved = CashMoved(
+            ts=run.clock.now(), amount=amount, cash=exposure.book.cash + amount, by=by, reason=reason[:TEXT_MAX]
+        )
+        run.bus.publish(moved)
+        with suppress(OSError, TimeoutError):  # then the next report comes when it would
+            async with asyncio.timeout(COMMIT_S):
+                await run.accounts.look()
+        await self._on_record("it is booked, but the database is away: see `execd status` before you say it again")
+        return {"amount": amount, "cash": exposure.book.cash, "equity": exposure.equity, "mark": run.actors.guard.mark}
 
     async def regime(self, order: Order, by: str) -> Answer:
         """The market's regime is what a person says, or what the data says again."""
@@ -181,3 +216,11 @@ class Commands:
     def _check_ready(self) -> None:
         if not self._run.ready.is_set():
             raise Refused("the daemon is starting: ask again when `execd status` says that it has")
+
+
+def _amount(order: Order) -> Decimal:
+    """The money that a command names; raises Refused."""
+    amount = order.amount
+    if amount is None or not (amount.is_finite() and 0 < amount <= CASH_MAX):
+        raise Refused(f"{amount}: an amount of money above 0, {CASH_MAX:,} at most, belongs here")
+    return amount

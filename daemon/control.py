@@ -5,7 +5,7 @@ HTTP on a Unix socket; the kernel says who asks (`SO_PEERCRED`), the configurati
 | role       | may                                                         |
 | viewer     | see: everybody who can open the socket                      |
 | operator   | halt and resume, a strategy that was stopped too            |
-| supervisor | flatten, and change what limits orders; root and the daemon's own user are supervisors |
+| supervisor | flatten, move cash, change what limits orders; root and the daemon's own user are supervisors |
 
 Every command is on record with its author, a refused one too; of those who may not command, a few a minute and how many
 more there were. A halt does not wait for the database and never comes too late; anything else that is found after its
@@ -78,6 +78,7 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
     text: str = ""
     override: Proposal | None = None
     override_id: str = ""
+    amount: Decimal | None = None  # money
 
 
 Command = Callable[[Order, str], Awaitable[dict[str, Any]]]
@@ -169,8 +170,8 @@ class Control:
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
     def _record(self, by: str, role: Role, name: str, order: Order, *, done: bool, text: str) -> None:
-        command = " ".join(filter(None, (name, order.symbol, order.strategy, order.override_id)))[:TEXT_MAX]
-        text = text[:TEXT_MAX]
+        about = (order.symbol, order.strategy, order.override_id, "" if order.amount is None else f"{order.amount}")
+        command, text = " ".join(filter(None, (name, *about)))[:TEXT_MAX], text[:TEXT_MAX]
         _log.warning("command", by=by, command=command, done=done, text=text)
         self._publish(
             CommandGiven(ts=self._now(), by=by, role=role.name.lower(), command=command, done=done, text=text)

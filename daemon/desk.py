@@ -1,4 +1,4 @@
-"""Commands of whoever runs a daemon: its state, halt, resume, flatten, limits.
+"""Commands of whoever runs a daemon: its state, halt, resume, flatten, limits, cash.
 
 They speak to the daemon over its control socket, as the user who types them. Only a halt has further ways: the halt
 file, and the key in Redis, for the moment in which the socket does not answer.
@@ -73,6 +73,27 @@ def reset_mark(folder: Folder = LATEST) -> None:
     answer = ask(find(folder).control, "POST", "reset-mark", {})
     left = f" by {', '.join(answer['causes'])}" if answer["causes"] else ""
     typer.echo(f"high-water mark {answer['mark']}: trading is {answer['state']}{left}")
+
+
+Amount = Annotated[str, typer.Argument(help="Money, in the account's currency.")]
+Why = Annotated[str, typer.Option("--reason", help="Why, for the record.")]
+
+
+def deposit(amount: Amount, reason: Why, folder: Folder = LATEST) -> None:
+    """Say that cash has come into the account; the paper venue takes it now. It counts as no gain."""
+    _move("deposit", amount, reason, folder)
+
+
+def withdraw(amount: Amount, reason: Why, folder: Folder = LATEST) -> None:
+    """Say that cash has left the account; the paper venue pays it out now. It counts as no loss."""
+    _move("withdraw", amount, reason, folder)
+
+
+def _move(command: str, amount: str, reason: str, folder: Path) -> None:
+    answer = ask(find(folder).control, "POST", command, {"amount": amount, "text": reason})
+    typer.echo(
+        f"{command} {amount}: cash {answer['cash']}, equity {answer['equity']}, high-water mark {answer['mark']}"
+    )
 
 
 def regime(

@@ -30,7 +30,7 @@ from daemon.pages import Pages
 from daemon.risk_view import checked, risk_of
 from daemon.status import in_short, live, status
 from daemon.supervise import Edge
-from daemon.watches import AccountWatch, FeedWatch, JournalWatch, LoopWatch
+from daemon.watches import FeedWatch, JournalWatch, LoopWatch
 
 if TYPE_CHECKING:
     from daemon.run import Run
@@ -46,9 +46,8 @@ class OpenRedisError(ConnectionError):
 
 def of_simulation(run: "Run") -> list[Edge]:
     """Signals from files, what the venues say of the account, and nothing else that waits."""
-    accounts = AccountWatch(run.gateways, run.bus.publish, clock=run.clock, every_s=run.config.account.ask_s)
-    asking = Edge(accounts.name, accounts.run, fatal=ENDS_THE_RUN)
-    return [*(_source(run, source, OSError) for source in _files(run)), asking]
+    accounts = Edge(run.accounts.name, run.accounts.run, fatal=ENDS_THE_RUN)
+    return [*(_source(run, source, OSError) for source in _files(run)), accounts]
 
 
 def of(run: "Run") -> tuple[list[Edge], tuple[Sink, ...]]:
@@ -177,6 +176,8 @@ def _control(run: "Run") -> Control:
             "resume": (Role.OPERATOR, commands.resume),
             "record": (Role.OPERATOR, commands.record),
             "flatten": (Role.SUPERVISOR, commands.flatten),
+            "deposit": (Role.SUPERVISOR, commands.deposit),
+            "withdraw": (Role.SUPERVISOR, commands.withdraw),
             "reset-mark": (Role.SUPERVISOR, commands.reset_mark),
             "regime": (Role.SUPERVISOR, commands.regime),
             "reload": (Role.SUPERVISOR, commands.reload),

@@ -19,6 +19,7 @@ import msgspec
 from core.events import (
     AccountOpened,
     Anomaly,
+    CashMoved,
     Event,
     ExecutionReport,
     FillBooked,
@@ -128,6 +129,10 @@ class Oms:
     def account(self, event: AccountOpened) -> None:
         """Start from this cash."""
         self._book.open(event)
+
+    def move(self, event: CashMoved) -> None:
+        """Cash is paid in, or out."""
+        self._book.move(event)
 
     def open(self, event: OrderApproved) -> None:
         """An order exists from its approval: recovered without a word from its venue, it is in doubt, not dead."""

@@ -52,6 +52,7 @@ from daemon.standing import Standing
 from daemon.supervise import end
 from daemon.timers import Timer
 from daemon.version import VERSION
+from daemon.watches import AccountWatch
 from daemon.wiring import Actors, wire
 from risk.exposure import Exposure
 from risk.gate import Gate
@@ -124,6 +125,7 @@ class Run:
         trading_on_it = [gateway.on_update for gateway in self.gateways.values() if isinstance(gateway, PaperGateway)]
         self.feed = Feed(market.updates, clock=clock, publish=self.bus.publish, listeners=trading_on_it)
         self.intake = Intake(self.bus, self.actors.recorder, self.actors.halts.admitted)
+        self.accounts = AccountWatch(self.gateways, self.bus.publish, clock=clock, every_s=config.account.ask_s)
         self.reloader = Reloader(self, source)
         self.watch = self._halt_watch() if threaded else None
         self.edges, outlets = edges.of(self) if threaded else (edges.of_simulation(self), ())

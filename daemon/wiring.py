@@ -46,6 +46,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.DaemonStarted, a.guard.start)
     bus.fold(e.AccountOpened, a.exposure.account, a.oms.account, a.guard.account)
     bus.fold(e.AccountReported, a.exposure.hear)
+    bus.fold(e.CashMoved, a.exposure.move, a.oms.move, a.guard.move)
     bus.fold(e.MarketData, a.exposure.quote, a.guard.look, a.slicer.quote, a.analyst.quote)
     bus.fold(e.TimeAdvanced, a.slicer.advance, a.oms.advance)
     bus.fold(e.SignalReceived, a.sequences.count)

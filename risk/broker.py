@@ -7,7 +7,9 @@ what is carried from report to report is the difference, the broker's equity les
 
 Fills that one side has not booked yet, and prices that it has not seen, make differences of a moment; a moment must not
 trip a loss. A difference therefore counts as far as two reports in a row have shown it. A report that states no equity
-says nothing of it, and those before it stand, however old: silence is no reason to think better of an account.
+says nothing of it, and those before it stand, however old: silence is no reason to think better of an account. Nor does
+one that was asked for before cash was last moved: the broker may not have known yet. Where the broker knew first, the
+move explains a difference: what remains is the smaller one of those with it and without it.
 
 Buying power is the broker's figure less what we have reserved since. Orders that it had acknowledged when it was asked
 are in its figure already, and are not counted again; every other one counts in full, in flight or in doubt, until it
@@ -18,7 +20,7 @@ from decimal import Decimal
 
 import msgspec
 
-from core.events import AccountReported, OrderUpdated
+from core.events import AccountReported, CashMoved, OrderUpdated
 from core.orders import OrdStatus
 from core.units import ZERO
 
@@ -37,7 +39,7 @@ class Reserved(msgspec.Struct):
 class BrokerView:
     """The account by its broker's last reports. An account is at one broker, whose venues all speak of the same."""
 
-    __slots__ = ("_orders", "_spent", "_spent_ts", "buying_power", "gaps", "report", "reserved", "short")
+    __slots__ = ("_moved_ts", "_orders", "_spent", "_spent_ts", "buying_power", "gaps", "report", "reserved", "short")
 
     def __init__(self) -> None:
         self.report: AccountReported | None = None
@@ -45,6 +47,7 @@ class BrokerView:
         self.short = ZERO  # what is confirmed to be missing at the broker; negative
         self.buying_power: Decimal | None = None  # as it was stated last
         self.reserved = ZERO  # money for what opens, of which that does not know
+        self._moved_ts = 0  # when cash was last moved
         self._orders: dict[str, Reserved] = {}
         self._spent = ZERO  # of it, by orders that have ended since
         self._spent_ts = 0  # the last of them
@@ -60,11 +63,16 @@ class BrokerView:
     def hear(self, event: AccountReported, ours: Decimal) -> None:
         """Take a report over, while our own equity is `ours`."""
         self.report = event
-        if event.equity is not None:
+        if event.equity is not None and event.as_of >= self._moved_ts:
             self._show((*self.gaps, event.equity - ours)[-CONFIRMED:])
         if event.buying_power is not None:
             self.buying_power = event.buying_power
             self._cover(event.as_of)
+
+    def move(self, event: CashMoved) -> None:
+        """Cash is paid in, or out: by our books; by the broker's before or after."""
+        self._moved_ts = event.ts
+        self._show(tuple(min(gap, gap - event.amount, key=abs) for gap in self.gaps))
 
     def reserve(self, cl_ord_id: str, unit: Decimal, qty: Decimal) -> None:
         """An order goes that opens so many shares at so much money each."""
@@ -108,6 +116,7 @@ class BrokerView:
         return {
             "report": msgspec.to_builtins(self.report),
             "gaps": list(self.gaps),
+            "moved": self._moved_ts,
             "buying_power": self.buying_power,
             "orders": {key: msgspec.to_builtins(order) for key, order in self._orders.items()},
             "spent": [self._spent, self._spent_ts],
@@ -118,6 +127,7 @@ class BrokerView:
         state = msgspec.convert(dumped, _Dump)
         self.report = state.report
         self._show(state.gaps)
+        self._moved_ts = state.moved
         self.buying_power = state.buying_power
         self._orders = state.orders
         self._spent, self._spent_ts = state.spent
@@ -127,6 +137,7 @@ class BrokerView:
 class _Dump(msgspec.Struct):
     report: AccountReported | None
     gaps: tuple[Decimal, ...]
+    moved: int
     buying_power: Decimal | None
     orders: dict[str, Reserved]
     spent: tuple[Decimal, int]

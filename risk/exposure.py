@@ -27,6 +27,7 @@ from core.events import (
     AccountOpened,
     AccountReported,
     BreakFound,
+    CashMoved,
     FillBooked,
     FillBusted,
     MarketData,
@@ -339,6 +340,11 @@ class Exposure:
     def hear(self, event: AccountReported) -> None:
         """How the account stands by its broker's books."""
         self.broker.hear(event, self.marked)
+
+    def move(self, event: CashMoved) -> None:
+        """Cash is paid in, or out."""
+        self.book.move(event)
+        self.broker.move(event)
 
     def quote(self, event: MarketData) -> None:
         """Mark the symbol anew."""

@@ -7,8 +7,9 @@ So what is seen counts once it was seen without a break for `CONFIRM_NS`, and ev
 `LOOKS` times meanwhile; where one is not quoted any more, after `LATEST_NS`. A new mark is the lowest equity of that
 time.
 
-A daily loss is REDUCING until the next roll. A drawdown is HALTED until somebody resets the mark by name. External
-flows into the account are not known here yet: they count as gains and losses.
+A daily loss is REDUCING until the next roll. A drawdown is HALTED until somebody resets the mark by name. What is paid
+into the account, or out of it, moves the day's first equity and the mark as it moves the equity: it is no gain and no
+loss. What was lost before is then a larger part of what is left after a withdrawal, and a smaller one after a deposit.
 
 A venue trips trading by three things, each counted apart under its own limits: with so many within a window what we
 send is wrong, or the venue is, and parents try again. Trading is REDUCING until an operator has had a look and resumes;
@@ -45,6 +46,7 @@ from core.causes import ACCOUNT, DAILY_LOSS, DRAWDOWN, FAILURES, REJECTS, SLIPPA
 from core.events import (
     AccountOpened,
     AccountReported,
+    CashMoved,
     DaemonStarted,
     DayRolled,
     Event,
@@ -171,6 +173,12 @@ class Guard:
     def account(self, event: AccountOpened) -> None:
         """Measure from here on."""
         self.day, self.day_equity, self.mark = event.ts // NS_PER_DAY, event.cash, event.cash
+
+    def move(self, event: CashMoved) -> None:
+        """Cash is paid in, or out: what is measured from moves with the equity."""
+        self.day_equity += event.amount
+        self.mark += event.amount
+        self._high.lowest += event.amount
 
     def look(self, event: MarketData) -> None:
         """Look at the equity with this quote in it; the exposure has heard it before."""

@@ -16,6 +16,7 @@ from core.events import (
     AccountOpened,
     AccountReported,
     BreakFound,
+    CashMoved,
     EndReason,
     Event,
     FillBooked,
@@ -148,6 +149,11 @@ def reported(
         buying_power=None if buying_power is None else Decimal(buying_power),
         currency="USD",
     )
+
+
+def moved(amount: str | Decimal, ts: int = NOW) -> CashMoved:
+    """Cash is paid in, or out."""
+    return CashMoved(ts=ts, amount=Decimal(amount), cash=ZERO, by="ann", reason="a test")
 
 
 def quote(
@@ -359,6 +365,7 @@ def fold(exposure: Exposure, *events: Event) -> Exposure:
     folds: dict[type[Event], Any] = {
         AccountOpened: exposure.account,
         AccountReported: exposure.hear,
+        CashMoved: exposure.move,
         MarketData: exposure.quote,
         ParentAccepted: exposure.accept,
         OrderApproved: exposure.approve,

@@ -134,7 +134,7 @@ class PaperGateway:
         """End the orders whose session ended while nobody was here, and wait for the ends of the other sessions."""
         self._check_open()
         if self._cash and not self._exchange.paid_in:
-            self._happened(self._exchange.move(self._cash, self._clock.now()))
+            self.move(self._cash)
         self._happened(self._exchange.expire(self._clock.now()))
         for order in self._exchange.working():
             self._await_close(order.expires)
@@ -188,6 +188,11 @@ class PaperGateway:
         asked = self._clock.now()
         report = await self._ask(self._slowest_ns(), partial(self._state, asked))
         return msgspec.structs.replace(report, ts=self._clock.now())
+
+    def move(self, amount: Decimal) -> None:
+        """Cash is paid into the account here, or out of it where the amount is negative; raises ConnectionError."""
+        self._check_open()
+        self._happened(self._exchange.move(amount, self._clock.now()))
 
     async def close(self) -> None:
         """Hang up: what is under way either way is lost, orders in the book stay. A closed venue does not reopen."""

@@ -17,6 +17,7 @@ from core.events import (
     AccountReported,
     Anomaly,
     BreakFound,
+    CashMoved,
     CommandGiven,
     CostReport,
     DaemonStarted,
@@ -323,6 +324,11 @@ def _let_go_on(seq: int, event: StrategyResumed) -> list[Write]:
     return [Write(tables.halts, Op.INSERT, row)]
 
 
+def _moved(seq: int, event: CashMoved) -> list[Write]:
+    row = {"seq": seq} | _take(_plain(event), ("ts", "amount", "cash", "by", "reason"))
+    return [Write(tables.cash_moves, Op.INSERT, row), *_meta({"cash": event.cash})]
+
+
 def _limited(_seq: int, event: LimitsSet) -> list[Write]:
     text = msgspec.json.encode(event.limits).decode()
     return [Write(tables.limits, Op.INSERT, {"version": event.version, "ts": event.ts, "text": text})]
@@ -416,6 +422,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     HighWaterMarkReset: _marked,
     StrategyStopped: _stopped,
     StrategyResumed: _let_go_on,
+    CashMoved: _moved,
     LimitsSet: _limited,
     ShadowSet: _shaded,
     CommandGiven: _commanded,

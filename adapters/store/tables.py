@@ -259,6 +259,17 @@ cost_reports = Table(
     _word("payload"),
 )
 
+cash_moves = Table(
+    "cash_moves",
+    metadata,
+    _seq(),
+    _time("ts"),
+    _exact("amount"),  # negative: out of the account
+    _exact("cash"),  # after it
+    _word("by"),
+    _word("reason"),
+)
+
 halts = Table(
     "halts",
     metadata,

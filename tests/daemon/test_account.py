@@ -12,11 +12,13 @@ import msgspec
 
 from core.events import AccountReported, Event
 from core.units import NS_PER_S
+from daemon.cli import ExitCode
 from daemon.config import Config
 from daemon.markets import open_market
 from daemon.run import Run
 from daemon.simulate import simulate
 from tests.daemon.crashing import OPEN, config, paper, write_signals
+from tests.daemon.service import Execd, Make
 
 D = Decimal
 HOUR = 3_600 * NS_PER_S
@@ -81,3 +83,35 @@ def test_what_the_venue_lends_no_more_for_is_denied(tmp_path: Path) -> None:
     first = denials[0]
     assert (first["symbol"], first["cl_ord_id"], first["limit"]) == ("AAA", "", "5000.000")
     assert D(first["value"]) > D(first["limit"])
+
+
+# What is paid in and out ----------------------------------------------------------------------------------------------
+
+
+def test_cash_is_moved_in_both_books_and_stays_moved_over_a_restart(make: Make, execd: Execd) -> None:
+    service = make("service", account={"cash": 1_000_000, "ask_s": 0.2}).start()
+    there = ("--dir", str(service.folder))
+    code, out, errors = execd("cash", "deposit", "50000", "--reason", "more of it", *there)
+    assert (code, errors) == (ExitCode.OK, "")
+    assert out == "deposit 50000: cash 1050000, equity 1050000, high-water mark 1050000\n"
+    assert execd("cash", "withdraw", "20000.50", "--reason", "rent", *there)[0] == ExitCode.OK
+    for amount, said in (
+        ("1029999.50", "cash is 1,029,999.50, and losses are measured from no more than 1,029,999.50: withdraw less"),
+        ("-1", "-1: an amount of money above 0, 1,000,000,000,000 at most, belongs here"),
+        ("NaN", "NaN: an amount of money above 0, 1,000,000,000,000 at most, belongs here"),
+    ):
+        refusal = (ExitCode.REFUSED, "", f"execd: {said}\n")
+        assert execd("cash", "withdraw", "--reason", "all of it", *there, "--", amount) == refusal
+    assert execd("cash", "deposit", "1", "--reason", "", *there)[2] == "execd: say why, for the record\n"
+    assert service.rows("select amount, cash, reason from cash_moves order by seq") == [
+        ("50000", "1050000", "more of it"),
+        ("-20000.50", "1029999.50", "rent"),
+    ]
+    assert [fact["amount"] for fact in service.venue("Moved")] == ["1000000", "50000", "-20000.50"]
+    commands = service.rows("select command, done from commands order by seq")
+    assert commands[:3] == [("deposit 50000", 1), ("withdraw 20000.50", 1), ("withdraw 1029999.50", 0)]
+    service.kill()
+    status = service.start().status()
+    assert (status["cash"], status["equity"], status["causes"]) == ("1029999.50", "1029999.50", [])
+    assert (status["day_loss"], status["drawdown"]) == (0, 0)
+    service.until(lambda: service.status()["broker"]["equity"] == "1029999.50", "the venue's word")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from core.events import (
     AccountOpened,
     Anomaly,
+    CashMoved,
     Event,
     ExecutionReport,
     FillBooked,
@@ -32,7 +33,7 @@ from core.units import NS_PER_S, ZERO
 from daemon import oms as oms_module
 from daemon.bus import Bus
 from daemon.oms import QUERY_NS_MAX, Oms, OmsSettings
-from tests.builders import INSTRUMENTS, NOW, approved, child, opened
+from tests.builders import INSTRUMENTS, NOW, approved, child, moved, opened
 
 D = Decimal
 CASH = D(100_000)
@@ -57,6 +58,7 @@ class Bench:
         bus.on(OrderCancelRequest, oms.on_cancel_request)
         bus.on(SubmitResult, oms.on_submit_result)
         bus.on(ExecutionReport, oms.on_execution_report)
+        bus.fold(CashMoved, oms.move)
         bus.on(TimeAdvanced, oms.on_due)
         bus.tap(lambda seq, event: self.trace.append(event))
         if not empty:
@@ -572,3 +574,7 @@ def test_executions_are_forgotten_with_their_order_and_then_booked_no_more(monke
     said = bench.say(trade("E1", "4"))
     assert [type(event) for event in said] == [Anomaly]
     assert bench.oms.positions() == {"AAPL": D(10)}
+
+
+def test_cash_that_was_paid_in_is_in_what_a_fill_leaves() -> None:
+    assert Bench().say(moved("500"), trade("E1", "4"))[1] == position("4", cash="100100")

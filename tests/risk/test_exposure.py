@@ -12,6 +12,7 @@ from core.causes import TradingState
 from core.events import (
     AccountOpened,
     AccountReported,
+    CashMoved,
     Event,
     FillBooked,
     FillBusted,
@@ -42,6 +43,7 @@ from tests.builders import (
     fold,
     given_up,
     held,
+    moved,
     opened,
     parent,
     quote,
@@ -83,6 +85,7 @@ class Slow:
 
     def marked(self) -> Decimal:
         cash = sum((event.cash for event in self.events if isinstance(event, AccountOpened)), ZERO)
+        cash += sum((event.amount for event in self.events if isinstance(event, CashMoved)), ZERO)
         for fill in self.fills():
             cash -= self.signed(fill) * fill.last_px * fill.multiplier
         for symbol in SYMBOLS:
@@ -91,13 +94,15 @@ class Slow:
 
     def equity(self) -> Decimal:
         """By our books, less what the broker had less in each of its last two reports that state an equity."""
-        stated = [
-            (number, event.equity)
-            for number, event in enumerate(self.events)
-            if isinstance(event, AccountReported) and event.equity is not None
-        ]
-        missing = [Slow(self.events[:number]).marked() - equity for number, equity in stated[-2:]]
-        return self.marked() - (max(min(missing), ZERO) if len(stated) > 1 else ZERO)
+        missing: list[Decimal] = []
+        since = 0
+        for number, event in enumerate(self.events):
+            if isinstance(event, CashMoved):
+                since, more = event.ts, event.amount
+                missing = [each if abs(each) <= abs(each + more) else each + more for each in missing]
+            if isinstance(event, AccountReported) and event.equity is not None and event.as_of >= since:
+                missing.append(Slow(self.events[:number]).marked() - event.equity)
+        return self.marked() - (max(min(missing[-2:]), ZERO) if len(missing) > 1 else ZERO)
 
     def unit(self, symbol: str, price: Decimal | None) -> Decimal:
         return max(self.mark(symbol) or ZERO, price or ZERO) * INSTRUMENTS[symbol].multiplier
@@ -228,7 +233,7 @@ class World:
 
     def play(self) -> list[Event]:
         of_children = (self.send, self.acknowledge, self.fill, self.bust, self.end_child, self.cancel, self.give_up)
-        moves = (self.quote, self.open, *of_children, self.end, self.halt, self.report)
+        moves = (self.quote, self.open, *of_children, self.end, self.halt, self.report, self.move)
         while self.dice:
             moves[self.roll(len(moves))]()
         return self.events
@@ -248,6 +253,9 @@ class World:
         buying_power = (None, Decimal(self.roll(10_000)))[self.roll(4) > 0]
         as_of = NOW - self.roll(2)  # asked for before anything happened: it covers nothing
         self.events.append(reported(equity, buying_power=buying_power, as_of=as_of))
+
+    def move(self) -> None:
+        self.events.append(moved(str(self.roll(2_000) - 1_000)))
 
     def open(self) -> None:
         symbol, side = SYMBOLS[self.roll(2)], (BUY, SELL)[self.roll(2)]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from core.causes import ACCOUNT, DAILY_LOSS, DRAWDOWN, FAILURES, REJECTS, SLIPPAGE, TradingState, WorkingOrders
 from core.events import (
     AccountReported,
+    CashMoved,
     DaemonStarted,
     DayRolled,
     EndReason,
@@ -52,6 +53,7 @@ from tests.builders import (
     given_up,
     held,
     limits,
+    moved,
     opened,
     parent,
     quote,
@@ -87,6 +89,7 @@ class Scene:
         bus.fold(FillBooked, guard.fill, exposure.fill)
         bus.fold(MarketData, exposure.quote, guard.look)
         bus.fold(AccountReported, exposure.hear)
+        bus.fold(CashMoved, exposure.move, guard.move)
         bus.fold(TradingHalted, exposure.halt)
         bus.fold(TradingResumed, exposure.resume, guard.resume)
         bus.fold(ParentAccepted, exposure.accept, guard.accept)
@@ -396,6 +399,56 @@ def test_nothing_left_is_reducing_until_there_is_equity_again() -> None:
     scene.price("34")
     scene.report(None)
     assert scene.said[3:] == ["resumed account"]
+
+
+@pytest.mark.parametrize("amount", ["-40000", "40000"])
+def test_what_is_paid_in_or_out_is_no_disagreement_whoever_knows_of_it_first(amount: str) -> None:
+    scene = Scene(PERCENT)
+    for _ in range(2):
+        scene.report("100000")
+    in_flight = scene.now
+    scene.now += NS_PER_S
+    scene.bus.publish(moved(amount, scene.now))
+    after = D(100_000) + D(amount)
+    for _ in range(3):
+        scene.bus.publish(reported("100000", ts=scene.now, as_of=in_flight))  # asked for before
+    assert (scene.said, scene.exposure.equity) == ([], after)
+    scene.report(str(after))
+    assert scene.exposure.equity == after
+    for _ in range(2):
+        scene.report(str(after + D(amount)))  # once more, and nobody has told us yet
+    assert scene.said == ["halted account"]
+    scene.bus.publish(moved(amount, scene.now))
+    assert scene.exposure.equity == scene.exposure.marked == after + D(amount)
+    scene.report(str(after + D(amount)))
+    assert scene.said == ["halted account", "resumed account"]
+
+
+def test_a_move_explains_no_difference_that_was_there_without_it() -> None:
+    scene = Scene(PERCENT)
+    for _ in range(2):
+        scene.report("99500")
+    scene.bus.publish(moved("-40000", scene.now))
+    assert scene.exposure.equity == D(59_500)
+
+
+FLOWS = st.lists(
+    st.tuples(st.integers(80, 130), st.sampled_from([0.2, 1.0, 5.0, 61.0]), st.sampled_from([0, 0, 500, -500, 90_000])),
+    max_size=30,
+)
+
+
+@given(FLOWS)
+def test_what_is_paid_in_or_out_is_neither_lost_nor_gained(steps: list[tuple[int, float, int]]) -> None:
+    """The same money is lost, of the day and from the mark, as where nothing was paid."""
+    straight, flowed = Scene(limits()), Scene(limits())
+    for price, after_s, amount in steps:
+        for scene in (straight, flowed):
+            scene.price(str(price), after_s=after_s)
+        flowed.bus.publish(moved(str(amount), flowed.now))
+        for measured in ("day_equity", "mark"):
+            lost = [getattr(scene.guard, measured) - scene.exposure.equity for scene in (straight, flowed)]
+            assert lost[0] == lost[1]
 
 
 GAPS = st.lists(st.sampled_from([None, -3_000, -1_001, -1_000, -500, 0, 900, 1_000, 1_001, 5_000]), max_size=12)

@@ -12,6 +12,7 @@ from core.causes import TradingState
 from core.events import (
     Anomaly,
     BreakFound,
+    CashMoved,
     Event,
     LimitsSet,
     OrderUnresolved,
@@ -255,6 +256,18 @@ def test_a_strategy_that_was_stopped_is_listed_with_who_let_it_go_on() -> None:
         ("repeats", "STOPPED", "", "alpha: 20 parents to BUY AAPL"),
         ("repeats", "RESUMED", "ann", "alpha"),
     ]
+
+
+def test_cash_that_was_moved_is_listed_and_is_in_the_accounts_cash() -> None:
+    rows = tables_after(
+        CashMoved(ts=1, amount=Decimal(50000), cash=Decimal("150000.5"), by="ann", reason="more of it"),
+        CashMoved(ts=2, amount=Decimal(-20000), cash=Decimal("130000.5"), by="bob", reason="rent"),
+    )
+    assert [(row["seq"], row["amount"], row["cash"], row["by"], row["reason"]) for row in rows["cash_moves"]] == [
+        (1, "50000", "150000.5", "ann", "more of it"),
+        (2, "-20000", "130000.5", "bob", "rent"),
+    ]
+    assert rows["meta"] == [{"key": "cash", "value": "130000.5"}]
 
 
 def test_halts_and_alerts_are_listed_in_order() -> None:
