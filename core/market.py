@@ -35,7 +35,33 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     aggressor: Side | None = None
 
 
-Update = Quote | Trade
+class Depth(msgspec.Struct, frozen=True):
+    """What a feed shows behind the best bid and offer: price and size of each level, best first; size zero: empty.
+
+    It comes before the quote of its moment, and stands until the next.
+    """
+
+    ts: int
+    symbol: str
+    bids: tuple[tuple[Decimal, Decimal], ...]
+    asks: tuple[tuple[Decimal, Decimal], ...]
+
+
+class Withdrawal(msgspec.Struct, frozen=True, gc=False):
+    """An order that rested on `side` since `since` (ns UTC) was taken back, in part or as a whole, without trading.
+
+    Only a feed of every order message has it. It shortens the queue of those alone who came later than `since`.
+    """
+
+    ts: int
+    symbol: str
+    side: Side
+    price: Decimal
+    size: Decimal
+    since: int
+
+
+Update = Quote | Trade | Depth | Withdrawal
 
 
 class Pending:
@@ -71,7 +97,7 @@ class Pending:
         self.volume = self.notional = ZERO
         self.trades = 0
 
-    def add(self, update: Update) -> None:
+    def add(self, update: Quote | Trade) -> None:
         """Merge one raw update."""
         self.ts = update.ts
         if type(update) is Quote:
@@ -117,7 +143,9 @@ class Conflator:
         self._waiting: dict[str, None] = {}  # an ordered set: iteration order reaches effects
 
     def add(self, update: Update) -> None:
-        """Merge one raw update into what waits for its symbol."""
+        """Merge one raw update into what waits for its symbol; the book behind the touch is for venues alone."""
+        if isinstance(update, Depth | Withdrawal):
+            return
         pending = self._state.get(update.symbol)
         if pending is None:
             pending = self._state[update.symbol] = Pending(update.symbol)

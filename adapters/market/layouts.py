@@ -5,7 +5,7 @@ Prints that the vendor marks as suspicious are left out and counted, everything 
 """
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -21,6 +21,10 @@ NEW_YORK = CALENDARS["XNYS"]
 UTC = CALENDARS["24x7"]
 USD_1E4 = -4  # exponent of prices that are stored as integers of 1e-4 USD
 LOBSTER_DUMMY = 9_999_999_999  # stands for the price of an empty side, in 1e-4 USD
+LOBSTER_EXECUTIONS = (4, 5)  # of visible and of hidden orders
+LOBSTER_WITHDRAWALS = (2, 3)  # in part, as a whole
+LOBSTER_TOUCH = ("bid1", "bsz1", "ask1", "asz1")
+LOBSTER_LEVELS = [(f"bid{n}", f"bsz{n}", f"ask{n}", f"asz{n}") for n in range(2, 11)]  # behind it: ten are sold at most
 PRINTS_PER_BAR = 4
 BAR_SHARE_SHOWN = Decimal("0.1")  # of a bar's volume on each side of its quote: a stated, conservative stand-in
 
@@ -48,13 +52,35 @@ class Trades(msgspec.Struct, frozen=True):
     aggressor: list[Side | None] = []
 
 
+class Depths(msgspec.Struct, frozen=True):
+    """Columns of what is shown behind the touch: on either side, bids first, prices and sizes of each level."""
+
+    ts: list[int] = []
+    sides: tuple[list[tuple[list[Decimal], list[Decimal]]], list[tuple[list[Decimal], list[Decimal]]]] = ([], [])
+
+
+class Withdrawals(msgspec.Struct, frozen=True):
+    """Columns of withdrawals, as `core.market.Withdrawal` has them."""
+
+    ts: list[int] = []
+    side: list[Side] = []
+    price: list[Decimal] = []
+    size: list[Decimal] = []
+    since: list[int] = []
+
+
 class Recording(msgspec.Struct, frozen=True):
-    """The columns of a tape and `turns`: for each update of the tape, in order, 0 for a quote and 1 for a trade."""
+    """The columns of a tape and `turns`: whose turn it is, update by update.
+
+    0 for a quote, 1 for a trade, 2 for a depth, 3 for a withdrawal.
+    """
 
     quotes: Quotes
     trades: Trades
     turns: bytes
     suspicious: int
+    depths: Depths = Depths()
+    withdrawals: Withdrawals = Withdrawals()
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -76,34 +102,47 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     first: tuple[str, ...]
     second: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()  # columns that the second file may have besides
+    optional: tuple[str, ...] = ()  # columns that either file may have besides
     calendar: str  # whose dates the tape is cut into
     filter: str  # which prints count as volume
     read: Callable[[Source], Recording]
 
 
 def lobster(source: Source) -> Recording:
-    """Order messages and the book after each of them; the quote is emitted where the top of the book changed."""
+    """Order messages and the book after each of them; quote and depth are emitted where they changed."""
     if source.date is None:
         raise source.fail("LOBSTER files carry no date: say SYMBOL@YYYY-MM-DD=FILE")
     table = _without_dummies(source.first)
     ts = _new_york_ts(source, np.full(len(table), _yyyymmdd(source.date)), table.times("ts_ns", 1), table)
     rows = _chosen(table, ts, ts >= 0)
     kinds = table.ints("type")[rows]
-    prints = rows[(kinds == 4) | (kinds == 5)]  # noqa: PLR2004 - the layout's codes: visible and hidden execution
-    top = np.stack([table.ints(name)[rows] for name in ("bid1", "bsz1", "ask1", "asz1")])
-    changed = np.ones(len(rows), dtype=bool)
-    changed[1:] = (top[:, 1:] != top[:, :-1]).any(axis=0)
-    shows = rows[changed]
-    quotes = _quotes(table, ts, shows, ("bid1", "bsz1", "ask1", "asz1"), USD_1E4)
+    prints = rows[np.isin(kinds, LOBSTER_EXECUTIONS)]
+    shows = _changed(table, rows, LOBSTER_TOUCH)
+    quotes = _quotes(table, ts, shows, LOBSTER_TOUCH, USD_1E4)
     trades = Trades(
         ts=ts[prints].tolist(),
         price=table.positive("px", prints, USD_1E4),
         size=table.positive("size", prints),
         aggressor=table.choice("dir", prints, {1: Side.SELL, -1: Side.BUY}),  # dir is the side of the resting order
     )
-    # a row's book is the one after its message: the trade comes first
-    return _recording(quotes, trades, shows * 2 + 1, prints * 2)
+    gone = rows[np.isin(kinds, LOBSTER_WITHDRAWALS)]
+    withdrawals = Withdrawals(
+        ts=ts[gone].tolist(),
+        side=table.choice("dir", gone, {1: Side.BUY, -1: Side.SELL}),
+        price=table.positive("px", gone, USD_1E4),
+        size=table.positive("size", gone),
+        since=_joined(table, ts, rows[kinds == 1], gone),
+    )
+    levels = [level for level in LOBSTER_LEVELS if set(level) <= set(table.columns)]
+    deeper = _changed(table, rows, [name for level in levels for name in level]) if levels else rows[:0]
+    bids, asks = (
+        [(table.exact(level[n], deeper, USD_1E4), table.exact(level[n + 1], deeper)) for level in levels]
+        for n in (0, 2)
+    )
+    depths = Depths(ts=ts[deeper].tolist(), sides=(bids, asks))
+    # a row's book is the one after its message: what happened comes first
+    turns = _turns(shows * 3 + 2, prints * 3, deeper * 3 + 1, gone * 3)
+    return Recording(quotes, trades, turns, quotes.odd, depths, withdrawals)
 
 
 def lean(source: Source) -> Recording:
@@ -199,7 +238,8 @@ def plain(source: Source) -> Recording:
 LAYOUTS: tuple[Layout, ...] = (
     Layout(
         name="LOBSTER",
-        first=("ts_ns", "type", "size", "px", "dir", "ask1", "asz1", "bid1", "bsz1"),
+        first=("ts_ns", "type", "order_id", "size", "px", "dir", "ask1", "asz1", "bid1", "bsz1"),
+        optional=tuple(name for level in LOBSTER_LEVELS for name in level),
         calendar="XNYS",
         filter="LOBSTER types 4 and 5 (visible and hidden executions), regular hours",
         read=lobster,
@@ -277,9 +317,34 @@ def _plain_aggressors(trades: Table, rows: Rows) -> list[Side | None]:
 
 def _recording(quotes: Quotes, trades: Trades, quote_places: Rows, trade_places: Rows, odd: int = 0) -> Recording:
     """Put quotes and trades in one order by their places on the tape; at the same place quotes come first."""
-    order = np.argsort(np.concatenate((quote_places, trade_places)), kind="stable")
-    turns = (order >= len(quote_places)).astype(np.uint8).tobytes()
-    return Recording(quotes, trades, turns, suspicious=quotes.odd + odd)
+    return Recording(quotes, trades, _turns(quote_places, trade_places), suspicious=quotes.odd + odd)
+
+
+def _turns(*places: Rows) -> bytes:
+    """Whose turn it is, by the places of each kind of update on the tape; at the same place the first kind's."""
+    kinds = np.repeat(np.arange(len(places), dtype=np.uint8), [len(each) for each in places])
+    return kinds[np.argsort(np.concatenate(places), kind="stable")].tobytes()
+
+
+def _changed(table: Table, rows: Rows, names: Sequence[str]) -> Rows:
+    """Those of the rows where one of the columns differs from the row before; the first of them does."""
+    shown = np.stack([table.ints(name)[rows] for name in names])
+    changed = np.ones(len(rows), dtype=bool)
+    changed[1:] = (shown[:, 1:] != shown[:, :-1]).any(axis=0)
+    return rows[changed]
+
+
+def _joined(table: Table, ts: Rows, joins: Rows, rows: Rows) -> list[int]:
+    """When the orders of `rows` joined the book, 0 where that was before the tape.
+
+    An order that joined outside the levels of the file has no message of it. The venue's numbers rise with time, so it
+    joined no earlier than the last known order with a smaller number, and that is when it is said to have.
+    """
+    numbers = table.ints("order_id")
+    by_number = joins[np.argsort(numbers[joins], kind="stable")]
+    places = np.searchsorted(numbers[by_number], numbers[rows], side="right")
+    since: list[int] = np.concatenate(([0], ts[by_number]))[places].tolist()
+    return since
 
 
 def _quotes(table: Table, ts: Rows, rows: Rows, names: tuple[str, str, str, str], exponent: int = 0) -> Quotes:
@@ -304,7 +369,10 @@ def _side(
 def _without_dummies(table: Table) -> Table:
     """LOBSTER's book with price 0 where a side is empty."""
     columns = dict(table.columns)
-    for price, size in (("bid1", "bsz1"), ("ask1", "asz1")):
+    sides = (names for level in (LOBSTER_TOUCH, *LOBSTER_LEVELS) for names in (level[:2], level[2:]))
+    for price, size in sides:
+        if price not in columns or size not in columns:
+            continue
         prices = table.ints(price)
         columns[price] = np.where((prices <= 0) | (prices >= LOBSTER_DUMMY), 0, prices)
         columns[size] = np.where(columns[price] == 0, 0, table.ints(size))

@@ -11,7 +11,7 @@ import numpy as np
 from adapters.market.columns import Table, TapeError, column_names, read_table
 from adapters.market.layouts import LAYOUTS, Layout, Recording, Source
 from core.calendar import CALENDARS
-from core.market import Quote, Trade, Update
+from core.market import Depth, Quote, Trade, Update, Withdrawal
 from core.units import NS_PER_S
 
 _QUARTER_HOUR_NS = 900 * NS_PER_S  # no zone's date changes inside one
@@ -53,11 +53,15 @@ class Tape:
     def updates(self) -> Iterator[Update]:
         """All updates by time; each call starts anew."""
         quotes, trades = self._recording.quotes, self._recording.trades
+        depths, gone = self._recording.depths, self._recording.withdrawals
         symbol = repeat(self.symbol)
         columns = (quotes.bid, quotes.bid_size, quotes.ask, quotes.ask_size)
-        streams: tuple[Iterator[Update], Iterator[Update]] = (
+        bids, asks = (zip(*(zip(*level, strict=True) for level in side), strict=True) for side in depths.sides)
+        streams: tuple[Iterator[Update], ...] = (
             map(Quote, quotes.ts, symbol, *columns),
             map(Trade, trades.ts, symbol, trades.price, trades.size, trades.aggressor),
+            map(Depth, depths.ts, symbol, bids, asks),
+            map(Withdrawal, gone.ts, symbol, gone.side, gone.price, gone.size, gone.since),
         )
         for turn in self._recording.turns:
             yield next(streams[turn])
@@ -81,7 +85,7 @@ def open_tape(spec: TapeSpec) -> Tape:
     """Read and check the whole tape; TapeError names file, row and reason, OSError a file that cannot be opened."""
     layout = _layout_of(spec.file, column_names(spec.file))
     recording = layout.read(
-        Source(spec.symbol, spec.date, read_table(spec.file, list(layout.first)), _second(layout, spec.trades))
+        Source(spec.symbol, spec.date, _read(spec.file, layout.first, layout), _second(layout, spec.trades))
     )
     if not recording.turns:
         raise TapeError(f"{spec.file.name}: nothing of {spec.symbol} on {spec.date or 'any date'}")
@@ -106,7 +110,13 @@ def _second(layout: Layout, file: Path | None) -> Table | None:
     names = column_names(file)
     if missing := [name for name in layout.second if name not in names]:
         raise TapeError(f"{file.name}: as trades of {layout.name} it lacks the columns {', '.join(missing)}")
-    return read_table(file, [*layout.second, *(name for name in layout.optional if name in names)])
+    return _read(file, layout.second, layout)
+
+
+def _read(file: Path, wanted: tuple[str, ...], layout: Layout) -> Table:
+    """A file's wanted columns and those of the layout's optional ones that it has."""
+    names = column_names(file)
+    return read_table(file, [*wanted, *(name for name in layout.optional if name in names)])
 
 
 def _dates(layout: Layout, recording: Recording) -> list[dt.date]:

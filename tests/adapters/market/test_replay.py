@@ -17,7 +17,7 @@ from adapters.market.columns import TapeError
 from adapters.market.layouts import LAYOUTS
 from adapters.market.replay import Flags, Tape, TapeSpec, open_tape, parse_tape_argument
 from core.calendar import CALENDARS
-from core.market import Quote, Trade, Update
+from core.market import Depth, Quote, Trade, Update, Withdrawal
 from core.orders import Side
 from core.units import NS_PER_S
 
@@ -31,6 +31,7 @@ Columns = Mapping[str, Sequence[Any]]
 LOBSTER: dict[str, list[Any]] = {
     "ts_ns": [34_200_000_000_001, 34_200_000_000_001, 34_200_000_000_007, 34_200_000_000_009, 34_200_000_000_009],
     "type": [1, 4, 5, 3, 1],
+    "order_id": [71, 71, 0, 71, 72],
     "size": [10, 4, 7, 6, 5],
     "px": [1_000_100, 1_000_100, 1_000_050, 1_000_100, 999_900],
     "dir": [-1, -1, 1, -1, 1],
@@ -116,6 +117,10 @@ def trade(ts: int, price: str, size: str, aggressor: Side | None = None) -> Trad
     return Trade(ts, "X", Decimal(price), Decimal(size), aggressor)
 
 
+def withdrawal(ts: int, side: Side, price: str, size: str, since: int) -> Withdrawal:
+    return Withdrawal(ts, "X", side, Decimal(price), Decimal(size), since)
+
+
 def write(path: Path, columns: Columns) -> Path:
     if path.suffix == ".parquet":
         parquet.write_table(pa.table({name: list(values) for name, values in columns.items()}), path)
@@ -151,6 +156,7 @@ LOBSTER_UPDATES: list[Update] = [
     trade(MIDNIGHT + 34_200_000_000_001, "100.01", "4", Side.BUY),  # the resting order was a sell
     quote(MIDNIGHT + 34_200_000_000_001, "100", "3", "100.01", "6"),
     trade(MIDNIGHT + 34_200_000_000_007, "100.005", "7", Side.SELL),  # hidden: the shown quote does not change
+    withdrawal(MIDNIGHT + 34_200_000_000_009, Side.SELL, "100.01", "6", MIDNIGHT + 34_200_000_000_001),
     quote(MIDNIGHT + 34_200_000_000_009, "100", "3", None, "0"),
 ]
 NBBO_UPDATES: list[Update] = [
@@ -403,6 +409,34 @@ def test_a_tape_argument_with_a_bad_date_says_so(day: str) -> None:
         parse_tape_argument(f"IBM@{day}=a.csv")
 
 
+def test_the_levels_behind_the_touch_are_told_before_the_quote_where_they_changed(tmp_path: Path) -> None:
+    levels = {
+        "ask2": [1_000_200, 1_000_200, 1_000_200, 9_999_999_999, 9_999_999_999],
+        "asz2": [8, 8, 8, 0, 0],
+        "bid2": [999_900, 999_900, 999_900, 999_900, 999_900],
+        "bsz2": [5, 5, 5, 5, 10],
+    }
+    updates = list(tape_of(tmp_path, LOBSTER | levels, date=DAY).updates())
+    bid, none = (Decimal("99.99"), Decimal(5)), (Decimal(0), Decimal(0))
+    first, second, third = (update for update in updates if isinstance(update, Depth))
+    assert (first.bids, first.asks) == ((bid,), ((Decimal("100.02"), Decimal(8)),))
+    assert (second.bids, second.asks) == ((bid,), (none,))
+    assert third.bids == ((Decimal("99.99"), Decimal(10)),)
+    assert [update for update in updates if not isinstance(update, Depth)] == LOBSTER_UPDATES
+    kinds = [type(update) for update in updates]
+    assert kinds == [Depth, Quote, Trade, Quote, Trade, Withdrawal, Depth, Quote, Depth]
+
+
+def test_an_order_from_outside_the_file_joined_after_the_last_known_number_below_its_own(tmp_path: Path) -> None:
+    rows: dict[str, list[Any]] = {
+        name: [*values, *[values[-1]] * 4] for name, values in LOBSTER.items() if name not in {"type", "order_id"}
+    }
+    rows |= {"type": [1, 4, 5, 3, 1, 2, 3, 3, 3], "order_id": [71, 71, 0, 71, 74, 74, 73, 75, 70]}
+    since = [u.since - MIDNIGHT for u in tape_of(tmp_path, rows, date=DAY).updates() if isinstance(u, Withdrawal)]
+    first, second = 34_200_000_000_001, 34_200_000_000_009
+    assert since == [first, second, first, second, -MIDNIGHT]
+
+
 # ------------------------------------------------------------------------------------------------ recorded days
 
 
@@ -435,6 +469,7 @@ def test_every_visible_execution_of_a_recorded_day_is_at_the_standing_best(
     for update in tape.updates():
         if isinstance(update, Quote):
             standing = update
+        if not isinstance(update, Trade):
             continue
         seen = next(visible)
         shares[seen] += update.size

@@ -117,6 +117,7 @@ def test_every_update_is_on_tick_and_lot_and_no_quote_is_crossed(
             assert 0 < update.bid < update.ask
             prices, sizes = [update.bid, update.ask], [update.bid_size, update.ask_size]
         else:
+            assert isinstance(update, Trade)
             assert standing is not None
             assert update.aggressor is not None
             assert update.price == (standing.ask if update.aggressor.sign > 0 else standing.bid)
