@@ -6,15 +6,18 @@ touch is wildly optimistic: of real orders at or inside the touch only about a s
 
 The rules:
 
-1. *The touch.* A quote displays one price and size per side. What we took of a displayed size stays taken until a quote
-   changes that side's price or size. Nothing executes against a one-sided or crossed quote, or outside the session.
-2. *Taking.* An order that reaches the opposite touch when it arrives takes displayed size there, at the touch's price.
-   What is left keeps taking from newly displayed size, at the touch, until a quote shows that it no longer reaches.
+1. *What is displayed.* A quote displays one price and size per side, a depth the levels behind it. What we took of a
+   displayed size stays taken until that price is gone or shows another size. Nothing executes against a one-sided or
+   crossed quote, or outside the session.
+2. *Taking.* An order that reaches the opposite touch when it arrives takes displayed size, level by level as far as it
+   reaches, at the levels' prices. What is left takes newly displayed size, until it no longer reaches the touch.
    A MARKET order always reaches; one for a symbol that was never quoted is refused. IOC cancels what is left at once,
    FOK takes all or nothing. Executions are whole lots, whatever is displayed.
 3. *Resting.* Any other LIMIT order rests. Displayed size at its price, on its own side, is the queue `ahead` of it:
-   none where it improves on the touch, unknown where it is worse, until the touch comes to its price and shows a size.
-   `ahead` only shrinks: by prints, and to the displayed size where less than `ahead` is displayed.
+   none where a worse price is displayed and its own is not, unknown while it is worse than all that is displayed.
+   `ahead` only shrinks: by prints; by withdrawals of orders that were there before it was counted; where less is
+   displayed than prints and withdrawals explain, in proportion, as nobody knows where in the queue it went; and to the
+   displayed size where less than `ahead` is displayed.
 4. *Prints.* A print at its price eats the queue ahead, then fills it with what is left. A print through its price fills
    it, at its own price. Own orders share one print, better prices first, then earlier ones; together they never get
    more than its size. A print whose aggressor is on our side, at our price, took the other side of the book: no
@@ -23,9 +26,8 @@ The rules:
 6. *Ends.* DAY orders expire at the close of the session that they came in; an order for a shut market is refused.
    A client id is good for one order: a repeat, whatever it says, is answered with the original's acceptance.
 
-What the model leaves out: the book behind the touch (a large order waits for the touch to refill instead of walking
-the book), our own impact on later quotes and prints, hidden liquidity, trades between our own orders, auctions and
-trading halts. Whenever a side's displayed size changes, all of it counts as new.
+What the model leaves out: our own impact on later quotes and prints, hidden liquidity, trades between our own orders,
+auctions and trading halts. Whenever a displayed size changes, all of it counts as new.
 
 **The account** is the venue's own: cash as it was paid in, traded and charged, positions at the venue's marks (mid of a
 two-sided market that is not crossed, else the last print).
@@ -38,13 +40,14 @@ that ended is kept, for queries and against repeats: memory grows with the numbe
 from bisect import insort
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from itertools import takewhile
 
 import msgspec
 
 from core.calendar import CALENDARS
 from core.events import NewOrderSingle
 from core.instruments import Instrument, Instruments
-from core.market import Quote, Trade, Update
+from core.market import Depth, Quote, Trade, Update, Withdrawal
 from core.orders import OrdStatus, OrdType, Side, TimeInForce
 from core.units import BPS, ZERO, floor_to, is_multiple
 
@@ -116,6 +119,7 @@ Fact = Entered | Executed | Ended | Moved
 
 VenueEvent = Fact | Refused | Repeated | CancelRefused
 
+_UNTAKEN = (ZERO, ZERO)
 _NOTHING: Sequence[VenueEvent] = ()
 
 
@@ -132,7 +136,7 @@ class Fees(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VenueOrder:
-    """One order as the venue knows it. `ahead` is the queue before it, None while unknown."""
+    """One order as the venue knows it. `ahead` is the queue before it, counted at `queued`; None while unknown."""
 
     __slots__ = (
         "ahead",
@@ -143,6 +147,7 @@ class VenueOrder:
         "ord_status",
         "order",
         "order_id",
+        "queued",
         "rank",
         "taking",
     )
@@ -158,6 +163,7 @@ class VenueOrder:
         self.ord_status = OrdStatus.NEW
         self.executions: list[Executed] = []
         self.ahead: Decimal | None = None
+        self.queued = 0
         self.taking = self.limit is None
 
     @property
@@ -171,32 +177,78 @@ class VenueOrder:
 
 
 class _Half:
-    """One side of a symbol's book: what the last quote displays there, what we took of it, our orders, best first."""
+    """One side of a symbol's book: the levels that are displayed there, what we took of them, our orders, best first.
 
-    __slots__ = ("orders", "price", "side", "sign", "size", "taken")
+    `known` is what the prints and withdrawals since the last quote should have left of the touch's displayed size.
+    """
+
+    __slots__ = ("deeper", "known", "orders", "price", "side", "sign", "size", "taken")
 
     def __init__(self, side: Side) -> None:
         self.side = side
         self.sign = side.sign
         self.price: Decimal | None = None
         self.size = ZERO
-        self.taken = ZERO
+        self.known = ZERO
+        self.deeper: Sequence[tuple[Decimal, Decimal]] = ()
+        self.taken: dict[Decimal, tuple[Decimal, Decimal]] = {}  # by price: the size displayed then, what we took of it
         self.orders: list[VenueOrder] = []
 
-    def show(self, price: Decimal | None, size: Decimal) -> None:
-        if self.taken and (price != self.price or size != self.size):
-            self.taken = ZERO
-        self.price, self.size = price, size
-
-    def queue(self, order: VenueOrder) -> None:
-        """Correct the queue ahead of an order on this side by what is displayed."""
-        if order.limit is None or self.price is None:
+    def levels(self) -> Iterator[tuple[Decimal, Decimal]]:
+        """Price and size of every level that is displayed, best first."""
+        if self.price is None:
             return
-        better = self.sign * (order.limit - self.price)
-        if better > 0:
-            order.ahead = ZERO
-        elif better == 0:
-            order.ahead = self.size if order.ahead is None else min(order.ahead, self.size)
+        yield self.price, self.size
+        for price, size in self.deeper:
+            if size and self.sign * (self.price - price) > 0:
+                yield price, size
+
+    def show(self, price: Decimal | None, size: Decimal) -> None:
+        if price is not None and price == self.price and size < self.known:
+            stays = size / self.known
+            for order in self.orders:
+                if order.limit == price and order.ahead:
+                    order.ahead *= stays
+        self.price, self.size, self.known = price, size, size
+        if self.taken:
+            shown = dict(self.levels())
+            self.taken = {at: took for at, took in self.taken.items() if shown.get(at) == took[0]}
+
+    def lose(self, price: Decimal, size: Decimal) -> None:
+        """A print or a withdrawal explains why the next quote displays less."""
+        if price == self.price:
+            self.known -= size
+
+    def withdraw(self, gone: Withdrawal) -> None:
+        """Somebody else's order left the queue: it was ahead of those of ours that were queued later than it."""
+        self.lose(gone.price, gone.size)
+        for order in self.orders:
+            if order.limit == gone.price and order.ahead and gone.since < order.queued:
+                order.ahead = max(order.ahead - gone.size, ZERO)
+
+    def free(self, price: Decimal, size: Decimal) -> Decimal:
+        """What is left of a displayed size after what we took of it."""
+        shown, took = self.taken.get(price, _UNTAKEN)
+        return size - took if shown == size else size
+
+    def take(self, price: Decimal, size: Decimal, qty: Decimal) -> None:
+        """We took `qty` of a displayed size."""
+        if qty:
+            self.taken[price] = (size, size - self.free(price, size) + qty)
+
+    def queue(self, order: VenueOrder, now: int) -> None:
+        """Count or correct the queue ahead of an order on this side by what is displayed."""
+        if order.limit is None:
+            return
+        for price, size in self.levels():
+            better = self.sign * (order.limit - price)
+            if better < 0:
+                continue
+            shown = ZERO if better else size
+            if order.ahead is None:
+                order.ahead, order.queued = shown, now
+            order.ahead = min(order.ahead, shown)
+            return
 
 
 class _Book:
@@ -287,9 +339,17 @@ class Exchange:
             return _NOTHING
         if type(update) is Quote:
             book.show(update)
-        else:
-            assert type(update) is Trade
+        elif type(update) is Trade:
             book.last = update.price
+            for half in book.halves:
+                half.lose(update.price, update.size)
+        elif type(update) is Depth:
+            book.halves[0].deeper, book.halves[1].deeper = update.bids, update.asks
+            return _NOTHING
+        else:
+            assert type(update) is Withdrawal
+            book.half(update.side).withdraw(update)
+            return _NOTHING
         if not (book.halves[0].orders or book.halves[1].orders):
             return _NOTHING
         return self._match(book, update, now)
@@ -409,8 +469,8 @@ class Exchange:
         touch = book.touch(side.opposite)
         if touch is not None:
             order.taking = order.reaches(touch)
-            book.half(side).queue(order)
-            self._take(book, order, touch, now, events)
+            book.half(side).queue(order, now)
+            self._take(book, order, now, events)
         if order.order.time_in_force in _IMMEDIATE and order.order.cl_ord_id in self._working:
             self._end(order, now, events)
 
@@ -441,19 +501,20 @@ class Exchange:
         for order in tuple(half.orders):
             if not order.reaches(touch):
                 order.taking = False
-            half.queue(order)
-            self._take(book, order, touch, now, events)
+            half.queue(order, now)
+            self._take(book, order, now, events)
 
-    def _take(self, book: _Book, order: VenueOrder, touch: Decimal, now: int, events: list[VenueEvent]) -> None:
-        """Execute against displayed size: at the touch while taking, at its own price once resting."""
+    def _take(self, book: _Book, order: VenueOrder, now: int, events: list[VenueEvent]) -> None:
+        """Execute against displayed size, level by level: at their prices while taking, at its own once resting."""
         opposite = book.half(order.order.side.opposite)
-        free = opposite.size - opposite.taken
-        if free <= 0 or not order.reaches(touch):
-            return
+        shown = list(takewhile(lambda level: order.reaches(level[0]), opposite.levels()))
+        free = sum(opposite.free(price, size) for price, size in shown)
         if order.order.time_in_force is TimeInForce.FOK and free < order.leaves_qty:
             return
-        price = touch if order.taking or order.limit is None else order.limit
-        opposite.taken += self._execute(book, order, now, events, most=free, price=price)
+        for price, size in shown:
+            paid = price if order.taking or order.limit is None else order.limit
+            qty = self._execute(book, order, now, events, most=opposite.free(price, size), price=paid)
+            opposite.take(price, size, qty)
 
     def _on_print(
         self, book: _Book, half: _Half, trade: Trade, now: int, events: list[VenueEvent], *, left: Decimal

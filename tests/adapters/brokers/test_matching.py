@@ -24,7 +24,7 @@ from adapters.brokers.matching import (
 from core.calendar import CALENDARS
 from core.events import NewOrderSingle
 from core.instruments import Instrument, Instruments
-from core.market import Quote, Trade, Update
+from core.market import Depth, Quote, Trade, Update, Withdrawal
 from core.orders import OrdStatus, OrdType, Side, TimeInForce
 from core.units import NS_PER_S
 
@@ -92,6 +92,14 @@ class Transcript:
         ask_size, ask_px = half(ask)
         return self.exchange.on_update(Quote(self.now, "X", bid_px, bid_size, ask_px, ask_size), self.now)
 
+    def _depth(self, bids: str, asks: str) -> Sequence[VenueEvent]:
+        return self.exchange.on_update(Depth(self.now, "X", levels(bids), levels(asks)), self.now)
+
+    def _withdraw(self, side: str, size: str, price: str, age: str) -> Sequence[VenueEvent]:
+        """An order older than ours goes, or one that came later."""
+        since = T0 - 1 if age == "older" else self.now
+        return self.exchange.on_update(Withdrawal(self.now, "X", Side(side), D(price), D(size), since), self.now)
+
     def _print(self, size: str, price: str, aggressor: str = "") -> Sequence[VenueEvent]:
         side = Side(aggressor) if aggressor else None
         return self.exchange.on_update(Trade(self.now, "X", D(price), D(size), side), self.now)
@@ -130,6 +138,10 @@ def half(text: str) -> tuple[Decimal, Decimal | None]:
         return D(0), None
     size, price = text.split("x")
     return D(size), D(price)
+
+
+def levels(text: str) -> tuple[tuple[Decimal, Decimal], ...]:
+    return () if text == "-" else tuple((px or D(0), size) for size, px in map(half, text.split(",")))
 
 
 def tell(event: VenueEvent) -> str:
@@ -233,6 +245,97 @@ TRANSCRIPTS = {
         quote 900x10.00 200x10.02
         print 50 @ 10.00
             A 10 @ 10.00
+    """,
+    "what was withdrawn by older orders shortens the queue ahead, what later ones withdrew does not": """
+        quote 300x10.00 200x10.02
+        buy A 100 @ 10.00
+        withdraw BUY 120 @ 10.00 older
+        quote 180x10.00 200x10.02
+        quote 280x10.00 200x10.02
+        withdraw BUY 60 @ 10.00 later
+        quote 220x10.00 200x10.02
+        withdraw BUY 50 @ 9.99 older
+        withdraw SELL 50 @ 10.02 older
+        print 190 @ 10.00 SELL
+            A 10 @ 10.00
+    """,
+    "what vanishes unexplained vanishes from the whole queue in proportion": """
+        quote 300x10.00 200x10.02
+        buy A 100 @ 10.00
+        quote 400x10.00 200x10.02
+        quote 200x10.00 200x10.02
+        print 160 @ 10.00 SELL
+            A 10 @ 10.00
+    """,
+    "what prints explain vanishes from the front alone": """
+        quote 300x10.00 200x10.02
+        buy A 100 @ 10.00
+        quote 400x10.00 200x10.02
+        print 100 @ 10.00 SELL
+        quote 300x10.00 200x10.02
+        print 210 @ 10.00 SELL
+            A 10 @ 10.00
+    """,
+    "a depth shows the queue of an order behind the touch": """
+        depth 80x9.99,70x9.97 -
+        quote 300x10.00 200x10.02
+        buy A 100 @ 9.99
+        buy B 100 @ 9.98
+        buy C 100 @ 9.96
+        withdraw BUY 30 @ 9.99 older
+        print 60 @ 9.99 SELL
+            A 10 @ 9.99
+        print 20 @ 9.98 SELL
+            A 20 @ 9.99
+        print 90 @ 9.98 SELL
+            A 70 @ 9.99
+            B 20 @ 9.98
+        print 90 @ 9.96 SELL
+            B 80 @ 9.98
+    """,
+    "an order walks the displayed levels as far as it reaches": """
+        depth - 50x10.03,60x10.05
+        quote 300x10.00 200x10.02
+        buy A 280 @ 10.04
+            A 200 @ 10.02
+            A 50 @ 10.03
+        depth - 40x10.05
+        quote 300x10.00 10x10.04
+            A 10 @ 10.04
+        buy B 100
+            B 40 @ 10.05
+        depth 5x9.99,0x9.98 -
+        quote 300x10.00 70x10.05
+            B 60 @ 10.05
+    """,
+    "levels count only behind the touch, and what was taken of them stays taken when it comes to them": """
+        depth - 50x10.03,60x10.05
+        quote 300x10.00 200x10.02
+        buy A 240 @ 10.03
+            A 200 @ 10.02
+            A 40 @ 10.03
+        quote 300x10.00 50x10.03
+        buy B 100 @ 10.05 IOC
+            B 10 @ 10.03
+            B 60 @ 10.05
+            B canceled 70
+        depth - 61x10.05
+        buy C 100 @ 10.05 IOC
+            C 61 @ 10.05
+            C canceled 61
+        quote 300x10.00 70x10.05
+        buy D 200 @ 10.05 IOC
+            D 70 @ 10.05
+            D canceled 70
+    """,
+    "fill or kill counts every level that it reaches": """
+        depth 50x9.99,60x9.97 -
+        quote 300x10.00 200x10.02
+        sell A 351 @ 9.98 FOK
+            A canceled 0
+        sell B 350 @ 9.98 FOK
+            B 300 @ 10.00
+            B 50 @ 9.99
     """,
     "nothing is ahead of an order that improves the touch": """
         quote 300x10.00 200x10.02
@@ -735,6 +838,43 @@ def test_a_level_is_a_queue_of_shares(displayed: int, moves: list[tuple[str, int
         got = executions(exchange.on_update(Trade(T0, "X", D(10), D(size), Side.SELL), T0))
         expected = [(owner, D(hit.count(owner))) for owner in dict.fromkeys(hit) if owner]
         assert [(execution.cl_ord_id, execution.last_qty) for execution in got] == expected
+
+
+@given(
+    before=st.lists(st.integers(1, 30), max_size=6),
+    moves=st.lists(st.tuples(st.sampled_from(["join", "withdraw", "print"]), st.integers(1, 40), st.integers(0, 9))),
+)
+@settings(max_examples=300, deadline=None)
+def test_with_every_message_the_queue_ahead_is_known_to_the_share(
+    before: list[int], moves: list[tuple[str, int, int]]
+) -> None:
+    """Against a queue that holds every share, by who placed it and when; None is ours."""
+    exchange = venue()
+    queue: list[int | None] = [T0 - 1 - number for number, size in enumerate(before) for _ in range(size)]
+
+    def show(now: int) -> Sequence[VenueEvent]:
+        displayed = D(sum(share is not None for share in queue))
+        return exchange.on_update(Quote(now, "X", D(10), displayed, D(11), D(5)), now)
+
+    show(T0)
+    queue += [None] * 10
+    exchange.enter(order("A", Side.BUY, D(10), D(10)), T0)
+    for now, (what, size, which) in enumerate(moves, start=T0 + 1):
+        if what == "print":
+            hit, queue = queue[:size], queue[size:]
+            got = executions(exchange.on_update(Trade(now, "X", D(10), D(size), Side.SELL), now))
+            assert sum(execution.last_qty for execution in got) == hit.count(None)
+            if None in hit:
+                return
+        elif what == "join":
+            queue += [now] * size
+        elif resting := [share for share in queue if share is not None]:
+            since = resting[which % len(resting)]
+            going = min(size, resting.count(since))
+            for _ in range(going):
+                queue.remove(since)
+            exchange.on_update(Withdrawal(now, "X", Side.BUY, D(10), D(going), since), now)
+        show(now)
 
 
 def test_an_update_of_a_symbol_without_orders_is_not_matched() -> None:
