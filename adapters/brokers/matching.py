@@ -10,7 +10,10 @@ The rules:
    displayed size stays taken until that price is gone or shows another size. Nothing executes against a one-sided or
    crossed quote, or outside the session.
 2. *Taking.* An order that reaches the opposite touch when it arrives takes displayed size, level by level as far as it
-   reaches, at the levels' prices. What is left takes newly displayed size, until it no longer reaches the touch.
+   reaches, at the levels' prices. Where the instrument's `adv` and `volatility` are known, what is left executes behind
+   the last level, at the touch moved by the volatility times the root of the whole quantity over adv, and at least one
+   tick behind that level. Where they are unknown, or its limit does not reach so far, what is left takes newly
+   displayed size, until it no longer reaches the touch.
    A MARKET order always reaches; one for a symbol that was never quoted is refused. IOC cancels what is left at once,
    FOK takes all or nothing. Executions are whole lots, whatever is displayed.
 3. *Resting.* Any other LIMIT order rests. Displayed size at its price, on its own side, is the queue `ahead` of it:
@@ -26,8 +29,8 @@ The rules:
 6. *Ends.* DAY orders expire at the close of the session that they came in; an order for a shut market is refused.
    A client id is good for one order: a repeat, whatever it says, is answered with the original's acceptance.
 
-What the model leaves out: our own impact on later quotes and prints, hidden liquidity, trades between our own orders,
-auctions and trading halts. Whenever a displayed size changes, all of it counts as new.
+What the model leaves out: our own impact on later quotes, prints and orders, hidden liquidity, trades between our own
+orders, auctions and trading halts. Whenever a displayed size changes, all of it counts as new.
 
 **The account** is the venue's own: cash as it was paid in, traded and charged, positions at the venue's marks (mid of a
 two-sided market that is not crossed, else the last print).
@@ -39,7 +42,7 @@ that ended is kept, for queries and against repeats: memory grows with the numbe
 
 from bisect import insort
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from itertools import takewhile
 
 import msgspec
@@ -508,13 +511,16 @@ class Exchange:
         """Execute against displayed size, level by level: at their prices while taking, at its own once resting."""
         opposite = book.half(order.order.side.opposite)
         shown = list(takewhile(lambda level: order.reaches(level[0]), opposite.levels()))
+        beyond = _beyond(book, order) if order.taking else None
         free = sum(opposite.free(price, size) for price, size in shown)
-        if order.order.time_in_force is TimeInForce.FOK and free < order.leaves_qty:
+        if order.order.time_in_force is TimeInForce.FOK and beyond is None and free < order.leaves_qty:
             return
         for price, size in shown:
             paid = price if order.taking or order.limit is None else order.limit
             qty = self._execute(book, order, now, events, most=opposite.free(price, size), price=paid)
             opposite.take(price, size, qty)
+        if beyond is not None:
+            self._execute(book, order, now, events, most=order.leaves_qty, price=beyond)
 
     def _on_print(
         self, book: _Book, half: _Half, trade: Trade, now: int, events: list[VenueEvent], *, left: Decimal
@@ -552,6 +558,20 @@ class Exchange:
         cl_ord_id, fee = order.order.cl_ord_id, self._fees.of(book.instrument, qty, price)
         self._happen(Executed(now, cl_ord_id, _next_exec_id(order), qty, price, fee, order.cum_qty + qty), events)
         return qty
+
+
+def _beyond(book: _Book, order: VenueOrder) -> Decimal | None:
+    """The modelled price of what an order takes behind all that is displayed; None where it does not get there."""
+    instrument, sign = book.instrument, order.order.side.sign
+    levels = [price for price, _ in book.half(order.order.side.opposite).levels()]
+    if instrument.adv is None or instrument.volatility is None or not levels:
+        return None
+    impact = Decimal(str(instrument.volatility)) * (order.leaves_qty / instrument.adv).sqrt()
+    ticks = sign * levels[0] * (1 + sign * impact) / instrument.tick
+    moved = sign * ticks.to_integral_value(ROUND_CEILING) * instrument.tick
+    behind = levels[-1] + sign * instrument.tick
+    price = sign * max(sign * moved, sign * behind)
+    return price if price > 0 and order.reaches(price) else None
 
 
 def _next_exec_id(order: VenueOrder) -> str:

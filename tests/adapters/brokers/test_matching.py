@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -36,12 +37,12 @@ T0 = SESSION.open + 3_600 * NS_PER_S
 NO_FEES = Fees()
 
 
-def instrument(symbol: str, lot: str = "1", calendar: str = "XNYS") -> Instrument:
-    return Instrument(symbol=symbol, lot=D(lot), calendar=calendar)
+def instrument(symbol: str, lot: str = "1", calendar: str = "XNYS", **known: Any) -> Instrument:  # noqa: ANN401 - fields
+    return Instrument(symbol=symbol, lot=D(lot), calendar=calendar, **known)
 
 
-def venue(lot: str = "1", fees: Fees = NO_FEES, calendar: str = "XNYS") -> Exchange:
-    return Exchange(name="paper", instruments=Instruments([instrument("X", lot, calendar)]), fees=fees)
+def venue(lot: str = "1", fees: Fees = NO_FEES, calendar: str = "XNYS", **known: Any) -> Exchange:  # noqa: ANN401 - fields
+    return Exchange(name="paper", instruments=Instruments([instrument("X", lot, calendar, **known)]), fees=fees)
 
 
 def order(
@@ -556,6 +557,37 @@ def test_a_limit_order_needs_a_price() -> None:
     assert venue().enter(asked, T0) == [Refused("A", "a LIMIT order needs a price")]
 
 
+@pytest.mark.parametrize(
+    "behind, asked, told",
+    [
+        # 2 % times the root of 1 % of a day: 20 bps
+        ("- -", "buy A 100", ["A 60 @ 10.00", "A 40 @ 10.02"]),
+        ("- -", "buy A 101", ["A 60 @ 10.00", "A 41 @ 10.03"]),
+        ("- -", "sell A 101", ["A 100 @ 9.90", "A 1 @ 9.88"]),
+        ("- -", "buy A 400 @ 10.04", ["A 60 @ 10.00", "A 340 @ 10.04"]),
+        ("- -", "buy A 400 @ 10.03", ["A 60 @ 10.00"]),
+        ("- -", "buy A 400 @ 10.03 FOK", ["A canceled 0"]),
+        ("- -", "buy A 400 @ 10.04 FOK", ["A 60 @ 10.00", "A 340 @ 10.04"]),
+        ("- -", "buy A 60", ["A 60 @ 10.00"]),
+        # no better than a tick behind the last level
+        ("- 20x10.05", "buy A 100", ["A 60 @ 10.00", "A 20 @ 10.05", "A 20 @ 10.06"]),
+        ("30x9.70 -", "sell A 140", ["A 100 @ 9.90", "A 30 @ 9.70", "A 10 @ 9.69"]),
+    ],
+)
+def test_behind_the_book_an_order_pays_the_impact_of_all_of_it(behind: str, asked: str, told: list[str]) -> None:
+    transcript = Transcript(venue(adv=D(10_000), volatility=0.02))
+    transcript.play(f"depth {behind}")
+    transcript.play("quote 100x9.90 60x10.00")
+    assert transcript.play(asked) == told
+
+
+def test_a_resting_order_takes_what_comes_to_it_and_nothing_behind_that() -> None:
+    transcript = Transcript(venue(adv=D(10_000), volatility=0.02))
+    for line in ("quote 100x9.90 60x10.00", "sell A 100 @ 9.91"):
+        assert transcript.play(line) == []
+    assert transcript.play("quote 20x10.00 60x10.02") == ["A 20 @ 9.91"]
+
+
 def test_executions_are_whole_lots() -> None:
     transcript = Transcript(venue(lot="100"))
     transcript.play("quote 250x10.00 199x10.02")
@@ -838,6 +870,38 @@ def test_a_level_is_a_queue_of_shares(displayed: int, moves: list[tuple[str, int
         got = executions(exchange.on_update(Trade(T0, "X", D(10), D(size), Side.SELL), T0))
         expected = [(owner, D(hit.count(owner))) for owner in dict.fromkeys(hit) if owner]
         assert [(execution.cl_ord_id, execution.last_qty) for execution in got] == expected
+
+
+ASKS = st.lists(st.tuples(st.integers(1_000, 1_030), st.integers(0, 40)), min_size=1, max_size=6)
+
+
+@given(
+    asks=ASKS,
+    asked=st.lists(st.tuples(st.integers(1, 90), st.none() | st.integers(1_000, 1_040)), min_size=1, max_size=4),
+    adv=st.integers(50, 10_000),
+)
+@settings(max_examples=400, deadline=None)
+def test_marketable_orders_never_fill_better_than_the_book_allowed(
+    asks: list[tuple[int, int]], asked: list[tuple[int, int | None]], adv: int
+) -> None:
+    """Against the displayed shares one by one, cheapest first: our n-th was no cheaper than the n-th of them."""
+    exchange = venue(adv=D(adv), volatility=0.05)
+    book = sorted(dict(asks).items())
+    shares = [D(cents) / 100 for cents, size in book for _ in range(size)]
+    (touch, first), *deeper = [(D(cents) / 100, D(size)) for cents, size in book]
+    exchange.on_update(Depth(T0, "X", (), tuple(deeper)), T0)
+    exchange.on_update(Quote(T0, "X", D(9), D(5), touch, first), T0)
+    paid: list[Decimal] = []
+    for number, (qty, cents) in enumerate(asked):
+        limit = None if cents is None else D(cents) / 100
+        mine = executions(exchange.enter(order(f"{number}", Side.BUY, D(qty), limit, TimeInForce.IOC), T0))
+        assert limit is not None or sum(execution.last_qty for execution in mine) == qty
+        assert all(limit is None or execution.last_px <= limit for execution in mine)
+        paid += [execution.last_px for execution in mine for _ in range(int(execution.last_qty))]
+    paid.sort()
+    assert all(ours >= theirs for ours, theirs in zip(paid, shares, strict=False))
+    last = max((D(cents) / 100 for cents, size in book if size), default=touch)
+    assert all(ours > last for ours in paid[len(shares) :])
 
 
 @given(
