@@ -61,7 +61,15 @@ class Withdrawal(msgspec.Struct, frozen=True, gc=False):
     since: int
 
 
-Update = Quote | Trade | Depth | Withdrawal
+class SecurityStatus(msgspec.Struct, frozen=True, gc=False):
+    """Trading in a symbol is halted from now on, or goes on."""
+
+    ts: int
+    symbol: str
+    halted: bool
+
+
+Update = Quote | Trade | Depth | Withdrawal | SecurityStatus
 
 
 class Pending:
@@ -143,8 +151,8 @@ class Conflator:
         self._waiting: dict[str, None] = {}  # an ordered set: iteration order reaches effects
 
     def add(self, update: Update) -> None:
-        """Merge one raw update into what waits for its symbol; the book behind the touch is for venues alone."""
-        if isinstance(update, Depth | Withdrawal):
+        """Merge one raw update into what waits for its symbol; all but quotes and trades is for venues alone."""
+        if not isinstance(update, Quote | Trade):
             return
         pending = self._state.get(update.symbol)
         if pending is None:

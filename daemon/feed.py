@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from adapters.clock import Clock
 from core.events import Event
-from core.market import Conflator, Quote, Update
+from core.market import Conflator, Trade, Update, Withdrawal
 
 BURST = 512  # updates merged at once before everyone else gets a turn
 
@@ -30,7 +30,7 @@ class Feed:
         self.played = 0
 
     async def run(self) -> None:
-        """Play to the end of the updates. What happened before now is not played again, only its last quotes are."""
+        """Play to the end of the updates. What happened before now is not played again, only what stands of it is."""
         first = self._catch_up(self._clock.now())
         clock, waiting, listeners = self._clock, self._waiting, self._listeners
         if first is None:
@@ -51,18 +51,18 @@ class Feed:
 
     def _catch_up(self, now: int) -> Update | None:
         """Skip the past; the first update to play."""
-        quotes: dict[str, Quote] = {}
+        standing: dict[tuple[type[Update], str], Update] = {}
         first = None
         for update in self._updates:
             if update.ts >= now:
                 first = update
                 break
-            if isinstance(update, Quote):
-                quotes[update.symbol] = update
-        for quote in quotes.values():
+            if not isinstance(update, Trade | Withdrawal):
+                standing[type(update), update.symbol] = update
+        for update in standing.values():
             for listener in self._listeners:
-                listener(quote)
-            self._waiting.add(quote)
+                listener(update)
+            self._waiting.add(update)
         return first
 
     def _flush(self) -> None:

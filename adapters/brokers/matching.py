@@ -8,7 +8,7 @@ The rules:
 
 1. *What is displayed.* A quote displays one price and size per side, a depth the levels behind it. What we took of a
    displayed size stays taken until that price is gone or shows another size. Nothing executes against a one-sided or
-   crossed quote, or outside the session.
+   crossed quote, outside the session, or while trading in the symbol is halted: orders wait for the next quote then.
 2. *Taking.* An order that reaches the opposite touch when it arrives takes displayed size, level by level as far as it
    reaches, at the levels' prices. Where the instrument's `adv` and `volatility` are known, what is left executes behind
    the last level, at the touch moved by the volatility times the root of the whole quantity over adv, and at least one
@@ -28,9 +28,11 @@ The rules:
 5. *A quote that comes to a resting order* (ask <= our bid) fills it at its own price from the displayed size.
 6. *Ends.* DAY orders expire at the close of the session that they came in; an order for a shut market is refused.
    A client id is good for one order: a repeat, whatever it says, is answered with the original's acceptance.
+7. *Participation*, where it is capped: what we execute in a symbol within a minute of the clock is at most that part of
+   what was printed in it so far. What is beyond waits, as where nothing is displayed.
 
 What the model leaves out: our own impact on later quotes, prints and orders, hidden liquidity, trades between our own
-orders, auctions and trading halts. Whenever a displayed size changes, all of it counts as new.
+orders, and auctions. Whenever a displayed size changes, all of it counts as new.
 
 **The account** is the venue's own: cash as it was paid in, traded and charged, positions at the venue's marks (mid of a
 two-sided market that is not crossed, else the last print).
@@ -42,7 +44,7 @@ that ended is kept, for queries and against repeats: memory grows with the numbe
 
 from bisect import insort
 from collections.abc import Iterator, Sequence
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from itertools import takewhile
 
 import msgspec
@@ -50,11 +52,13 @@ import msgspec
 from core.calendar import CALENDARS
 from core.events import NewOrderSingle
 from core.instruments import Instrument, Instruments
-from core.market import Depth, Quote, Trade, Update, Withdrawal
+from core.market import Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
 from core.orders import OrdStatus, OrdType, Side, TimeInForce
-from core.units import BPS, ZERO, floor_to, is_multiple
+from core.units import BPS, NS_PER_S, ZERO, ceil_to, floor_to, is_multiple
 
 FEE_STEP = Decimal("0.000001")  # money; fees are rounded to it
+MINUTE_NS = 60 * NS_PER_S
+_NO_CAP = Decimal("Infinity")
 _FIRST = Decimal("-Infinity")  # where a MARKET order ranks among prices
 _IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 
@@ -255,9 +259,9 @@ class _Half:
 
 
 class _Book:
-    """One symbol: its two halves and its rules."""
+    """One symbol: its two halves, its rules, and the volume of the present minute: the market's, and ours in it."""
 
-    __slots__ = ("calendar", "halves", "instrument", "last", "quoted")
+    __slots__ = ("calendar", "halted", "halves", "instrument", "last", "minute", "ours", "printed", "quoted")
 
     def __init__(self, instrument: Instrument) -> None:
         calendar = CALENDARS.get(instrument.calendar)
@@ -269,6 +273,9 @@ class _Book:
         self.halves = (_Half(Side.BUY), _Half(Side.SELL))
         self.quoted = False
         self.last: Decimal | None = None  # the newest print
+        self.halted = False
+        self.minute = 0
+        self.printed = self.ours = ZERO
 
     def half(self, side: Side) -> _Half:
         return self.halves[side is Side.SELL]
@@ -280,9 +287,9 @@ class _Book:
         self.quoted = True
 
     def touch(self, side: Side) -> Decimal | None:
-        """The price displayed on `side`; None unless the market is two-sided and not crossed."""
+        """The price displayed on `side`; None unless the market is open, two-sided and not crossed."""
         bid, ask = self.halves[0].price, self.halves[1].price
-        if bid is None or ask is None or bid > ask:
+        if self.halted or bid is None or ask is None or bid > ask:
             return None
         return bid if side is Side.BUY else ask
 
@@ -292,15 +299,35 @@ class _Book:
         bid, ask = self.touch(Side.BUY), self.touch(Side.SELL)
         return (bid + ask) / 2 if bid is not None and ask is not None else self.last
 
+    def turn(self, now: int) -> None:
+        """Begin to count anew where a minute is over."""
+        if now // MINUTE_NS != self.minute:
+            self.minute = now // MINUTE_NS
+            self.printed = self.ours = ZERO
+
 
 class Exchange:
     """The venue. Every method returns what happened, in order; the caller decides when anybody hears of it."""
 
-    __slots__ = ("_books", "_fees", "_name", "_next_expiry", "_working", "cash", "orders", "paid_in", "positions")
+    __slots__ = (
+        "_books",
+        "_fees",
+        "_name",
+        "_next_expiry",
+        "_participation_max",
+        "_working",
+        "cash",
+        "orders",
+        "paid_in",
+        "positions",
+    )
 
-    def __init__(self, *, name: str, instruments: Instruments, fees: Fees) -> None:
+    def __init__(
+        self, *, name: str, instruments: Instruments, fees: Fees, participation_max: Decimal | None = None
+    ) -> None:
         self._name = name
         self._fees = fees
+        self._participation_max = participation_max  # of a minute's prints; None: no cap
         self._books = {instrument.symbol: _Book(instrument) for instrument in instruments}
         self._working: dict[str, VenueOrder] = {}
         self._next_expiry: int | None = None  # of DAY orders; may be that of one that has ended since
@@ -344,10 +371,15 @@ class Exchange:
             book.show(update)
         elif type(update) is Trade:
             book.last = update.price
+            book.turn(now)
+            book.printed += update.size
             for half in book.halves:
                 half.lose(update.price, update.size)
         elif type(update) is Depth:
             book.halves[0].deeper, book.halves[1].deeper = update.bids, update.asks
+            return _NOTHING
+        elif type(update) is SecurityStatus:
+            book.halted = update.halted
             return _NOTHING
         else:
             assert type(update) is Withdrawal
@@ -485,7 +517,7 @@ class Exchange:
     def _match(self, book: _Book, update: Update, now: int) -> Sequence[VenueEvent]:
         over = self._next_expiry is not None and now >= self._next_expiry
         events = self.expire(now) if over else []
-        if _close(book, now) is None:
+        if book.halted or _close(book, now) is None:
             return events
         if type(update) is Quote:
             for half in book.halves:
@@ -513,7 +545,8 @@ class Exchange:
         shown = list(takewhile(lambda level: order.reaches(level[0]), opposite.levels()))
         beyond = _beyond(book, order) if order.taking else None
         free = sum(opposite.free(price, size) for price, size in shown)
-        if order.order.time_in_force is TimeInForce.FOK and beyond is None and free < order.leaves_qty:
+        most = min(free if beyond is None else order.leaves_qty, self._room(book, now))
+        if order.order.time_in_force is TimeInForce.FOK and most < order.leaves_qty:
             return
         for price, size in shown:
             paid = price if order.taking or order.limit is None else order.limit
@@ -552,12 +585,20 @@ class Exchange:
         self, book: _Book, order: VenueOrder, now: int, events: list[VenueEvent], *, most: Decimal, price: Decimal
     ) -> Decimal:
         """Execute at most `most`, in whole lots; returns the quantity."""
-        qty = floor_to(min(most, order.leaves_qty), book.instrument.lot)
+        qty = floor_to(min(most, order.leaves_qty, self._room(book, now)), book.instrument.lot)
         if qty <= 0:
             return ZERO
+        book.ours += qty
         cl_ord_id, fee = order.order.cl_ord_id, self._fees.of(book.instrument, qty, price)
         self._happen(Executed(now, cl_ord_id, _next_exec_id(order), qty, price, fee, order.cum_qty + qty), events)
         return qty
+
+    def _room(self, book: _Book, now: int) -> Decimal:
+        """What may still execute in this minute."""
+        if self._participation_max is None:
+            return _NO_CAP
+        book.turn(now)
+        return self._participation_max * book.printed - book.ours
 
 
 def _beyond(book: _Book, order: VenueOrder) -> Decimal | None:
@@ -567,8 +608,8 @@ def _beyond(book: _Book, order: VenueOrder) -> Decimal | None:
     if instrument.adv is None or instrument.volatility is None or not levels:
         return None
     impact = Decimal(str(instrument.volatility)) * (order.leaves_qty / instrument.adv).sqrt()
-    ticks = sign * levels[0] * (1 + sign * impact) / instrument.tick
-    moved = sign * ticks.to_integral_value(ROUND_CEILING) * instrument.tick
+    worse = ceil_to if sign > 0 else floor_to
+    moved = worse(levels[0] * (1 + sign * impact), instrument.tick)
     behind = levels[-1] + sign * instrument.tick
     price = sign * max(sign * moved, sign * behind)
     return price if price > 0 and order.reaches(price) else None

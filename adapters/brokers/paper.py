@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, TypeVar
 
 import msgspec
@@ -46,6 +47,9 @@ from core.orders import ExecType, OrdStatus
 from core.reconcile import ExecutionView, OrderView, Picture
 from core.units import NS_PER_MS, ZERO
 
+FACTOR_MAX = 10.0  # of the jitter
+TAIL = 1.0  # standard deviation of the factor's logarithm: one in six is above 2.7, one in a hundred at the bound
+_NORMAL = NormalDist()
 LATENCY_MS_MAX = 60_000.0  # ms one way; a slower venue is a mistyped unit
 LEVERAGE_MAX = 4  # of equity, what brokers lend within a day
 
@@ -55,10 +59,10 @@ Answer = TypeVar("Answer")
 class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How far away and how dear the venue is.
 
-    An order's messages take `latency_ms` each way and a part of `jitter_ms`, drawn once per order from `seed` and its
-    client id. Fees are money per share and bps of the notional, negative for a rebate. `leverage` is how many times the
-    equity positions and working orders may be worth: what is left of it is the buying power that the venue states. It
-    refuses no order for it.
+    An order's messages take `latency_ms` each way and `jitter_ms` times a factor, drawn once per order from `seed` and
+    its client id: log-normal, half of the factors above 1, none above 10. Fees are money per share and bps of the
+    notional, negative for a rebate. `leverage` is how many times the equity positions and working orders may be worth:
+    what is left of it is the buying power that the venue states. It refuses no order for it.
     """
 
     latency_ms: float = 5.0
@@ -66,6 +70,10 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     fee_per_share: Decimal = ZERO
     fee_bps: Decimal = ZERO
     leverage: Decimal = Decimal(LEVERAGE_MAX)
+    participation_max: Decimal | None = (
+        None  # of what is printed in a minute, what orders of ours may execute; none: no cap
+    )
+    reject_probability: float = 0.0  # part of the orders that the venue rejects for no reason, drawn as the factors are
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -77,6 +85,11 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 raise ValueError(f"paper venue: {name} must be a number, got {fee}")
         if not (self.leverage.is_finite() and 0 < self.leverage <= LEVERAGE_MAX):
             raise ValueError(f"paper venue: leverage must lie between 0 and {LEVERAGE_MAX}, got {self.leverage}")
+        cap = self.participation_max
+        if cap is not None and not (cap.is_finite() and 0 < cap <= 1):
+            raise ValueError(f"paper venue: participation_max must lie above 0 and at most at 1, got {cap}")
+        if not 0 <= self.reject_probability <= 1:
+            raise ValueError(f"paper venue: reject_probability must lie between 0 and 1, got {self.reject_probability}")
 
 
 class PaperGateway:
@@ -123,7 +136,8 @@ class PaperGateway:
         self._currency = currency
         self._settings = settings or PaperSettings()
         fees = Fees(per_share=self._settings.fee_per_share, bps=self._settings.fee_bps)
-        self._exchange = Exchange(name=name, instruments=instruments, fees=fees)
+        cap = self._settings.participation_max
+        self._exchange = Exchange(name=name, instruments=instruments, fees=fees, participation_max=cap)
         self._closed = ""  # why, once it is
         self._closings: set[int] = set()  # ends of sessions that a timer waits for
         self._waiting: dict[asyncio.Future[Any], None] = {}  # answers of every kind; ordered
@@ -201,6 +215,8 @@ class PaperGateway:
     # At the venue ---------------------------------------------------------------------------------------------------
 
     def _enter(self, order: NewOrderSingle) -> Accepted | Rejected:
+        if self._drawn(order.cl_ord_id, "reject") < self._settings.reject_probability:
+            return Rejected("by chance: paper.reject_probability is above 0")
         events = self._exchange.enter(order, self._clock.now())
         self._happened(events)
         answer = events[0]
@@ -314,12 +330,16 @@ class PaperGateway:
 
     def _delay_ns(self, cl_ord_id: str) -> int:
         """How long a message about this order travels, one way."""
-        seed = f"{self._settings.seed}:{cl_ord_id}".encode()
-        part = int.from_bytes(hashlib.blake2b(seed, digest_size=6).digest()) / 2**48
-        return int((self._settings.latency_ms + part * self._settings.jitter_ms) * NS_PER_MS)
+        factor = min(math.exp(TAIL * _NORMAL.inv_cdf(self._drawn(cl_ord_id, "delay"))), FACTOR_MAX)
+        return int((self._settings.latency_ms + factor * self._settings.jitter_ms) * NS_PER_MS)
 
     def _slowest_ns(self) -> int:
-        return math.ceil((self._settings.latency_ms + self._settings.jitter_ms) * NS_PER_MS)
+        return math.ceil((self._settings.latency_ms + FACTOR_MAX * self._settings.jitter_ms) * NS_PER_MS)
+
+    def _drawn(self, cl_ord_id: str, purpose: str) -> float:
+        """A number above 0 and below 1, the same whenever it is drawn."""
+        seed = f"{self._settings.seed}:{cl_ord_id}:{purpose}".encode()
+        return (int.from_bytes(hashlib.blake2b(seed, digest_size=6).digest()) + 0.5) / 2**48
 
     def _later(self, delay_ns: int, action: Callable[[], None]) -> None:
         """Act when a message that leaves now arrives, unless the line is cut by then."""

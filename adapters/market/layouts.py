@@ -23,6 +23,7 @@ USD_1E4 = -4  # exponent of prices that are stored as integers of 1e-4 USD
 LOBSTER_DUMMY = 9_999_999_999  # stands for the price of an empty side, in 1e-4 USD
 LOBSTER_EXECUTIONS = (4, 5)  # of visible and of hidden orders
 LOBSTER_WITHDRAWALS = (2, 3)  # in part, as a whole
+LOBSTER_HALT = 7  # its price says which: -1 halted, 0 quoted but not yet traded, 1 traded again
 LOBSTER_TOUCH = ("bid1", "bsz1", "ask1", "asz1")
 LOBSTER_LEVELS = [(f"bid{n}", f"bsz{n}", f"ask{n}", f"asz{n}") for n in range(2, 11)]  # behind it: ten are sold at most
 PRINTS_PER_BAR = 4
@@ -69,10 +70,17 @@ class Withdrawals(msgspec.Struct, frozen=True):
     since: list[int] = []
 
 
+class Statuses(msgspec.Struct, frozen=True):
+    """Columns of halts and their ends, as `core.market.SecurityStatus` has them."""
+
+    ts: list[int] = []
+    halted: list[bool] = []
+
+
 class Recording(msgspec.Struct, frozen=True):
     """The columns of a tape and `turns`: whose turn it is, update by update.
 
-    0 for a quote, 1 for a trade, 2 for a depth, 3 for a withdrawal.
+    0 for a quote, 1 for a trade, 2 for a depth, 3 for a withdrawal, 4 for a status.
     """
 
     quotes: Quotes
@@ -81,6 +89,7 @@ class Recording(msgspec.Struct, frozen=True):
     suspicious: int
     depths: Depths = Depths()
     withdrawals: Withdrawals = Withdrawals()
+    statuses: Statuses = Statuses()
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -140,9 +149,11 @@ def lobster(source: Source) -> Recording:
         for n in (0, 2)
     )
     depths = Depths(ts=ts[deeper].tolist(), sides=(bids, asks))
+    status = rows[kinds == LOBSTER_HALT]
+    statuses = Statuses(ts=ts[status].tolist(), halted=table.choice("px", status, {-1: True, 0: True, 1: False}))
     # a row's book is the one after its message: what happened comes first
-    turns = _turns(shows * 3 + 2, prints * 3, deeper * 3 + 1, gone * 3)
-    return Recording(quotes, trades, turns, quotes.odd, depths, withdrawals)
+    turns = _turns(shows * 3 + 2, prints * 3, deeper * 3 + 1, gone * 3, status * 3)
+    return Recording(quotes, trades, turns, quotes.odd, depths, withdrawals, statuses)
 
 
 def lean(source: Source) -> Recording:

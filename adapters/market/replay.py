@@ -11,7 +11,7 @@ import numpy as np
 from adapters.market.columns import Table, TapeError, column_names, read_table
 from adapters.market.layouts import LAYOUTS, Layout, Recording, Source
 from core.calendar import CALENDARS
-from core.market import Depth, Quote, Trade, Update, Withdrawal
+from core.market import Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
 from core.units import NS_PER_S
 
 _QUARTER_HOUR_NS = 900 * NS_PER_S  # no zone's date changes inside one
@@ -53,7 +53,7 @@ class Tape:
     def updates(self) -> Iterator[Update]:
         """All updates by time; each call starts anew."""
         quotes, trades = self._recording.quotes, self._recording.trades
-        depths, gone = self._recording.depths, self._recording.withdrawals
+        depths, gone, statuses = self._recording.depths, self._recording.withdrawals, self._recording.statuses
         symbol = repeat(self.symbol)
         columns = (quotes.bid, quotes.bid_size, quotes.ask, quotes.ask_size)
         bids, asks = (zip(*(zip(*level, strict=True) for level in side), strict=True) for side in depths.sides)
@@ -62,6 +62,7 @@ class Tape:
             map(Trade, trades.ts, symbol, trades.price, trades.size, trades.aggressor),
             map(Depth, depths.ts, symbol, bids, asks),
             map(Withdrawal, gone.ts, symbol, gone.side, gone.price, gone.size, gone.since),
+            map(SecurityStatus, statuses.ts, symbol, statuses.halted),
         )
         for turn in self._recording.turns:
             yield next(streams[turn])

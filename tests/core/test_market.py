@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.events import MarketData
-from core.market import Conflator, Depth, Quote, Trade, Update, Withdrawal
+from core.market import Conflator, Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
 from core.orders import Side
 from core.units import ZERO
 
@@ -165,11 +165,12 @@ def test_the_middle_needs_two_sides_that_do_not_cross(
     assert event.mid == price(mid)
 
 
-def test_the_book_behind_the_touch_is_for_venues_alone() -> None:
+def test_all_but_quotes_and_trades_is_for_venues_alone() -> None:
     conflator = Conflator()
     conflator.add(Depth(1, "A", ((Decimal(9), Decimal(5)),), ()))
     conflator.add(Withdrawal(2, "A", Side.BUY, Decimal(10), Decimal(5), 1))
     assert conflator.take() == []
     conflator.add(trade(3, "A", "10", 5))
     conflator.add(Depth(4, "A", (), ()))
+    conflator.add(SecurityStatus(5, "A", halted=True))
     assert [event.ts for event in conflator.take()] == [3]

@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.events import Event, MarketData
-from core.market import Quote, Trade, Update
+from core.market import Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
+from core.orders import Side
 from core.units import ZERO
 from daemon import feed as feed_module
 from daemon.feed import BURST, Feed
@@ -140,6 +141,23 @@ async def test_a_restart_gets_the_last_quotes_of_the_past_and_none_of_its_trades
     )
     assert await bench.run() == [(7, market(3, 12)), (7, market(4, 20, symbol="Y")), (9, market(9, 13))]
     assert bench.heard == [quote(3, 12), quote(4, 20, "Y"), quote(9, 13)]
+
+
+async def test_a_restart_hears_all_that_stands_of_the_past() -> None:
+    depth, halted = Depth(2, "X", (), ()), SecurityStatus(3, "X", halted=True)
+    gone = Withdrawal(4, "X", Side.BUY, D(9), D(1), 0)
+    tape: list[Update] = [
+        Depth(1, "X", ((D(8), D(1)),), ()),
+        depth,
+        quote(2, 9),
+        halted,
+        gone,
+        trade(5, 9),
+        quote(20, 10),
+    ]
+    bench = Bench(tape, now=10)
+    assert await bench.run() == [(10, market(2, 9)), (20, market(20, 10))]
+    assert bench.heard == [depth, quote(2, 9), halted, quote(20, 10)]
 
 
 async def test_an_update_of_this_very_instant_is_not_the_past() -> None:

@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 import redis
 
-from adapters.brokers.paper import PaperSettings
+from adapters.brokers.paper import FACTOR_MAX, PaperSettings
 from adapters.halt import POLL_S
 from adapters.redis_link import DEADLINE_S
 from adapters.valkey import PrivateValkey
@@ -44,7 +44,7 @@ PARENTS = 6  # that work throughout: each wants a child every second
 BLUNT: dict[str, Any] = {"protocol": 2, "driver_info": None}  # a client that says nothing before its command
 EVERY_S = 0.05  # between two signals
 # How long an order is on its way to the paper venue, which dates it at its arrival.
-FLIGHT_NS = int((PaperSettings().latency_ms + PaperSettings().jitter_ms) * NS_PER_MS)
+FLIGHT_NS = int((PaperSettings().latency_ms + FACTOR_MAX * PaperSettings().jitter_ms) * NS_PER_MS)
 AROUND_S = 3.0  # of signals before the freeze and behind the pause
 
 

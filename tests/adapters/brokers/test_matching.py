@@ -25,7 +25,7 @@ from adapters.brokers.matching import (
 from core.calendar import CALENDARS
 from core.events import NewOrderSingle
 from core.instruments import Instrument, Instruments
-from core.market import Depth, Quote, Trade, Update, Withdrawal
+from core.market import Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
 from core.orders import OrdStatus, OrdType, Side, TimeInForce
 from core.units import NS_PER_S
 
@@ -41,8 +41,16 @@ def instrument(symbol: str, lot: str = "1", calendar: str = "XNYS", **known: Any
     return Instrument(symbol=symbol, lot=D(lot), calendar=calendar, **known)
 
 
-def venue(lot: str = "1", fees: Fees = NO_FEES, calendar: str = "XNYS", **known: Any) -> Exchange:  # noqa: ANN401 - fields
-    return Exchange(name="paper", instruments=Instruments([instrument("X", lot, calendar, **known)]), fees=fees)
+def venue(
+    lot: str = "1",
+    fees: Fees = NO_FEES,
+    calendar: str = "XNYS",
+    *,
+    participation_max: Decimal | None = None,
+    **known: Any,  # noqa: ANN401 - fields
+) -> Exchange:
+    instruments = Instruments([instrument("X", lot, calendar, **known)])
+    return Exchange(name="paper", instruments=instruments, fees=fees, participation_max=participation_max)
 
 
 def order(
@@ -95,6 +103,12 @@ class Transcript:
 
     def _depth(self, bids: str, asks: str) -> Sequence[VenueEvent]:
         return self.exchange.on_update(Depth(self.now, "X", levels(bids), levels(asks)), self.now)
+
+    def _halt(self) -> Sequence[VenueEvent]:
+        return self.exchange.on_update(SecurityStatus(self.now, "X", halted=True), self.now)
+
+    def _resume(self) -> Sequence[VenueEvent]:
+        return self.exchange.on_update(SecurityStatus(self.now, "X", halted=False), self.now)
 
     def _withdraw(self, side: str, size: str, price: str, age: str) -> Sequence[VenueEvent]:
         """An order older than ours goes, or one that came later."""
@@ -415,6 +429,23 @@ TRANSCRIPTS = {
         print 110 @ 10.00
             B 10 @ 10.00
     """,
+    "while trading is halted orders come, wait and can be cancelled, and nothing executes": """
+        quote 300x10.00 200x10.02
+        buy A 100 @ 10.00
+        buy B 100 @ 10.01
+        halt
+        print 900 @ 9.00 SELL
+        quote 300x9.00 200x9.02
+        buy C 100
+        buy D 100 @ 10.00 IOC
+            D canceled 0
+        cancel A
+            A canceled 0
+        resume
+        quote 300x9.50 150x9.52
+            C 100 @ 9.52
+            B 50 @ 10.01
+    """,
     "fill or kill takes all or nothing": """
         quote 300x10.00 200x10.02
         buy A 201 @ 10.02 FOK
@@ -588,6 +619,39 @@ def test_a_resting_order_takes_what_comes_to_it_and_nothing_behind_that() -> Non
     assert transcript.play("quote 20x10.00 60x10.02") == ["A 20 @ 9.91"]
 
 
+def test_within_a_minute_we_execute_at_most_our_part_of_what_was_printed() -> None:
+    transcript = Transcript(venue(participation_max=D("0.1")))
+    said = []
+    for line in (
+        "quote 300x10.00 200x10.02",
+        "buy A 100",  # nothing was printed yet
+        "buy F 20 MARKET FOK",
+        "print 350 @ 10.01",
+        "quote 300x10.00 199x10.02",
+        "print 350 @ 10.01",
+        "buy B 35 @ 10.02 FOK",
+        "sell C 300 @ 10.01",
+        "quote 300x10.00 198x10.02",
+        "print 200 @ 9.00",  # what it leaves room for is gone with the minute
+        "passes 0.02",
+        "quote 300x10.00 197x10.02",
+        "print 900 @ 10.01",
+    ):
+        said += [f"{line}: {told}" for told in transcript.play(line)]
+    assert said == [
+        "buy F 20 MARKET FOK: F canceled 0",
+        "quote 300x10.00 199x10.02: A 35 @ 10.02",
+        "buy B 35 @ 10.02 FOK: B 35 @ 10.02",
+        "print 900 @ 10.01: C 90 @ 10.01",
+    ]
+
+
+def test_a_cap_of_zero_trades_nothing() -> None:
+    transcript = Transcript(venue(participation_max=D(0), adv=D(10_000), volatility=0.02))
+    for line in ("print 500 @ 10.01", "quote 300x10.00 200x10.02", "buy A 900", "print 500 @ 10.01"):
+        assert transcript.play(line) == []
+
+
 def test_executions_are_whole_lots() -> None:
     transcript = Transcript(venue(lot="100"))
     transcript.play("quote 250x10.00 199x10.02")
@@ -747,6 +811,16 @@ def test_executions_never_exceed_what_is_displayed_or_printed(steps: list[Step])
             opposite = exchange.orders[execution.cl_ord_id].order.side.opposite
             used[opposite] += execution.last_qty
             assert used[opposite] <= shown[opposite][1]
+
+
+@given(STEPS, st.sampled_from([D("0.1"), D("0.5"), D(1)]))
+@settings(max_examples=200, deadline=None)
+def test_a_capped_venue_executes_no_more_than_its_part_of_the_prints(steps: list[Step], part: Decimal) -> None:
+    exchange, printed, executed = venue(participation_max=part), D(0), D(0)
+    for step in steps:
+        printed += step.size if isinstance(step, Trade) else 0
+        executed += sum((execution.last_qty for execution in executions(play(exchange, step))), D(0))
+        assert executed <= part * printed
 
 
 @given(STEPS)

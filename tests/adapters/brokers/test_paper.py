@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import math
 import signal
 import subprocess
 import sys
@@ -325,8 +326,42 @@ def test_the_same_seed_gives_the_same_delays_and_another_one_others() -> None:
         return [gateway._delay_ns(f"o{number}") for number in range(50)]
 
     assert delays(1) == delays(1) != delays(2)
-    assert all(2 * MS <= delay < 3 * MS for delay in delays(1))
+    assert all(2 * MS < delay <= 12 * MS for delay in delays(1))
     assert len(set(delays(1))) == 50
+
+
+def test_delays_are_log_normal_up_to_their_bound() -> None:
+    gateway = Venue(settings=PaperSettings(latency_ms=2, jitter_ms=1)).gateway
+    factors = [gateway._delay_ns(f"o{number}") / MS - 2 for number in range(20_000)]
+    for bound, part in ((1, 0.5), (math.e, 0.8413), (1 / math.e, 0.1587), (9.999, 0.9893)):
+        assert sum(factor < bound for factor in factors) / len(factors) == pytest.approx(part, abs=0.01)
+    assert max(factors) == 10
+    assert gateway._slowest_ns() == 12 * MS
+
+
+async def test_a_part_of_the_orders_is_rejected_by_chance_always_the_same() -> None:
+    async def rejected(seed: int) -> set[int]:
+        settings = PaperSettings(latency_ms=0, jitter_ms=0, reject_probability=0.1, seed=seed)
+        venue, found = Venue(settings=settings), set()
+        for number in range(400):
+            answer = await venue.clock.run(venue.gateway.submit(approve(f"o{number}", price="10"), let_go))
+            found |= {number} if isinstance(answer, Rejected) else set()
+        assert len((await look(venue)).orders) == 400 - len(found)
+        return found
+
+    first = await rejected(1)
+    assert first == await rejected(1) != await rejected(2)
+    assert len(first) == pytest.approx(40, abs=20)
+
+
+async def test_the_cap_on_participation_is_a_setting() -> None:
+    settings = PaperSettings(latency_ms=0, jitter_ms=0, participation_max=D("0.1"))
+    venue = Venue(settings=settings)
+    venue.trade("10.02", 300)
+    venue.quote("10.00", 300, "10.02", 60)
+    await venue.clock.run(venue.gateway.submit(approve("A"), let_go))
+    await venue.clock.advance(T0 + MS)
+    assert venue.told() == [(0, "A", "TRADE", D(30))]
 
 
 @pytest.mark.parametrize(
@@ -338,6 +373,11 @@ def test_the_same_seed_gives_the_same_delays_and_another_one_others() -> None:
         ({"leverage": D(0)}, "leverage must lie between 0 and 4, got 0"),
         ({"leverage": D(5)}, "leverage must lie between 0 and 4, got 5"),
         ({"leverage": D("NaN")}, "leverage must lie between 0 and 4, got NaN"),
+        ({"participation_max": D(0)}, "participation_max must lie above 0 and at most at 1, got 0"),
+        ({"participation_max": D("NaN")}, "participation_max must lie above 0 and at most at 1, got NaN"),
+        ({"participation_max": D("1.1")}, "participation_max must lie above 0 and at most at 1, got 1.1"),
+        ({"reject_probability": 1.1}, "reject_probability must lie between 0 and 1, got 1.1"),
+        ({"reject_probability": float("nan")}, "reject_probability must lie between 0 and 1, got nan"),
     ],
 )
 def test_senseless_settings_are_named(fields: dict[str, Any], complaint: str) -> None:

@@ -17,7 +17,7 @@ from adapters.market.columns import TapeError
 from adapters.market.layouts import LAYOUTS
 from adapters.market.replay import Flags, Tape, TapeSpec, open_tape, parse_tape_argument
 from core.calendar import CALENDARS
-from core.market import Depth, Quote, Trade, Update, Withdrawal
+from core.market import Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
 from core.orders import Side
 from core.units import NS_PER_S
 
@@ -435,6 +435,20 @@ def test_an_order_from_outside_the_file_joined_after_the_last_known_number_below
     since = [u.since - MIDNIGHT for u in tape_of(tmp_path, rows, date=DAY).updates() if isinstance(u, Withdrawal)]
     first, second = 34_200_000_000_001, 34_200_000_000_009
     assert since == [first, second, first, second, -MIDNIGHT]
+
+
+def test_a_halt_lasts_until_trading_not_until_quoting_goes_on(tmp_path: Path) -> None:
+    rows = changed(LOBSTER, "type", 0, 7)
+    for row, price in ((0, -1), (3, 0), (4, 1)):
+        rows = changed(changed(rows, "type", row, 7), "px", row, price)
+    statuses = [update for update in tape_of(tmp_path, rows, date=DAY).updates() if isinstance(update, SecurityStatus)]
+    assert [(status.ts - MIDNIGHT, status.halted) for status in statuses] == [
+        (34_200_000_000_001, True),
+        (34_200_000_000_009, True),
+        (34_200_000_000_009, False),
+    ]
+    with pytest.raises(TapeError, match=r"first.parquet, row 5: px is 2, not one of -1, 0, 1"):
+        tape_of(tmp_path, changed(rows, "px", 4, 2), date=DAY)
 
 
 # ------------------------------------------------------------------------------------------------ recorded days
