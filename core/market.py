@@ -35,6 +35,19 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     aggressor: Side | None = None
 
 
+class Bar(msgspec.Struct, frozen=True, gc=False):
+    """What was traded from `begin` to `ts`, where the prints themselves are not known."""
+
+    ts: int
+    symbol: str
+    begin: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+
+
 class Depth(msgspec.Struct, frozen=True):
     """What a feed shows behind the best bid and offer: price and size of each level, best first; size zero: empty.
 
@@ -69,7 +82,7 @@ class SecurityStatus(msgspec.Struct, frozen=True, gc=False):
     halted: bool
 
 
-Update = Quote | Trade | Depth | Withdrawal | SecurityStatus
+Update = Quote | Trade | Bar | Depth | Withdrawal | SecurityStatus
 
 
 class Pending:
@@ -105,20 +118,24 @@ class Pending:
         self.volume = self.notional = ZERO
         self.trades = 0
 
-    def add(self, update: Quote | Trade) -> None:
-        """Merge one raw update."""
+    def add(self, update: Quote | Trade | Bar) -> None:
+        """Merge one raw update. A bar is one trade of its volume at the mean of its four prices."""
         self.ts = update.ts
         if type(update) is Quote:
             self.bid, self.bid_size = update.bid, update.bid_size
             self.ask, self.ask_size = update.ask, update.ask_size
             return
-        assert type(update) is Trade
-        price = update.price
-        self.last = price
-        self.high = price if self.high is None or price > self.high else self.high
-        self.low = price if self.low is None or price < self.low else self.low
-        self.volume += update.size
-        self.notional += update.size * price
+        if type(update) is Bar:
+            high, low, self.last, size = update.high, update.low, update.close, update.volume
+            self.notional += size * (update.open + high + low + update.close) / 4
+        else:
+            assert type(update) is Trade
+            high = low = self.last = update.price
+            size = update.size
+            self.notional += size * high
+        self.high = high if self.high is None or high > self.high else self.high
+        self.low = low if self.low is None or low < self.low else self.low
+        self.volume += size
         self.trades += 1
 
     def take(self) -> MarketData:
@@ -151,8 +168,8 @@ class Conflator:
         self._waiting: dict[str, None] = {}  # an ordered set: iteration order reaches effects
 
     def add(self, update: Update) -> None:
-        """Merge one raw update into what waits for its symbol; all but quotes and trades is for venues alone."""
-        if not isinstance(update, Quote | Trade):
+        """Merge one raw update into what waits for its symbol; the rest of the book and halts are for venues alone."""
+        if not isinstance(update, Quote | Trade | Bar):
             return
         pending = self._state.get(update.symbol)
         if pending is None:

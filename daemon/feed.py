@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from adapters.clock import Clock
 from core.events import Event
-from core.market import Conflator, Trade, Update, Withdrawal
+from core.market import Bar, Conflator, Trade, Update, Withdrawal
 
 BURST = 512  # updates merged at once before everyone else gets a turn
 
@@ -57,7 +57,7 @@ class Feed:
             if update.ts >= now:
                 first = update
                 break
-            if not isinstance(update, Trade | Withdrawal):
+            if not isinstance(update, Trade | Bar | Withdrawal):
                 standing[type(update), update.symbol] = update
         for update in standing.values():
             for listener in self._listeners:

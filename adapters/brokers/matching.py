@@ -25,6 +25,9 @@ The rules:
    it, at its own price. Own orders share one print, better prices first, then earlier ones; together they never get
    more than its size. A print whose aggressor is on our side, at our price, took the other side of the book: no
    fill. Nor does a print at the opposite touch or beyond fill: it took what the quote already offers us (rule 5).
+   *Bars* say less than prints. An order fills where the bar traded through its price by a tick, at its own price; that
+   it was touched is not enough. Ours together get at most a tenth of the bar's volume, each of that no larger part than
+   that of the bar's time for which it was there: the furthest price may have been before.
 5. *A quote that comes to a resting order* (ask <= our bid) fills it at its own price from the displayed size.
 6. *Ends.* DAY orders expire at the close of the session that they came in; an order for a shut market is refused.
    A client id is good for one order: a repeat, whatever it says, is answered with the original's acceptance.
@@ -52,12 +55,13 @@ import msgspec
 from core.calendar import CALENDARS
 from core.events import NewOrderSingle
 from core.instruments import Instrument, Instruments
-from core.market import Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
+from core.market import Bar, Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
 from core.orders import OrdStatus, OrdType, Side, TimeInForce
 from core.units import BPS, NS_PER_S, ZERO, ceil_to, floor_to, is_multiple
 
 FEE_STEP = Decimal("0.000001")  # money; fees are rounded to it
 MINUTE_NS = 60 * NS_PER_S
+BAR_SHARE = Decimal("0.1")  # of a bar's volume, what orders of ours that rest may get of it
 _NO_CAP = Decimal("Infinity")
 _FIRST = Decimal("-Infinity")  # where a MARKET order ranks among prices
 _IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
@@ -148,6 +152,7 @@ class VenueOrder:
     __slots__ = (
         "ahead",
         "cum_qty",
+        "entered",
         "executions",
         "expires",
         "limit",
@@ -162,6 +167,7 @@ class VenueOrder:
     def __init__(self, entered: Entered, number: int) -> None:
         order = self.order = entered.order
         self.order_id = entered.order_id
+        self.entered = entered.ts
         self.expires = entered.expires
         self.limit = order.price if order.ord_type is OrdType.LIMIT else None
         best_first = _FIRST if self.limit is None else -order.side.sign * self.limit
@@ -375,6 +381,9 @@ class Exchange:
             book.printed += update.size
             for half in book.halves:
                 half.lose(update.price, update.size)
+        elif type(update) is Bar:
+            book.turn(now)
+            book.printed += update.volume
         elif type(update) is Depth:
             book.halves[0].deeper, book.halves[1].deeper = update.bids, update.asks
             return _NOTHING
@@ -522,6 +531,10 @@ class Exchange:
         if type(update) is Quote:
             for half in book.halves:
                 self._on_quote(book, half, now, events)
+        elif type(update) is Bar:
+            left = BAR_SHARE * update.volume
+            for half in book.halves:
+                left = self._on_bar(book, half, update, now, events, left=left)
         else:
             assert type(update) is Trade
             left = update.size
@@ -579,6 +592,21 @@ class Exchange:
                 order.ahead = ZERO
             left -= self._execute(book, order, now, events, most=left, price=order.limit)
         _shorten(half.orders, trade.price, eaten)
+        return left
+
+    def _on_bar(
+        self, book: _Book, half: _Half, bar: Bar, now: int, events: list[VenueEvent], *, left: Decimal
+    ) -> Decimal:
+        """Hand what is `left` of our part of a bar to one side of ours; returns what is left then."""
+        furthest = bar.low if half.side is Side.BUY else bar.high
+        for order in tuple(half.orders):
+            if order.taking or order.limit is None:
+                continue
+            if half.sign * (order.limit - furthest) < book.instrument.tick:
+                break
+            there = Decimal(bar.ts - max(order.entered, bar.begin)) / (bar.ts - bar.begin)
+            most = min(left, there * BAR_SHARE * bar.volume)
+            left -= self._execute(book, order, now, events, most=most, price=order.limit)
         return left
 
     def _execute(

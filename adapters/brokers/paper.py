@@ -70,9 +70,7 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     fee_per_share: Decimal = ZERO
     fee_bps: Decimal = ZERO
     leverage: Decimal = Decimal(LEVERAGE_MAX)
-    participation_max: Decimal | None = (
-        None  # of what is printed in a minute, what orders of ours may execute; none: no cap
-    )
+    participation_max: Decimal | None = None  # part of a minute's prints that orders of ours may execute; none: no cap
     reject_probability: float = 0.0  # part of the orders that the venue rejects for no reason, drawn as the factors are
     seed: int = 0
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from adapters.market.columns import Column, Rows, Table, TapeError
 from core.calendar import CALENDARS, Session
 from core.orders import Side
-from core.units import NS_PER_MS, NS_PER_S, ZERO
+from core.units import NS_PER_MS, NS_PER_S, ZERO, ceil_to
 
 NEW_YORK = CALENDARS["XNYS"]
 UTC = CALENDARS["24x7"]
@@ -26,8 +26,9 @@ LOBSTER_WITHDRAWALS = (2, 3)  # in part, as a whole
 LOBSTER_HALT = 7  # its price says which: -1 halted, 0 quoted but not yet traded, 1 traded again
 LOBSTER_TOUCH = ("bid1", "bsz1", "ask1", "asz1")
 LOBSTER_LEVELS = [(f"bid{n}", f"bsz{n}", f"ask{n}", f"asz{n}") for n in range(2, 11)]  # behind it: ten are sold at most
-PRINTS_PER_BAR = 4
+BAR_NS = 60 * NS_PER_S
 BAR_SHARE_SHOWN = Decimal("0.1")  # of a bar's volume on each side of its quote: a stated, conservative stand-in
+BAR_HALF_SPREAD_MIN, BAR_HALF_SPREAD = Decimal("0.01"), Decimal("0.1")  # USD; of the bar's range
 
 _OPEN_NS = (NEW_YORK.open.hour * 3_600 + NEW_YORK.open.minute * 60) * NS_PER_S
 _ANY_LAST = np.iinfo(np.int64).max
@@ -77,10 +78,22 @@ class Statuses(msgspec.Struct, frozen=True):
     halted: list[bool] = []
 
 
+class Bars(msgspec.Struct, frozen=True):
+    """Columns of bars, as `core.market.Bar` has them."""
+
+    ts: list[int] = []
+    begin: list[int] = []
+    open: list[Decimal] = []
+    high: list[Decimal] = []
+    low: list[Decimal] = []
+    close: list[Decimal] = []
+    volume: list[Decimal] = []
+
+
 class Recording(msgspec.Struct, frozen=True):
     """The columns of a tape and `turns`: whose turn it is, update by update.
 
-    0 for a quote, 1 for a trade, 2 for a depth, 3 for a withdrawal, 4 for a status.
+    0 for a quote, 1 for a trade, 2 for a depth, 3 for a withdrawal, 4 for a status, 5 for a bar.
     """
 
     quotes: Quotes
@@ -90,6 +103,7 @@ class Recording(msgspec.Struct, frozen=True):
     depths: Depths = Depths()
     withdrawals: Withdrawals = Withdrawals()
     statuses: Statuses = Statuses()
+    bars: Bars = Bars()
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -178,7 +192,10 @@ def lean(source: Source) -> Recording:
 
 
 def bars(source: Source) -> Recording:
-    """Each bar as four prints of a quarter of its volume and a quote at its close, all at its end: known only then."""
+    """Each bar at its end, where it is known, and behind it a quote that stands in for what nobody recorded.
+
+    Bid and ask lie around the close by half a spread: a cent, or a tenth of the bar's range where that is more.
+    """
     table = source.first
     hhmm = table.ints("hhmm")
     minutes = hhmm // 100 * 60 + hhmm % 100
@@ -193,17 +210,20 @@ def bars(source: Source) -> Recording:
     prices = [table.positive(name, rows, USD_1E4) for name in ("open", "high", "low", "close")]
     volume = table.exact("volume", rows)
     shown = [size * BAR_SHARE_SHOWN for size in volume]
-    close = [price if size else None for price, size in zip(prices[3], volume, strict=True)]
-    quotes = Quotes(ts[rows].tolist(), close, shown, close, shown)
-    traded = np.array([bool(size) for size in volume], dtype=bool)
-    trades = Trades(
-        ts=np.repeat(ts[rows][traded], PRINTS_PER_BAR).tolist(),
-        price=[price for bar in zip(*prices, volume, strict=True) if bar[4] for price in bar[:4]],
-        size=[size / PRINTS_PER_BAR for size in volume if size for _ in range(PRINTS_PER_BAR)],
-        aggressor=[None] * (PRINTS_PER_BAR * int(traded.sum())),
-    )
+    half = [_half_spread(high, low) for high, low in zip(prices[1], prices[2], strict=True)]
+    market = list(zip(prices[3], half, volume, strict=True))
+    bid = [close - off if size and close > off else None for close, off, size in market]
+    ask = [close + off if size else None for close, off, size in market]
+    bid_size = [size if price else ZERO for price, size in zip(bid, shown, strict=True)]
+    quotes = Quotes(ts[rows].tolist(), bid, bid_size, ask, shown)
+    traded = rows[[bool(size) for size in volume]]
+    columns = ([price for price, size in zip(each, volume, strict=True) if size] for each in (*prices, volume))
+    ends = ts[traded].tolist()
+    bars = Bars(ends, [end - BAR_NS for end in ends], *columns)
     odd = sum(high < max(o, low, c) or low > min(o, c) for o, high, low, c in zip(*prices, strict=True))
-    return _recording(quotes, trades, rows * 2 + 1, np.repeat(rows[traded] * 2, PRINTS_PER_BAR), odd=odd)
+    none = rows[:0]
+    turns = _turns(rows * 2 + 1, none, none, none, none, traded * 2)
+    return Recording(quotes, Trades(), turns, odd, bars=bars)
 
 
 def binance(source: Source) -> Recording:
@@ -267,7 +287,7 @@ LAYOUTS: tuple[Layout, ...] = (
         name="one-minute bars",
         first=("sym", "date", "hhmm", "open", "high", "low", "close", "volume"),
         calendar="XNYS",
-        filter="the volume of every one-minute bar incl. the auctions, a quarter each at open, high, low and close",
+        filter="the volume of every one-minute bar incl. the auctions, at the mean of open, high, low and close",
         read=bars,
     ),
     Layout(
@@ -295,6 +315,10 @@ LAYOUTS: tuple[Layout, ...] = (
         read=plain,
     ),
 )
+
+
+def _half_spread(high: Decimal, low: Decimal) -> Decimal:
+    return max(BAR_HALF_SPREAD_MIN, ceil_to((high - low) * BAR_HALF_SPREAD, BAR_HALF_SPREAD_MIN))
 
 
 def _two_files(

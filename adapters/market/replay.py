@@ -11,7 +11,7 @@ import numpy as np
 from adapters.market.columns import Table, TapeError, column_names, read_table
 from adapters.market.layouts import LAYOUTS, Layout, Recording, Source
 from core.calendar import CALENDARS
-from core.market import Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
+from core.market import Bar, Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
 from core.units import NS_PER_S
 
 _QUARTER_HOUR_NS = 900 * NS_PER_S  # no zone's date changes inside one
@@ -30,7 +30,7 @@ class Flags(msgspec.Struct, frozen=True):
     """What looks wrong on a tape and is kept all the same, in counts.
 
     `suspicious` counts prints that the vendor marks so (the one thing that is left out), a price without a size or the
-    reverse in a quote, and bars whose range does not hold their own prices. The stand-in quotes of bars are all locked.
+    reverse in a quote, and bars whose range does not hold their own prices.
     """
 
     crossed: int
@@ -54,7 +54,7 @@ class Tape:
         """All updates by time; each call starts anew."""
         quotes, trades = self._recording.quotes, self._recording.trades
         depths, gone, statuses = self._recording.depths, self._recording.withdrawals, self._recording.statuses
-        symbol = repeat(self.symbol)
+        bars, symbol = self._recording.bars, repeat(self.symbol)
         columns = (quotes.bid, quotes.bid_size, quotes.ask, quotes.ask_size)
         bids, asks = (zip(*(zip(*level, strict=True) for level in side), strict=True) for side in depths.sides)
         streams: tuple[Iterator[Update], ...] = (
@@ -63,6 +63,7 @@ class Tape:
             map(Depth, depths.ts, symbol, bids, asks),
             map(Withdrawal, gone.ts, symbol, gone.side, gone.price, gone.size, gone.since),
             map(SecurityStatus, statuses.ts, symbol, statuses.halted),
+            map(Bar, bars.ts, symbol, bars.begin, bars.open, bars.high, bars.low, bars.close, bars.volume),
         )
         for turn in self._recording.turns:
             yield next(streams[turn])

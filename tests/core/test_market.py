@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.events import MarketData
-from core.market import Conflator, Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
+from core.market import Bar, Conflator, Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
 from core.orders import Side
 from core.units import ZERO
 
@@ -165,7 +165,18 @@ def test_the_middle_needs_two_sides_that_do_not_cross(
     assert event.mid == price(mid)
 
 
-def test_all_but_quotes_and_trades_is_for_venues_alone() -> None:
+def test_a_bar_is_its_volume_at_the_mean_of_its_prices() -> None:
+    conflator = Conflator()
+    conflator.add(trade(1, "A", "10.00", 5))
+    first, high, low, last = map(Decimal, ("10.10", "10.40", "9.90", "10.20"))
+    conflator.add(Bar(2, "A", 0, first, high, low, last, Decimal(100)))
+    conflator.add(trade(3, "A", "10.30", 5))
+    (event,) = conflator.take()
+    assert (event.last, event.high, event.low) == (Decimal("10.30"), Decimal("10.40"), Decimal("9.90"))
+    assert (event.volume, event.notional, event.trades) == (Decimal(110), Decimal("1116.5"), 3)
+
+
+def test_the_rest_of_the_book_and_halts_are_for_venues_alone() -> None:
     conflator = Conflator()
     conflator.add(Depth(1, "A", ((Decimal(9), Decimal(5)),), ()))
     conflator.add(Withdrawal(2, "A", Side.BUY, Decimal(10), Decimal(5), 1))

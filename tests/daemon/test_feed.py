@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.events import Event, MarketData
-from core.market import Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
+from core.market import Bar, Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
 from core.orders import Side
 from core.units import ZERO
 from daemon import feed as feed_module
@@ -145,6 +145,7 @@ async def test_a_restart_gets_the_last_quotes_of_the_past_and_none_of_its_trades
 
 async def test_a_restart_hears_all_that_stands_of_the_past() -> None:
     depth, halted = Depth(2, "X", (), ()), SecurityStatus(3, "X", halted=True)
+    bar = Bar(4, "X", 0, D(9), D(9), D(9), D(9), D(1))
     gone = Withdrawal(4, "X", Side.BUY, D(9), D(1), 0)
     tape: list[Update] = [
         Depth(1, "X", ((D(8), D(1)),), ()),
@@ -152,6 +153,7 @@ async def test_a_restart_hears_all_that_stands_of_the_past() -> None:
         quote(2, 9),
         halted,
         gone,
+        bar,
         trade(5, 9),
         quote(20, 10),
     ]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.brokers.matching import (
+    MINUTE_NS,
     CancelRefused,
     Ended,
     Entered,
@@ -25,7 +26,7 @@ from adapters.brokers.matching import (
 from core.calendar import CALENDARS
 from core.events import NewOrderSingle
 from core.instruments import Instrument, Instruments
-from core.market import Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
+from core.market import Bar, Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
 from core.orders import OrdStatus, OrdType, Side, TimeInForce
 from core.units import NS_PER_S
 
@@ -103,6 +104,11 @@ class Transcript:
 
     def _depth(self, bids: str, asks: str) -> Sequence[VenueEvent]:
         return self.exchange.on_update(Depth(self.now, "X", levels(bids), levels(asks)), self.now)
+
+    def _bar(self, low: str, high: str, volume: str) -> Sequence[VenueEvent]:
+        """The minute up to now."""
+        prices = (D(low), D(high), D(low), D(high))
+        return self.exchange.on_update(Bar(self.now, "X", self.now - MINUTE_NS, *prices, D(volume)), self.now)
 
     def _halt(self) -> Sequence[VenueEvent]:
         return self.exchange.on_update(SecurityStatus(self.now, "X", halted=True), self.now)
@@ -445,6 +451,34 @@ TRANSCRIPTS = {
         quote 300x9.50 150x9.52
             C 100 @ 9.52
             B 50 @ 10.01
+    """,
+    "a bar fills where it traded through the price by a tick, at most a tenth of its volume in all": """
+        quote 300x10.00 200x10.02
+        buy A 100 @ 10.00
+        buy B 100 @ 9.99
+        sell C 100 @ 10.05
+        passes 0.1
+        bar 10.00 10.05 9000
+        bar 9.99 10.04 700
+            A 70 @ 10.00
+        bar 9.97 10.06 1000
+            A 30 @ 10.00
+            B 70 @ 9.99
+        bar 10.01 10.06 500
+            C 50 @ 10.05
+    """,
+    "an order gets no larger part of a bar than it was there for": """
+        quote 300x10.00 200x10.02
+        buy A 300 @ 10.00
+        bar 9.00 10.05 2000
+        passes 0.005
+        buy B 300 @ 9.99
+        bar 9.00 10.05 2000
+            A 60 @ 10.00
+        passes 0.01
+        bar 9.00 10.05 2000
+            A 180 @ 10.00
+            B 20 @ 9.99
     """,
     "fill or kill takes all or nothing": """
         quote 300x10.00 200x10.02

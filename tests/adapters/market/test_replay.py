@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -17,7 +18,7 @@ from adapters.market.columns import TapeError
 from adapters.market.layouts import LAYOUTS
 from adapters.market.replay import Flags, Tape, TapeSpec, open_tape, parse_tape_argument
 from core.calendar import CALENDARS
-from core.market import Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
+from core.market import Bar, Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
 from core.orders import Side
 from core.units import NS_PER_S
 
@@ -117,6 +118,11 @@ def trade(ts: int, price: str, size: str, aggressor: Side | None = None) -> Trad
     return Trade(ts, "X", Decimal(price), Decimal(size), aggressor)
 
 
+def bar(ts: int, prices: Sequence[str], volume: str) -> Bar:
+    first, high, low, last = map(Decimal, prices)
+    return Bar(ts, "X", ts - 60 * NS_PER_S, first, high, low, last, Decimal(volume))
+
+
 def withdrawal(ts: int, side: Side, price: str, size: str, since: int) -> Withdrawal:
     return Withdrawal(ts, "X", side, Decimal(price), Decimal(size), since)
 
@@ -166,11 +172,11 @@ NBBO_UPDATES: list[Update] = [
     quote(ns(57_599.999, MIDNIGHT + 86_400 * NS_PER_S), "180.02", "100", "180.02", "500"),
 ]
 BAR_UPDATES: list[Update] = [
-    *(trade(ns(34_260), price, "250.5") for price in ("100", "100.05", "99.99", "100.02")),
-    quote(ns(34_260), "100.02", "100.2", "100.02", "100.2"),
+    bar(ns(34_260), ("100", "100.05", "99.99", "100.02"), "1002"),
+    quote(ns(34_260), "100.01", "100.2", "100.03", "100.2"),
     quote(ns(36_000), None, "0", None, "0"),  # nothing traded: nothing is known to be there
-    *[trade(ns(57_600, MIDNIGHT + 86_400 * NS_PER_S), "100.1", "10")] * 4,
-    quote(ns(57_600, MIDNIGHT + 86_400 * NS_PER_S), "100.1", "4", "100.1", "4"),
+    bar(ns(57_600, MIDNIGHT + 86_400 * NS_PER_S), ("100.1",) * 4, "40"),
+    quote(ns(57_600, MIDNIGHT + 86_400 * NS_PER_S), "100.09", "4", "100.11", "4"),
 ]
 BINANCE_UPDATES: list[Update] = [
     quote(1_723_161_254_000_000_001, "61837.63", "3.78826", "61837.64", "1.54698"),
@@ -233,7 +239,7 @@ def test_a_tape_knows_its_dates_in_the_zone_of_its_market(tmp_path: Path, name: 
     assert tape_of(tmp_path, first, second, date=date).dates == dates
 
 
-@pytest.mark.parametrize("name, kept", [("NBBO", 3), ("one-minute bars", 6)])
+@pytest.mark.parametrize("name, kept", [("NBBO", 3), ("one-minute bars", 3)])
 def test_a_date_selects_one_day(tmp_path: Path, name: str, kept: int) -> None:
     first, second, _, updates = CASES[name]
     tape = tape_of(tmp_path, first, second, date=DAY)
@@ -245,9 +251,26 @@ def test_the_bars_of_one_symbol_are_picked_from_many(tmp_path: Path) -> None:
     file = write(tmp_path / "bars.csv", BARS)
     updates = list(open_tape(TapeSpec("KO", None, file)).updates())
     assert updates == [
-        *[Trade(ns(34_260), "KO", Decimal("0.0001"), Decimal("0.25"))] * 4,
-        Quote(ns(34_260), "KO", Decimal("0.0001"), Decimal("0.1"), Decimal("0.0001"), Decimal("0.1")),
+        msgspec.structs.replace(bar(ns(34_260), ["0.0001"] * 4, "1"), symbol="KO"),
+        Quote(ns(34_260), "KO", None, Decimal(0), Decimal("0.0101"), Decimal("0.1")),  # no bid below zero
     ]
+
+
+@pytest.mark.parametrize(
+    "high, low, bid, ask",
+    [
+        (1_000_200, 1_000_200, "100.01", "100.03"),  # a cent
+        (1_001_200, 1_000_200, "100.01", "100.03"),
+        (1_001_300, 1_000_200, "100.00", "100.04"),  # a tenth of 11 cents, in whole cents
+        (1_009_000, 999_000, "99.92", "100.12"),
+    ],
+)
+def test_the_quote_behind_a_bar_has_a_spread_that_grows_with_its_range(
+    *, tmp_path: Path, high: int, low: int, bid: str, ask: str
+) -> None:
+    bars = changed(changed(BARS_OF_X, "high", 0, high), "low", 0, low)
+    shown = next(update for update in tape_of(tmp_path, bars).updates() if isinstance(update, Quote))
+    assert (shown.bid, shown.ask) == (Decimal(bid), Decimal(ask))
 
 
 def test_a_utc_date_selects_its_24_hours_of_both_files(tmp_path: Path) -> None:
@@ -283,7 +306,7 @@ def test_what_looks_wrong_is_counted(tmp_path: Path) -> None:
     assert tape_of(tmp_path, NBBO, NBBO_TRADES).flags == Flags(crossed=1, locked=1, suspicious=1)
     assert tape_of(tmp_path, changed(NBBO, "asz", 1, 0)).flags == Flags(crossed=1, locked=1, suspicious=1)
     bars = tape_of(tmp_path, changed(BARS_OF_X, "high", 0, 1_000_100))
-    assert bars.flags == Flags(crossed=0, locked=2, suspicious=1)
+    assert bars.flags == Flags(crossed=0, locked=0, suspicious=1)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
