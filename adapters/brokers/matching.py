@@ -1,8 +1,9 @@
 """The matching of one venue: our orders against a market that we only watch, as a pure function of what arrives.
 
 **Watching is the whole difficulty.** The tape was made by others. Our orders do not move it, so what they would have
-got must be inferred, and where it cannot be known the rules below take the side that hurts us. A venue that fills on
-touch is wildly optimistic: of real orders at or inside the touch only about a sixth ever trade.
+got must be inferred, and where it cannot be known the rules below take the side that hurts us, but for one that was
+measured (3). A venue that fills on touch is wildly optimistic: of real orders at or inside the touch only about a sixth
+ever trade.
 
 The rules:
 

@@ -10,10 +10,13 @@ order that it asks about, so NOT_FOUND proves that the order never arrived or wa
 in the file before anybody hears of it, and a killed process (not a machine without power: nothing is fsynced) loses
 none. Messages under way are lost with the process, as are places in queues; order and execution ids go on from
 where they were. Without a log they begin anew with each run: for simulations only.
+
+Under a profile of chaos (`adapters.brokers.chaos`) the line is worse than that: reports are lost, late and repeated,
+answers to submits are lost (Unknown), orders are not taken in (NotSent), and for a while nothing gets through.
+NOT_FOUND still proves what it says.
 """
 
 import asyncio
-import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +28,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from adapters.brokers.chaos import PROFILES, Chaos, Faults, drawn
 from adapters.brokers.matching import (
     CancelRefused,
     Ended,
@@ -50,6 +54,7 @@ from core.units import NS_PER_MS, ZERO
 FACTOR_MAX = 10.0  # of the jitter
 TAIL = 1.0  # standard deviation of the factor's logarithm: one in six is above 2.7, one in a hundred at the bound
 _NORMAL = NormalDist()
+NO_LINE = "the line to the paper venue is down"
 LATENCY_MS_MAX = 60_000.0  # ms one way; a slower venue is a mistyped unit
 LEVERAGE_MAX = 4  # of equity, what brokers lend within a day
 
@@ -72,6 +77,7 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     leverage: Decimal = Decimal(LEVERAGE_MAX)
     participation_max: Decimal | None = None  # part of a minute's prints that orders of ours may execute; none: no cap
     reject_probability: float = 0.0  # part of the orders that the venue rejects for no reason, drawn as the factors are
+    chaos: Chaos = Chaos.NONE  # what goes wrong on the way: lost, late and repeated reports, lost answers, no line
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -105,6 +111,7 @@ class PaperGateway:
         "_closings",
         "_currency",
         "_exchange",
+        "_faults",
         "_log",
         "_report",
         "_settings",
@@ -127,12 +134,14 @@ class PaperGateway:
         currency: str = "USD",
     ) -> None:
         self.name = name
-        self.capabilities = Capabilities(settle_s=0.0, bulk_cancel=True)
+        self._settings = settings or PaperSettings()
+        profile = PROFILES[self._settings.chaos]
+        self._faults = Faults(profile, self._settings.seed)
+        self.capabilities = Capabilities(settle_s=profile.late_s, bulk_cancel=True)
         self._clock = clock
         self._report = report
         self._cash = cash
         self._currency = currency
-        self._settings = settings or PaperSettings()
         fees = Fees(per_share=self._settings.fee_per_share, bps=self._settings.fee_bps)
         cap = self._settings.participation_max
         self._exchange = Exchange(name=name, instruments=instruments, fees=fees, participation_max=cap)
@@ -161,16 +170,21 @@ class PaperGateway:
 
     async def submit(self, approved: OrderApproved, last_check: LastCheck) -> Result:
         """Hand the order over, right after the last check, and wait for the venue's answer."""
-        if self._closed:
-            return NotSent(self._closed)
+        if self._closed or self._faults.is_down(self._clock.now()):
+            return NotSent(self._closed or NO_LINE)
+        if self._faults.refuses():
+            return NotSent("over the venue's rate")
+        is_unanswered = self._faults.unanswers()
         reason = last_check(approved)
         if reason is not None:
             return Lapsed(reason)
         order = approved.order
         try:
-            return await self._ask(self._delay_ns(order.cl_ord_id), partial(self._enter, order))
+            answer = await self._ask(self._delay_ns(order.cl_ord_id), partial(self._enter, order))
         except ConnectionError as error:
             return Unknown(str(error))
+        is_lost = is_unanswered or self._faults.is_down(self._clock.now())
+        return Unknown("its answer was lost") if is_lost else answer
 
     async def cancel(self, cl_ord_id: str) -> None:
         """Ask for a cancel; returns when the request has left."""
@@ -213,7 +227,7 @@ class PaperGateway:
     # At the venue ---------------------------------------------------------------------------------------------------
 
     def _enter(self, order: NewOrderSingle) -> Accepted | Rejected:
-        if self._drawn(order.cl_ord_id, "reject") < self._settings.reject_probability:
+        if drawn(self._settings.seed, order.cl_ord_id, "reject") < self._settings.reject_probability:
             return Rejected("by chance: paper.reject_probability is above 0")
         events = self._exchange.enter(order, self._clock.now())
         self._happened(events)
@@ -278,11 +292,14 @@ class PaperGateway:
                 raise
         for event in events:
             if isinstance(event, Executed | Ended | CancelRefused):
-                self._later(self._delay_ns(event.cl_ord_id), partial(self._tell, event))
+                for late_ns in self._faults.report():
+                    self._later(self._delay_ns(event.cl_ord_id) + late_ns, partial(self._tell, event))
 
     # On the way -----------------------------------------------------------------------------------------------------
 
     def _tell(self, event: Executed | Ended | CancelRefused) -> None:
+        if self._faults.is_down(self._clock.now()):
+            return
         order = self._exchange.orders.get(event.cl_ord_id)
         if isinstance(event, CancelRefused):
             report = ExecutionReport(
@@ -328,16 +345,11 @@ class PaperGateway:
 
     def _delay_ns(self, cl_ord_id: str) -> int:
         """How long a message about this order travels, one way."""
-        factor = min(math.exp(TAIL * _NORMAL.inv_cdf(self._drawn(cl_ord_id, "delay"))), FACTOR_MAX)
+        factor = min(math.exp(TAIL * _NORMAL.inv_cdf(drawn(self._settings.seed, cl_ord_id, "delay"))), FACTOR_MAX)
         return int((self._settings.latency_ms + factor * self._settings.jitter_ms) * NS_PER_MS)
 
     def _slowest_ns(self) -> int:
         return math.ceil((self._settings.latency_ms + FACTOR_MAX * self._settings.jitter_ms) * NS_PER_MS)
-
-    def _drawn(self, cl_ord_id: str, purpose: str) -> float:
-        """A number above 0 and below 1, the same whenever it is drawn."""
-        seed = f"{self._settings.seed}:{cl_ord_id}:{purpose}".encode()
-        return (int.from_bytes(hashlib.blake2b(seed, digest_size=6).digest()) + 0.5) / 2**48
 
     def _later(self, delay_ns: int, action: Callable[[], None]) -> None:
         """Act when a message that leaves now arrives, unless the line is cut by then."""
@@ -366,6 +378,8 @@ class PaperGateway:
     def _check_open(self) -> None:
         if self._closed:
             raise ConnectionError(f"{self._closed}: construct a new one")
+        if self._faults.is_down(self._clock.now()):
+            raise ConnectionError(NO_LINE)
 
     def _hang_up(self, reason: str) -> None:
         if self._closed:

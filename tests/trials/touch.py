@@ -5,7 +5,7 @@ the touch, of the same size, and left as long. The share of copies that got a fi
 originals that did, which is in the messages. The rules were chosen on AAPL; AMZN is what they are reported on.
 
 Orders of 100 that join the touch at moments of the clock, for as long as some order of the tape was left, fill far less
-often: the tape's own orders are sent where there is trading, half of them inside the touch.
+often: the tape's own orders are sent where there is trading, half of them or more inside the touch.
 """
 
 import datetime as dt
