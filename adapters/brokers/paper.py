@@ -77,7 +77,7 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     leverage: Decimal = Decimal(LEVERAGE_MAX)
     participation_max: Decimal | None = None  # part of a minute's prints that orders of ours may execute; none: no cap
     reject_probability: float = 0.0  # part of the orders that the venue rejects for no reason, drawn as the factors are
-    chaos: Chaos = Chaos.NONE  # what goes wrong on the way: lost, late and repeated reports, lost answers, no line
+    chaos: Chaos = "none"  # what goes wrong on the way: lost, late and repeated reports, lost answers, no line
     seed: int = 0
 
     def __post_init__(self) -> None:
