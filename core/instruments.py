@@ -13,7 +13,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Reference data of one symbol.
 
     `adv` is the average daily volume in shares, `volatility` the daily standard deviation of returns as a fraction;
-    both are optional, and a model that needs an absent one says so instead of assuming it.
+    both are optional, as `shares_outstanding` is, and a model that needs an absent one says so instead of assuming it.
     """
 
     symbol: str
@@ -30,10 +30,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     short_sale_rule: Literal["none", "above_bid"] = "none"  # R21, above_bid: short sales at limits above the best bid
     adv: Decimal | None = None
     volatility: float | None = None
+    shares_outstanding: Decimal | None = None
     venue_symbols: dict[str, str] = {}
 
     def __post_init__(self) -> None:
-        for name in ("tick", "lot", "multiplier", "adv"):
+        for name in ("tick", "lot", "multiplier", "adv", "shares_outstanding"):
             value: Decimal | None = getattr(self, name)
             if value is not None and not (value.is_finite() and value > 0):
                 raise ValueError(f"instrument {self.symbol}: {name} must be a positive number, got {value}")

@@ -14,17 +14,16 @@ Each part is computed on its own rule, and they sum to the shortfall exactly: `i
 with opposite signs, everything else is decimal.
 """
 
-import math
 from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
 
+from core.impact import square_root
 from core.instruments import Instrument
 from core.orders import Side
 from core.units import ZERO, exact
 
-IMPACT_COEFFICIENT = 1.0  # Y of the square-root law; between 0.5 and 1.5 in the literature
 _CENT = Decimal("0.000001")  # grain of a modelled cost, money
 
 
@@ -99,5 +98,5 @@ def modelled_impact(qty: Decimal, price: Decimal, instrument: Instrument) -> Dec
     """Money by the square-root law; zero where the instrument has no volatility or volume to compute it from."""
     if not qty or not instrument.adv or not instrument.volatility:
         return ZERO
-    fraction = IMPACT_COEFFICIENT * instrument.volatility * math.sqrt(float(qty / instrument.adv))
+    fraction = square_root(float(qty / instrument.adv), instrument.volatility)
     return exact(fraction * float(instrument.notional(qty, price)), _CENT)

@@ -25,6 +25,7 @@ from core.instruments import Instrument, Instruments
         ("locate_qty", Decimal("NaN"), "locate_qty must be zero or more"),
         ("locate_qty", Decimal(-1), "locate_qty must be zero or more"),
         ("locate_qty", Decimal(5), "a locate_qty needs shortable = true"),
+        ("shares_outstanding", Decimal(0), "shares_outstanding must be a positive number"),
         ("volatility", 0.0, "daily fraction between 0 and 1"),
         ("volatility", 1.6, r"percent\?"),
         ("volatility", float("nan"), "daily fraction between 0 and 1"),
