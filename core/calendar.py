@@ -1,6 +1,7 @@
 """Trading sessions: when a market is open, with half days, holidays and time zones; an unknown day is no trading."""
 
 import datetime as dt
+from enum import StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,14 @@ from core.units import NS_PER_DAY, NS_PER_S
 _EPOCH = dt.date(1970, 1, 1)
 _SATURDAY, _SUNDAY = 5, 6  # as date.weekday() counts
 _JUNETEENTH_SINCE = 2022  # the first year in which New York was shut for it
+
+
+class Phase(StrEnum):
+    """Part of a session: its edges trade more, and wider, than its middle."""
+
+    OPENING = "opening"
+    MIDDAY = "midday"
+    CLOSING = "closing"
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -44,6 +53,20 @@ class Calendar(msgspec.Struct, frozen=True):
         """The session that contains `ts` (ns UTC), or None while the market is shut."""
         session = _session_on(self, self.date_of(ts))
         return session if session is not None and session.contains(ts) else None
+
+    def phase_at(self, ts: int, edge_ns: int) -> Phase | None:
+        """The part of its session that `ts` falls into, edges of `edge_ns`; None while the market is shut.
+
+        A market that never closes has no edges. Where they meet, on a short day, what is left until the close counts.
+        """
+        session = self.session_at(ts)
+        if session is None:
+            return None
+        if self.always:
+            return Phase.MIDDAY
+        if session.close - ts <= edge_ns:
+            return Phase.CLOSING
+        return Phase.OPENING if ts - session.open < edge_ns else Phase.MIDDAY
 
     def date_of(self, ts: int) -> dt.date:
         """The trading date that `ts` belongs to: the local calendar date of the market."""

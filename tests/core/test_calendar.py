@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.calendar import CALENDARS, Calendar, us_half_days, us_holidays
+from core.calendar import CALENDARS, Calendar, Phase, us_half_days, us_holidays
 
 NS = 1_000_000_000
 NEW_YORK = CALENDARS["XNYS"]
@@ -123,6 +123,36 @@ def test_a_session_keeps_its_local_hours_while_utc_moves(day: str, opens: str, c
 )
 def test_a_market_is_open_from_its_open_until_before_its_close(moment: str, is_open: bool) -> None:  # noqa: FBT001 - a column of the table
     assert (NEW_YORK.session_at(utc(moment)) is not None) is is_open
+
+
+@pytest.mark.parametrize(
+    "calendar,moment,phase",
+    [
+        ("XNYS", "2026-01-06T14:29:59", None),
+        ("XNYS", "2026-01-06T14:30:00", Phase.OPENING),
+        ("XNYS", "2026-01-06T14:59:59", Phase.OPENING),
+        ("XNYS", "2026-01-06T15:00:00", Phase.MIDDAY),
+        ("XNYS", "2026-01-06T20:29:59", Phase.MIDDAY),
+        ("XNYS", "2026-01-06T20:30:00", Phase.CLOSING),
+        ("XNYS", "2026-01-06T20:59:59", Phase.CLOSING),
+        ("XNYS", "2026-01-06T21:00:00", None),
+        ("XNYS", "2025-12-24T17:29:59", Phase.MIDDAY),  # a half day closes at 18:00 UTC
+        ("XNYS", "2025-12-24T17:30:00", Phase.CLOSING),
+        ("XNYS", "2026-01-10T15:00:00", None),  # Saturday
+        ("24x7", "2026-01-06T00:00:00", Phase.MIDDAY),
+        ("24x7", "2026-01-10T23:59:59", Phase.MIDDAY),
+    ],
+)
+def test_a_session_has_edges_and_a_market_that_never_closes_has_none(
+    calendar: str, moment: str, phase: Phase | None
+) -> None:
+    assert CALENDARS[calendar].phase_at(utc(moment), 1_800 * NS) is phase
+
+
+def test_where_edges_meet_it_is_closing_and_without_edges_it_is_midday() -> None:
+    noon = utc("2026-01-06T17:45:00")  # 3 h 15 min from either end
+    assert NEW_YORK.phase_at(noon, 4 * 3_600 * NS) is Phase.CLOSING
+    assert NEW_YORK.phase_at(utc("2026-01-06T14:30:00"), 0) is Phase.MIDDAY
 
 
 @pytest.mark.parametrize(
