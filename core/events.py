@@ -321,6 +321,29 @@ class ParentOrder(Event, frozen=True, tag=True):
     flatten: bool = False  # closes a position by an operator's will: goes on while trading is halted
 
 
+class Alternative(msgspec.Struct, frozen=True):
+    """An algorithm that a parent could have, and what it is expected to cost: bps of the arrival mid, 95 % interval."""
+
+    algo: Algo
+    cost_bps: Decimal | None  # None: `text` says why there is no estimate
+    low_bps: Decimal | None
+    high_bps: Decimal | None
+    text: str = ""
+
+
+class ParentRouted(Event, frozen=True, tag=True):
+    """The router chose the algorithm that a signal left open, and why; `alternatives`: what it could have cost."""
+
+    parent_id: str
+    strategy: str
+    symbol: str
+    policy: str
+    algo: Algo
+    reason: str
+    model: str  # that the estimates are by
+    alternatives: tuple[Alternative, ...]
+
+
 # The gate -------------------------------------------------------------------------------------------------------------
 
 
@@ -684,6 +707,27 @@ class Anomaly(Event, frozen=True, tag=True):
 # Cost analysis --------------------------------------------------------------------------------------------------------
 
 
+class CostEstimated(Event, frozen=True, tag=True):
+    """What a parent is expected to cost, before its first child: bps of the arrival mid, positive when it hurts.
+
+    It falls between `low_bps` and `high_bps` in 95 of 100 cases. `spread_bps` and `impact_bps` are its parts,
+    `risk_bps` is the standard deviation of the market meanwhile. All are None where there is no estimate, and `text`
+    says why. To be compared with the average price against the arrival.
+    """
+
+    parent_id: str
+    strategy: str
+    symbol: str
+    model: str
+    cost_bps: Decimal | None = None
+    low_bps: Decimal | None = None
+    high_bps: Decimal | None = None
+    spread_bps: Decimal | None = None
+    impact_bps: Decimal | None = None
+    risk_bps: Decimal | None = None
+    text: str = ""
+
+
 class CostReport(Event, frozen=True, tag=True):
     """What a parent cost. Costs are positive when they hurt; money in the account's currency, the rest in bps.
 
@@ -764,6 +808,7 @@ AnyEvent = (
     | OverrideProposed
     | OverrideGranted
     | OverrideUsed
+    | ParentRouted
     | OrderDenied
     | ParentAccepted
     | NewOrderSingle
@@ -780,6 +825,7 @@ AnyEvent = (
     | OrderQueried
     | OrderUnresolved
     | Anomaly
+    | CostEstimated
     | CostReport
 )
 

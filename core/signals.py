@@ -28,8 +28,9 @@ MAX_INT = 2**63 - 1  # what the databases keep: times in ns until the year 2262,
 
 
 class Algo(StrEnum):
-    """How a parent is worked; the table `algos.ALGOS` has one curve for each."""
+    """How a parent is worked; the table `algos.ALGOS` has one curve for each but AUTO, which the router replaces."""
 
+    AUTO = "AUTO"
     MARKET = "MARKET"
     LIMIT = "LIMIT"
     TWAP = "TWAP"

@@ -23,6 +23,7 @@ from adapters.market.synthetic import SyntheticSettings
 from adapters.redis_link import RedisSettings
 from adapters.signals.mqtt import MqttSettings
 from adapters.store.engine import check_url
+from algos.router import RouterSettings
 from core.calendar import CALENDARS
 from core.ids import check_tag
 from core.instruments import Instrument
@@ -173,6 +174,12 @@ class AlgosConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     profiles: str = ""  # of volume, a file of `execd profile build`; empty: VWAP follows the usual U of a session
 
 
+class CostsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[costs] - what is expected of a parent before it trades, for the record and for the router."""
+
+    model: Literal["sqrt", "almgren", "linear"] = "sqrt"  # almgren needs shares_outstanding of each instrument
+
+
 class HttpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[http] - pages for machines on the loopback interface, read only: /metrics, /healthz, /readyz, /status."""
 
@@ -194,6 +201,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     shadow: Limits | None = None  # [limits] with what [shadow] changes in it; None: there is no [shadow]
     risk: RiskConfig = RiskConfig()
     algos: AlgosConfig = AlgosConfig()
+    router: RouterSettings = RouterSettings()
+    costs: CostsConfig = CostsConfig()
     oms: OmsSettings = OmsSettings()
     paper: PaperSettings = PaperSettings()
     market: MarketConfig = MarketConfig()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from algos.planning import ALGOS
 from core.calendar import CALENDARS
 from core.causes import CAUSES, KILL, TradingState
 from core.events import (
@@ -41,7 +42,6 @@ from core.events import (
     TimeAdvanced,
     TradingHalted,
 )
-from core.signals import Algo
 from core.units import NS_PER_S, ZERO
 from daemon.config import hash_of
 from daemon.version import VERSION
@@ -309,7 +309,7 @@ class Collector:
 
     def _orders(self) -> Iterator[Metric]:
         run, now = self._run, self._run.clock.now()
-        progress: dict[str, list[float]] = {algo: [] for algo in Algo}
+        progress: dict[str, list[float]] = {algo: [] for algo in ALGOS}
         for parent in run.actors.slicer.parents.values():
             progress[parent.how.algo].append(float(parent.cum_qty / parent.order_qty))
         parents = GaugeMetricFamily("execd_live_parents", "Parents that are worked.", labels=["algo"])

@@ -24,6 +24,7 @@ from adapters.store.engine import WriterLock, open_engine, prepare
 from adapters.store.journal import Journal
 from adapters.store.tape import TapeWriter
 from adapters.store.writer import JournalError
+from algos.router import Router
 from algos.slicer import Slicer
 from core.causes import BACKLOG, FEED, JOURNAL, KILL, REDIS
 from core.events import AccountOpened, DaemonStarted
@@ -182,17 +183,18 @@ class Run:
             obstacles=[lambda: self.watch.obstacle() if self.watch is not None else ""],
         )
         slicer = Slicer(self.instruments, profiles.of(config.algos.profiles, self.instruments))
+        router = Router(self.instruments, config.router, config.costs.model)
         return Actors(
             sequences=Sequences(),
             limits=limits,
-            sizer=Sizer(exposure, limits, tag=config.daemon.tag, account=config.daemon.account),
+            sizer=Sizer(exposure, limits, router.route, tag=config.daemon.tag, account=config.daemon.account),
             exposure=exposure,
             overrides=overrides,
             guard=Guard(exposure, limits),
             gate=Gate(exposure, limits, time.perf_counter_ns if self._threaded else lambda: 0, overrides=overrides),
             slicer=slicer,
             oms=oms,
-            analyst=Analyst(self.instruments, market.filters),
+            analyst=Analyst(self.instruments, market.filters, config.costs.model),
             ledger=ledger,
             sender=sender,
             halts=halts,

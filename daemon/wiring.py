@@ -64,6 +64,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.OrderUpdated, a.oms.update, a.guard.update, a.exposure.update, a.ledger.settle, a.slicer.update)
     bus.fold(e.OrderUnresolved, a.oms.give_up, a.guard.give_up, a.exposure.give_up, a.slicer.give_up)
     bus.fold(e.ParentEnded, a.exposure.end, a.ledger.close, a.slicer.end)
+    bus.fold(e.CostEstimated, a.analyst.expect)
     bus.fold(e.CostReport, a.analyst.close)
     bus.fold(e.TradingHalted, a.exposure.halt, a.slicer.halt, a.sender.halt, a.halts.halt)
     bus.fold(e.TradingResumed, a.exposure.resume, a.guard.resume, a.slicer.resume, a.sender.resume, a.halts.resume)
@@ -85,7 +86,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.on(e.SignalReceived, a.sequences.on_signal, a.sizer.on_signal)
     bus.on(e.ParentOrder, a.gate.on_parent_order)
     bus.on(e.ParentAccepted, a.guard.on_accepted, a.slicer.on_accepted)
-    bus.on(e.ParentScheduled, a.slicer.on_scheduled)
+    bus.on(e.ParentScheduled, a.analyst.on_scheduled, a.slicer.on_scheduled)  # estimated before anything is sent
     bus.on(e.OrderDenied, a.slicer.on_denied)
     bus.on(e.NewOrderSingle, a.gate.on_new_order)
     bus.on(e.TimeAdvanced, a.slicer.on_due, a.oms.on_due, a.guard.on_due)

@@ -7,7 +7,7 @@ acknowledge it once that event is durable.
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from core.events import (
     Event,
     FlattenRequested,
+    MarketData,
     ParentOrder,
     SignalAccepted,
     SignalIgnored,
@@ -45,15 +46,19 @@ FLATTEN_SHARE = Decimal("0.9")  # of the largest order in money: a child that cr
 
 _FINE = Decimal("1e-9")  # grain at which a model's float becomes a decimal fraction
 
+Route = Callable[[ParentOrder, MarketData | None], Iterable[Event]]
+"""Gives a parent an algorithm where its signal leaves that open, in the market of the moment; and says why."""
+
 
 class Sizer:
     """Turns accepted signals into parent orders."""
 
-    __slots__ = ("_account", "_exposure", "_floor", "_limits", "_order", "_seen", "_tag")
+    __slots__ = ("_account", "_exposure", "_floor", "_limits", "_order", "_route", "_seen", "_tag")
 
-    def __init__(self, exposure: Exposure, limits: LimitsInForce, *, tag: str, account: str) -> None:
+    def __init__(self, exposure: Exposure, limits: LimitsInForce, route: Route, *, tag: str, account: str) -> None:
         self._exposure = exposure
         self._limits = limits
+        self._route = route
         self._tag = tag
         self._account = account
         self._seen: dict[tuple[str, str], str] = {}
@@ -99,7 +104,11 @@ class Sizer:
             )
             return
         yield SignalAccepted(ts=event.ts, signal_id=signal.signal_id, strategy=signal.strategy, digest=digest)
-        yield from self._size(event)
+        for made in self._size(event):
+            if isinstance(made, ParentOrder):
+                yield from self._route(made, self._exposure.market.get(made.symbol))
+            else:
+                yield made
 
     def on_flatten(self, event: FlattenRequested) -> Iterable[Event]:
         """Orders that close what is held, at once, never more than that, none larger than one order may be."""

@@ -1,4 +1,7 @@
-"""The analyst says what a parent cost, at the moment it ends, from sums that it kept while the parent lived.
+"""The analyst says what a parent will cost, before its first child, and what it did cost, at the moment it ends.
+
+The estimate is a model's (`core.impact`), from the market at the arrival and the curve that the parent got; the report
+is made of sums that the analyst kept while the parent lived.
 
 It folds the tape and the parent's fills, so that a report costs the same after ten fills as after ten thousand. The
 tape is not in the journal: after a restart the sums of live parents continue from the tape's files, and where those are
@@ -10,7 +13,9 @@ from decimal import Decimal
 
 import msgspec
 
+from core.calendar import CALENDARS
 from core.events import (
+    CostEstimated,
     CostReport,
     Event,
     FillBooked,
@@ -18,8 +23,11 @@ from core.events import (
     MarketData,
     ParentAccepted,
     ParentEnded,
+    ParentScheduled,
 )
+from core.impact import DEFAULT_MODEL, MODELS, Estimate, NoEstimateError, prospect, recorded
 from core.instruments import Instruments
+from core.signals import Algo
 from core.units import NS_PER_S
 from tca.benchmarks import Reading, Sums, Tally, twap, vwap
 from tca.shortfall import Fills, parts
@@ -32,11 +40,12 @@ TAPE_GAP = "the tape has a gap in its interval"
 class Case:
     """What is known of one live parent."""
 
-    __slots__ = ("accepted", "fills", "flags", "mids", "start")
+    __slots__ = ("accepted", "estimated", "fills", "flags", "mids", "start")
 
     def __init__(self, accepted: ParentAccepted, start: Reading) -> None:
         self.accepted = accepted
         self.start = start
+        self.estimated = False  # once: a curve that replaces another one comes after the first child
         self.fills = Fills()
         self.mids: dict[str, Decimal] = {}  # by execution, as booked: a busted one is taken out at the same
         self.flags: dict[str, None] = {}
@@ -45,11 +54,13 @@ class Case:
 class Analyst:
     """Keeps a tally per symbol and a case per live parent."""
 
-    __slots__ = ("_cases", "_filters", "_instruments", "_last_quote", "_tallies")
+    __slots__ = ("_cases", "_filters", "_instruments", "_last_quote", "_model", "_tallies")
 
-    def __init__(self, instruments: Instruments, filters: Mapping[str, str]) -> None:
+    def __init__(self, instruments: Instruments, filters: Mapping[str, str], model: str = DEFAULT_MODEL) -> None:
+        """`model`, of `core.impact.MODELS`, makes the estimates."""
         self._instruments = instruments
         self._filters = filters
+        self._model = model
         self._tallies: dict[str, Tally] = {}
         self._last_quote: dict[str, int] = {}
         self._cases: dict[str, Case] = {}
@@ -74,6 +85,12 @@ class Analyst:
             case.flags[f"decision priced at receipt, {age_s:.1f} s after it"] = None
         if event.ts - self._last_quote.get(symbol, 0) > QUOTE_AGE_NS_MAX:
             case.flags["stale quote at arrival"] = None
+
+    def expect(self, event: CostEstimated) -> None:
+        """An estimate is on record."""
+        case = self._cases.get(event.parent_id)
+        if case is not None:
+            case.estimated = True
 
     def fill(self, event: FillBooked) -> None:
         """Count an execution."""
@@ -100,6 +117,29 @@ class Analyst:
             case.flags[TAPE_GAP] = None
 
     # decisions
+
+    def on_scheduled(self, event: ParentScheduled) -> Iterable[Event]:
+        """Estimate what a parent will cost, once it has its first curve."""
+        case = self._cases.get(event.parent_id)
+        if case is not None and not case.estimated:
+            yield self._estimate(event, case.accepted)
+
+    def _estimate(self, event: ParentScheduled, accepted: ParentAccepted) -> CostEstimated:
+        """What crosses with everything is done at once; anything else is worked until its end."""
+        order, is_market = accepted.parent, accepted.parent.how.algo is Algo.MARKET
+        instrument, begin = self._instruments[order.symbol], event.times[0]
+        about = CostEstimated(
+            ts=event.ts, parent_id=event.parent_id, strategy=order.strategy, symbol=order.symbol, model=self._model
+        )
+        session = CALENDARS[instrument.calendar].session_at(begin)
+        if session is None:
+            return msgspec.structs.replace(about, text="no estimate: its curve begins outside of a session")
+        lasting = 0 if is_market else event.end - begin
+        asked = prospect(instrument, accepted.order_qty, accepted.bid, accepted.ask, session, lasting, market=is_market)
+        try:
+            return _told(about, MODELS[self._model](asked))
+        except NoEstimateError as error:
+            return msgspec.structs.replace(about, text=str(error))
 
     def on_ended(self, event: ParentEnded) -> Iterable[Event]:
         """Report what the parent cost."""
@@ -168,6 +208,7 @@ class Analyst:
                     case.fills.dump(),
                     {exec_id: str(mid) for exec_id, mid in case.mids.items()},
                     list(case.flags),
+                    case.estimated,
                 ]
                 for case in self._cases.values()
             ],
@@ -179,8 +220,9 @@ class Analyst:
         for symbol, sums in state.tallies.items():
             self._tallies[symbol] = Tally.of(sums)
         self._last_quote = state.last_quote
-        for accepted, start, fills, mids, flags in state.cases:
+        for accepted, start, fills, mids, flags, estimated in state.cases:
             case = self._cases[accepted.parent_id] = Case(accepted, start)
+            case.estimated = estimated
             case.fills.load(fills)
             case.mids = mids
             case.flags = dict.fromkeys(flags)
@@ -189,7 +231,19 @@ class Analyst:
 class _Dump(msgspec.Struct):
     tallies: dict[str, Sums]
     last_quote: dict[str, int]
-    cases: list[tuple[ParentAccepted, Reading, list[Decimal], dict[str, Decimal], list[str]]]
+    cases: list[tuple[ParentAccepted, Reading, list[Decimal], dict[str, Decimal], list[str], bool]]
+
+
+def _told(about: CostEstimated, found: Estimate) -> CostEstimated:
+    return msgspec.structs.replace(
+        about,
+        cost_bps=recorded(found.cost_bps),
+        low_bps=recorded(found.low_bps),
+        high_bps=recorded(found.high_bps),
+        spread_bps=recorded(found.spread_bps),
+        impact_bps=recorded(found.impact_bps),
+        risk_bps=recorded(found.risk_bps),
+    )
 
 
 def _count(case: Case, event: FillBooked | FillBusted, sign: int) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from algos.router import Router, RouterSettings
 from algos.slicer import Slicer
 from core import events as e
 from core.instruments import Instruments
@@ -226,7 +227,9 @@ class PureBus:
     def _build(self) -> None:
         self.in_force = LimitsInForce(self.limits)
         self.exposure = Exposure(self.instruments, self.in_force, abilities(self.instruments))
-        self.sizer = Sizer(self.exposure, self.in_force, tag="T", account="main")
+        self.sizer = Sizer(
+            self.exposure, self.in_force, Router(self.instruments, RouterSettings()).route, tag="T", account="main"
+        )
         self.gate = Gate(self.exposure, self.in_force)
         self.slicer = Slicer(self.instruments)
         self.bus = Bus()

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from sqlalchemy import Engine, func, select
@@ -18,11 +18,13 @@ from adapters.store import queries
 from adapters.store.tables import journal
 from core.events import (
     AnyEvent,
+    CostEstimated,
     CostReport,
     FillBooked,
     FillBusted,
     OrderDenied,
     ParentAccepted,
+    ParentRouted,
     ParentScheduled,
     SignalDead,
     SignalIgnored,
@@ -55,10 +57,15 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parent(msgspec.Struct, frozen=True, kw_only=True):
-    """One parent that ended, with its story. `accepted` and `path` are None where journal and tape do not reach."""
+    """One parent that ended, with its story. `accepted` and `path` are None where journal and tape do not reach.
+
+    `route` is None where its signal named the algorithm, `estimate` where it never got a curve.
+    """
 
     cost: CostReport
     accepted: ParentAccepted | None
+    route: ParentRouted | None
+    estimate: CostEstimated | None
     schedule: tuple[tuple[int, Decimal], ...]  # (ns, quantity that should be done from then on)
     fills: tuple[Fill, ...]
     path: MarketPath | None
@@ -214,16 +221,19 @@ def _span(engine: Engine) -> tuple[int | None, int | None]:
 class _Story:
     """What the journal says of one parent."""
 
-    __slots__ = ("accepted", "busted", "fills", "schedules")
+    __slots__ = ("accepted", "busted", "estimate", "fills", "route", "schedules")
 
     def __init__(self) -> None:
         self.accepted: ParentAccepted | None = None
+        self.route: ParentRouted | None = None
+        self.estimate: CostEstimated | None = None
         self.schedules: list[ParentScheduled] = []
         self.fills: list[tuple[int, FillBooked]] = []
         self.busted: set[tuple[str, str]] = set()
 
 
-_TOLD = (ParentAccepted, ParentScheduled, FillBooked, FillBusted, SignalIgnored, SignalRefused, SignalDead)
+_Told = ParentRouted | ParentAccepted | ParentScheduled | CostEstimated | FillBooked | FillBusted
+_TOLD = (*get_args(_Told), SignalIgnored, SignalRefused, SignalDead)
 
 
 def _read_journal(engine: Engine) -> tuple[defaultdict[str, _Story], list[Aside]]:
@@ -233,7 +243,7 @@ def _read_journal(engine: Engine) -> tuple[defaultdict[str, _Story], list[Aside]
         if isinstance(event, SignalIgnored | SignalRefused | SignalDead):
             if len(asides) <= ASIDE_MAX:  # one more than is kept says that there were more
                 asides.append(_aside(event))
-        elif isinstance(event, ParentAccepted | ParentScheduled | FillBooked | FillBusted):
+        elif isinstance(event, _Told):
             _tell(stories[event.parent_id], seq, event)
     return stories, asides
 
@@ -246,9 +256,13 @@ def _entries(engine: Engine) -> Iterator[tuple[int, AnyEvent]]:
             yield row.seq, decode(row.payload)
 
 
-def _tell(story: _Story, seq: int, event: ParentAccepted | ParentScheduled | FillBooked | FillBusted) -> None:
-    if isinstance(event, ParentAccepted):
+def _tell(story: _Story, seq: int, event: _Told) -> None:
+    if isinstance(event, ParentRouted):
+        story.route = event
+    elif isinstance(event, ParentAccepted):
         story.accepted = event
+    elif isinstance(event, CostEstimated):
+        story.estimate = event
     elif isinstance(event, ParentScheduled):
         story.schedules.append(event)
     elif isinstance(event, FillBooked):
@@ -271,6 +285,8 @@ def _parent(cost: CostReport, story: _Story, columns: Columns | None) -> Parent:
     return Parent(
         cost=cost,
         accepted=story.accepted,
+        route=story.route,
+        estimate=story.estimate,
         schedule=_schedule(story.schedules),
         fills=fills,
         path=_path(cost, columns),

@@ -20,7 +20,8 @@ from adapters.report.markup import (
     tiles,
     tone,
 )
-from core.events import CostReport
+from core.events import CostReport, ParentRouted
+from core.impact import LEVEL
 
 FILLS_MAX = 500  # rows
 
@@ -46,6 +47,9 @@ def body(parent: Parent, *, has_charts: bool, before: str | None, after: str | N
         )
     signs = tag("p", say(text.SIGNS), class_="soft")
     yield tag("div", section("Parts of the shortfall", signs, _parts(report)), _facts(parent), class_="pair")
+    yield section("Estimate and outcome", *_estimate(parent))
+    if parent.route is not None:
+        yield section("Choice of the algorithm", *_route(parent.route))
     yield section("Fills", *_fills(parent))
 
 
@@ -101,6 +105,37 @@ def _shortfall(report: CostReport) -> list[Html]:
         cost(text.bps(report.shortfall_bps)),
         cell("the sum, against the decision price"),
     ]
+
+
+# Before it traded -----------------------------------------------------------------------------------------------------
+
+_INTERVAL = ("#bps", f"#from, {LEVEL} %", "#to")
+
+
+def _estimate(parent: Parent) -> Iterable[Html]:
+    found = parent.estimate
+    if found is None:
+        yield tag("p", say("Nothing was estimated: it never got a curve."))
+        return
+    said = found.text or f"model {found.model}"
+    rows = [
+        _bps("estimated", (found.cost_bps, found.low_bps, found.high_bps), said),
+        _bps("of it spread", (found.spread_bps, None, None), ""),
+        _bps("of it impact", (found.impact_bps, None, None), ""),
+        _bps("realised", (parent.vs_arrival_bps, None, None), text.within(parent)),
+    ]
+    yield tag("p", say("Average price against the arrival mid, without fees and what was not filled."), class_="soft")
+    yield table(("", *_INTERVAL, ""), rows)
+
+
+def _route(route: ParentRouted) -> Iterable[Html]:
+    yield tag("p", say(f"{route.algo} by policy {route.policy}: {route.reason}"))
+    rows = [_bps(each.algo, (each.cost_bps, each.low_bps, each.high_bps), each.text) for each in route.alternatives]
+    yield table(("Expected of", *_INTERVAL, ""), rows)
+
+
+def _bps(name: str, values: tuple[Decimal | None, ...], said: str) -> list[Html]:
+    return [cell(name), *(cost(text.bps(value)) for value in values), cell(said)]
 
 
 # Facts ----------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import msgspec
 from adapters.report import text
 from adapters.report.data import Parent, RunReport
 from core.events import OrderDenied
+from core.impact import LEVEL
 
 DENIALS_MAX = 20  # lines; the rest is counted
 REASONS_MAX = 20  # lines
@@ -38,6 +39,10 @@ def _lines(report: RunReport) -> Iterable[str]:
     for total in report.totals:
         traded = f"{total.parents:,} parents, traded {text.money(total.traded)} {total.currency}"
         yield f"{traded}, shortfall {text.cost(total.shortfall)} {total.currency} ({text.bps(total.shortfall_bps)} bps)"
+    compared = [where for where in map(text.within, report.parents) if where]
+    if compared:
+        inside = sum(where == text.INSIDE for where in compared)
+        yield f"Expected beforehand: {inside:,} of {len(compared):,} parents inside their interval of {LEVEL} %."
     if report.parents:
         yield text.SIGNS
     if report.live:

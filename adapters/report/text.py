@@ -16,6 +16,8 @@ _SMALL_PRICE_PLACES = 8  # of a price below one
 
 SIGNS = "Costs are positive when they hurt: buying above or selling below the benchmark. Negative: gained."
 
+INSIDE = "inside the interval"
+
 WITHOUT_CHARTS = "There are no charts in this report: pip install 'execd[demo]' brings plotly, which draws them."
 
 PARTS: dict[str, str] = {
@@ -115,6 +117,16 @@ def part_bps(report: CostReport, name: str) -> Decimal:
     """A part of the shortfall in bps of the order's value at the decision."""
     part: Decimal = getattr(report, name)
     return bps_of(part, report.order_qty * report.decision_px * report.multiplier)
+
+
+def within(parent: Parent) -> str:
+    """Where the realised cost lies, seen from the estimate; empty without either."""
+    estimate, cost = parent.estimate, parent.vs_arrival_bps
+    if cost is None or estimate is None or estimate.low_bps is None or estimate.high_bps is None:
+        return ""
+    if estimate.low_bps <= cost <= estimate.high_bps:
+        return INSIDE
+    return "above the interval" if cost > estimate.high_bps else "below the interval"
 
 
 def vs_mid_bps(parent: Parent, fill: Fill) -> Decimal | None:

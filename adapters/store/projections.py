@@ -19,6 +19,7 @@ from core.events import (
     BreakFound,
     CashMoved,
     CommandGiven,
+    CostEstimated,
     CostReport,
     DaemonStarted,
     DayRolled,
@@ -45,6 +46,7 @@ from core.events import (
     ParentEnded,
     ParentOrder,
     ParentPaced,
+    ParentRouted,
     ParentScheduled,
     PositionUpdated,
     RegimeSet,
@@ -186,6 +188,12 @@ def _asked(_seq: int, event: ParentOrder) -> list[Write]:
     return [Write(tables.parents, Op.INSERT, row)]
 
 
+def _routed(_seq: int, event: ParentRouted) -> list[Write]:
+    row = _take(_plain(event), ("parent_id", "ts", "strategy", "symbol", "policy", "algo", "reason", "model"))
+    alternatives = msgspec.json.encode(event.alternatives).decode()
+    return [Write(tables.routes, Op.INSERT, row | {"alternatives": alternatives})]
+
+
 def _parent_accepted(seq: int, event: ParentAccepted) -> list[Write]:
     values = _plain(event)
     asked = values["parent"]
@@ -270,11 +278,20 @@ def _position(_seq: int, event: PositionUpdated) -> list[Write]:
     return [Write(tables.positions, Op.UPSERT, row | {"updated": event.ts}), *_meta({"cash": event.cash})]
 
 
+_ESTIMATE = tuple(column.name for column in tables.cost_estimates.columns)
+
+
+def _estimated(_seq: int, event: CostEstimated) -> list[Write]:
+    return [Write(tables.cost_estimates, Op.INSERT, _take(_plain(event), _ESTIMATE))]
+
+
 _COST = ("parent_id", "ts", *_ASKED, "algo", "cum_qty", "avg_px", "arrival_px", "market_vwap", "fees", "shortfall")
 
 
 def _cost(_seq: int, event: CostReport) -> list[Write]:
+    slippage = event.slippage_bps(event.arrival_px)
     row = _take(_plain(event), (*_COST, "currency", "reason"))
+    row["arrival_bps"] = None if slippage is None else str(slippage)
     return [Write(tables.cost_reports, Op.UPSERT, row | {"payload": msgspec.json.encode(event).decode()})]
 
 
@@ -405,6 +422,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     SignalIgnored: _ignored,
     SignalRefused: _refused,
     ParentOrder: _asked,
+    ParentRouted: _routed,
     ParentAccepted: _parent_accepted,
     ParentEnded: _ended,
     OrderDenied: _denied,
@@ -414,6 +432,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     FillBooked: _filled,
     FillBusted: _busted,
     PositionUpdated: _position,
+    CostEstimated: _estimated,
     CostReport: _cost,
     SignalGap: _gap,
     TradingHalted: _halted,

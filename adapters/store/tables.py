@@ -119,6 +119,20 @@ parents = Table(
     Column("override_id", Text),  # by which it was let in, in spite of a denial; empty: by none
 )
 
+routes = Table(
+    "routes",
+    metadata,
+    _key("parent_id"),  # of one whose signal left its algorithm open
+    _time("ts"),
+    _word("strategy"),
+    _word("symbol"),
+    _word("policy"),
+    _word("algo"),
+    _word("reason"),
+    _word("model"),
+    _word("alternatives"),  # each algorithm with its estimate, as JSON
+)
+
 orders = Table(
     "orders",
     metadata,
@@ -238,6 +252,23 @@ shadow_verdicts = Table(
     _word("text"),
 )
 
+cost_estimates = Table(
+    "cost_estimates",
+    metadata,
+    _key("parent_id"),
+    _time("ts"),
+    _word("strategy"),
+    _word("symbol"),
+    _word("model"),
+    Column("cost_bps", Exact),  # to compare with `arrival_bps` of the cost report; None: `text` says why
+    Column("low_bps", Exact),
+    Column("high_bps", Exact),
+    Column("spread_bps", Exact),
+    Column("impact_bps", Exact),
+    Column("risk_bps", Exact),
+    _word("text"),
+)
+
 cost_reports = Table(
     "cost_reports",
     metadata,
@@ -257,6 +288,7 @@ cost_reports = Table(
     _word("currency"),
     _word("reason"),
     _word("payload"),
+    Column("arrival_bps", Exact),  # average price against the arrival, positive when it hurts; None without fills
 )
 
 cash_moves = Table(

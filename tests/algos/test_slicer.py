@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from algos.parent import HOLD_NS_MAX, PATIENCE_NS, REPRICE_NS, RETRY_NS
 from algos.participation import FREE, HARD_MAX
+from algos.planning import ALGOS
 from algos.profile import Profile
 from algos.slicer import MAX_DUE, WAY_NS, Slicer
 from core.causes import TradingState, WorkingOrders
@@ -1104,7 +1105,7 @@ def parents(draw: st.DrawFn, number: int) -> ParentOrder:
         st.sampled_from([("AAPL", BUY), ("SHRT", BUY), ("SHRT", SELL), ("LOTS", SELL), ("HARD", SELL), ("FRAC", BUY)])
     )
     lot = INSTRUMENTS[symbol].lot
-    algo = draw(st.sampled_from(Algo))
+    algo = draw(st.sampled_from(list(ALGOS)))
     prices = st.sampled_from([Decimal("99.90"), Decimal("100.004"), Decimal("100.10")])
     how = Instruction(
         algo=algo,

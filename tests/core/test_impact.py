@@ -238,8 +238,8 @@ DAY_NS = session().close - session().open
 
 
 def of(bid: str | None, ask: str | None, lasting_ns: int = DAY_NS // 5) -> Prospect:
-    quoted = [None if each is None else D(each) for each in (bid, ask)]
-    return prospect(SHARE, D(10_000), *quoted, session(), lasting_ns, market=False)
+    low, high = (None if each is None else D(each) for each in (bid, ask))
+    return prospect(SHARE, D(10_000), low, high, session(), lasting_ns, market=False)
 
 
 def test_an_order_is_made_of_its_instrument_and_its_market() -> None:

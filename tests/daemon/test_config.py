@@ -10,8 +10,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 import msgspec
 import pytest
 
+from core.impact import DEFAULT_MODEL, MODELS
 from core.instruments import Instrument
-from daemon.config import Config, ConfigError, build, hash_of, load
+from daemon.config import Config, ConfigError, CostsConfig, build, hash_of, load
 from risk.limits import SymbolLimits, version_of
 
 D = Decimal
@@ -53,6 +54,14 @@ MISTAKES = {
     "a number in a list of files": (
         "[market]\ntapes = ['a', 5]\n",
         "execd.toml:2: market.tapes[1]: Expected `str`, got `int`",
+    ),
+    "thresholds of the router that cross": (
+        "[router]\nmarket_below = 5_000\ntwap_up_to = 1_000\n",
+        "execd.toml:1: router: market_below must lie between 0 and twap_up_to",
+    ),
+    "a model that nobody knows": (
+        "[costs]\nmodel = 'guess'\n",
+        "execd.toml:2: costs.model: Invalid enum value 'guess'",
     ),
     "a value that is not one of its kind": (
         "[daemon]\nworld = 'test'\n",
@@ -481,3 +490,8 @@ def test_durability_follows_from_the_world_unless_it_is_set(text: str, sync: str
 
 def test_the_store_lies_in_the_data_directory() -> None:
     assert read("[daemon]\ndata_dir = 'd'\n").store_url == "sqlite:///d/execd.db"
+
+
+def test_every_model_of_pre_trade_cost_can_be_configured_and_the_default_is_the_models_own() -> None:
+    assert set(get_args(CostsConfig.__annotations__["model"])) == set(MODELS)
+    assert Config().costs.model == DEFAULT_MODEL

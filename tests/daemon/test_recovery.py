@@ -70,6 +70,7 @@ SIGNALS: list[dict[str, Any]] = [
     },
     {"kind": "order", "symbol": "NONE", "side": "SELL", "qty": 100},
     {"kind": "order", "symbol": "AAA", "side": "SELL", "qty": 100_000},
+    {"kind": "order", "symbol": "BBB", "side": "SELL", "qty": 300, "how": {"algo": "AUTO"}},
 ]
 
 

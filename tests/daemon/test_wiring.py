@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from adapters.latch import Latch
+from algos.router import Router, RouterSettings
 from algos.slicer import Slicer
 from core import events as e
 from core.events import Event
@@ -38,6 +39,7 @@ NOBODY_LISTENS = {
     e.PositionUpdated,
     e.Anomaly,
     e.SignalGap,
+    e.ParentRouted,
     e.HaltReport,
     e.CommandGiven,
     e.ShadowVerdict,
@@ -84,7 +86,7 @@ def actors() -> Actors:
     return Actors(
         sequences=Sequences(),
         limits=limits,
-        sizer=Sizer(exposure, limits, tag="T", account="main"),
+        sizer=Sizer(exposure, limits, Router(INSTRUMENTS, RouterSettings()).route, tag="T", account="main"),
         exposure=exposure,
         overrides=overrides,
         guard=Guard(exposure, limits),

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from algos.router import Router, RouterSettings
 from core.events import (
     Event,
     FlattenRequested,
     ParentOrder,
+    ParentRouted,
     SignalAccepted,
     SignalIgnored,
     SignalReceived,
@@ -21,7 +23,16 @@ from core.events import (
 from core.ids import parent_id
 from core.instruments import Instrument, Instruments
 from core.orders import OrdStatus, Side
-from core.signals import Algo, Instruction, OrderSignal, RebalanceSignal, Signal, StrengthSignal, TargetSignal
+from core.signals import (
+    Algo,
+    Instruction,
+    OrderSignal,
+    RebalanceSignal,
+    Signal,
+    StrengthSignal,
+    TargetSignal,
+    Urgency,
+)
 from core.units import NS_PER_S, ZERO
 from risk import sizing
 from risk.exposure import Exposure
@@ -51,6 +62,7 @@ from tests.builders import (
 from tests.pure_bus import PureBus
 
 BUY, SELL = Side.BUY, Side.SELL
+ROUTE = Router(INSTRUMENTS, RouterSettings()).route
 BOUNDS = limits(position_max=Decimal("0.08"))  # of 100,000: 8,000 in one name
 
 
@@ -84,7 +96,7 @@ def rebalance(weights: dict[str, float], **changes: Any) -> RebalanceSignal:  # 
 
 
 def sizer(exposure: Exposure | None = None, bounds: Limits = BOUNDS) -> Sizer:
-    return Sizer(book() if exposure is None else exposure, LimitsInForce(bounds), tag="T", account="main")
+    return Sizer(book() if exposure is None else exposure, LimitsInForce(bounds), ROUTE, tag="T", account="main")
 
 
 def size(signal: Signal, *events: Event, bounds: Limits = BOUNDS) -> list[Event]:
@@ -258,7 +270,7 @@ def test_a_signal_that_cannot_be_acted_on_is_refused_and_may_come_again(reason: 
 )
 def test_a_strategy_speaks_only_over_its_own_sources(strategies: dict[str, StrategyLimits], *, may: bool) -> None:
     bounds = limits(strategies=strategies)
-    actor = Sizer(book(), LimitsInForce(bounds), tag="T1", account="main")
+    actor = Sizer(book(), LimitsInForce(bounds), ROUTE, tag="T1", account="main")
     said = words(list(actor.on_signal(received(order()))))
     assert said == (["SignalAccepted", "BUY 10 AAPL"] if may else ["SOURCE"])
 
@@ -349,7 +361,7 @@ def test_with_more_keys_than_are_remembered_what_may_have_come_before_is_too_old
 def test_under_a_longer_horizon_no_signal_acts_again_whose_key_was_forgotten_under_a_shorter_one() -> None:
     short, long = limits(signal_horizon_s=100), limits(signal_horizon_s=100_000)
     in_force = LimitsInForce(short)
-    actor, early = Sizer(book(), in_force, tag="T", account="main"), order(signal_id="early")
+    actor, early = Sizer(book(), in_force, ROUTE, tag="T", account="main"), order(signal_id="early")
     assert act(actor, received(early)) == ["SignalAccepted", "BUY 10 AAPL"]
     now = NOW + 10 * MINUTE
     act(actor, received(order(signal_id="other", ts=now), now))  # which forgets the first
@@ -518,6 +530,44 @@ def test_a_parent_is_valid_as_long_as_its_signal_and_its_instruction_is_the_sign
     _, made = size(msgspec.structs.replace(signal, how=how, valid_until=valid_until))
     assert isinstance(made, ParentOrder)
     assert (made.how, made.valid_until) == (how, valid_until)
+
+
+# The algorithm that a signal leaves open -----------------------------------------------------------------------------
+
+
+def test_what_leaves_its_algorithm_open_is_routed_before_anybody_hears_of_the_parent() -> None:
+    taken, chosen, made = size(target("40", how=Instruction(algo=Algo.AUTO)))
+    assert isinstance(taken, SignalAccepted)
+    assert isinstance(chosen, ParentRouted)
+    assert isinstance(made, ParentOrder)
+    assert (chosen.parent_id, chosen.algo, chosen.reason) == (
+        made.parent_id,
+        Algo.MARKET,
+        "worth 4,000.00, under 10,000",
+    )
+    assert (made.how.algo, made.how.price) == (Algo.MARKET, Decimal("100.51"))  # in the market of this moment
+
+
+def test_each_leg_of_a_rebalance_is_routed_for_itself_and_sales_stay_first() -> None:
+    book_of = (held("SHRT", 50),)
+    found = words(size(rebalance({"LOTS": 0.2}, how=Instruction(algo=Algo.AUTO)), *book_of))
+    assert found == ["SignalAccepted", "ParentRouted", "SELL 50 SHRT", "ParentRouted", "BUY 200 LOTS"]
+
+
+def test_what_is_not_traded_is_not_routed() -> None:
+    assert words(size(strength(0.01, how=Instruction(algo=Algo.AUTO)))) == ["SignalAccepted", "WEAK"]
+
+
+@pytest.mark.parametrize("urgency", Urgency)
+def test_a_routed_parent_is_worked_like_any_other(urgency: Urgency) -> None:
+    world = PureBus(limits=limits(quote_age_s_max=86_400.0))
+    world.bus.publish(quote("SHRT"))
+    how = Instruction(algo=Algo.AUTO, urgency=urgency)
+    world.at(NOW, received(target("40", how=how)))
+    world.run()
+    assert world.exposure.held("SHRT") == 40
+    (parent_order,) = [event for event in world.trace if isinstance(event, ParentOrder)]
+    assert parent_order.how.algo is (Algo.LIMIT if urgency is Urgency.LOW else Algo.MARKET)
 
 
 # Flatten --------------------------------------------------------------------------------------------------------------

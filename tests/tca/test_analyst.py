@@ -4,15 +4,30 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.events import CostReport, EndReason, Event, FillBooked, FillBusted, MarketData, ParentAccepted, ParentEnded
+from core.events import (
+    CostEstimated,
+    CostReport,
+    EndReason,
+    Event,
+    FillBooked,
+    FillBusted,
+    MarketData,
+    ParentAccepted,
+    ParentEnded,
+    ParentOrder,
+    ParentScheduled,
+)
+from core.impact import MODELS, prospect, recorded
+from core.instruments import Instrument, Instruments
 from core.orders import Side
 from core.signals import Algo, Instruction
 from core.units import NS_PER_S, ZERO
 from tca.analyst import TAPE_GAP, Analyst
-from tests.builders import INSTRUMENTS, NOW, accepted, busted, child, ended, filled, parent, quote
+from tests.builders import INSTRUMENTS, NOW, accepted, busted, child, clock, ended, filled, parent, quote, session
 
 D = Decimal
 FILTERS = {"AAPL": "every print"}
@@ -27,6 +42,7 @@ def told(*events: Event, analyst: Analyst | None = None) -> Analyst:
         ParentAccepted: analyst.open,
         FillBooked: analyst.fill,
         FillBusted: analyst.bust,
+        CostEstimated: analyst.expect,
         CostReport: analyst.close,
     }
     for event in events:
@@ -157,6 +173,87 @@ def test_reporting_changes_nothing() -> None:
     assert ask(analyst) == ask(analyst)
 
 
+# Before it trades ----------------------------------------------------------------------------------------------------
+
+MINUTE = 60 * S
+KNOWN = Instruments(
+    [
+        Instrument(symbol="AAPL", adv=D(1_000_000), volatility=0.02, shares_outstanding=D(200_000_000)),
+        Instrument(symbol="SHRT"),
+    ]
+)
+
+
+def scheduled(*times: int, end: int, parent_id: str = "P1", ts: int = NOW) -> ParentScheduled:
+    targets = tuple(D(number + 1) for number in range(len(times)))
+    return ParentScheduled(ts=ts, parent_id=parent_id, times=times, targets=targets, end=end)
+
+
+def estimated(order: ParentOrder, curve: ParentScheduled, *, model: str = "sqrt", qty: str | None = None) -> Event:
+    analyst = Analyst(KNOWN, {}, model)
+    told(accepted(order, None if qty is None else D(qty)), analyst=analyst)
+    (event,) = analyst.on_scheduled(curve)
+    return event
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "algo, times, end, lasting",
+    [
+        (Algo.TWAP, (NOW + MINUTE, NOW + 30 * MINUTE), NOW + 61 * MINUTE, 60 * MINUTE),
+        (Algo.VWAP, (NOW,), NOW + 20 * MINUTE, 20 * MINUTE),
+        (Algo.LIMIT, (NOW,), clock(16), clock(16) - NOW),  # it rests until the end
+        (Algo.MARKET, (NOW,), clock(16), 0),  # it does not
+    ],
+)
+def test_a_parent_is_estimated_from_its_arrival_and_its_curve(
+    model: str, algo: Algo, times: tuple[int, ...], end: int, lasting: int
+) -> None:
+    order = parent(qty="10000", how=Instruction(algo=algo))
+    of = (KNOWN["AAPL"], D(5_000), D("99.99"), D("100.01"), session(), lasting)
+    found = MODELS[model](prospect(*of, market=algo is Algo.MARKET))
+    assert estimated(order, scheduled(*times, end=end), model=model, qty="5000") == CostEstimated(
+        ts=NOW,
+        parent_id="P1",
+        strategy="alpha",
+        symbol="AAPL",
+        model=model,
+        cost_bps=recorded(found.cost_bps),
+        low_bps=recorded(found.low_bps),
+        high_bps=recorded(found.high_bps),
+        spread_bps=recorded(found.spread_bps),
+        impact_bps=recorded(found.impact_bps),
+        risk_bps=recorded(found.risk_bps),
+    )
+
+
+@pytest.mark.parametrize(
+    "order, curve, why",
+    [
+        (parent("SHRT"), scheduled(NOW, end=clock(16)), "volatility is not set for the instrument"),
+        (parent(), scheduled(clock(8), end=clock(16)), "its curve begins outside of a session"),
+    ],
+)
+def test_where_there_is_no_estimate_it_says_why(order: ParentOrder, curve: ParentScheduled, why: str) -> None:
+    assert estimated(order, curve) == CostEstimated(
+        ts=NOW, parent_id="P1", strategy="alpha", symbol=order.symbol, model="sqrt", text=f"no estimate: {why}"
+    )
+
+
+def test_a_parent_is_estimated_once_and_one_that_nobody_knows_never() -> None:
+    analyst = Analyst(KNOWN, {})
+    told(accepted(PARENT), analyst=analyst)
+    first, again = scheduled(NOW, end=NOW + MINUTE), scheduled(NOW + S, end=NOW + MINUTE, ts=NOW + S)
+    (event,) = analyst.on_scheduled(first)
+    assert list(analyst.on_scheduled(first)) == [event]  # a decision changes nothing
+    told(event, analyst=analyst)
+    assert list(analyst.on_scheduled(again)) == []
+    assert list(analyst.on_scheduled(scheduled(NOW, end=NOW + MINUTE, parent_id="P9"))) == []
+    (ending,) = ask(analyst)
+    told(ending, event, analyst=analyst)  # a late word about what is over
+    assert ask(analyst) == []
+
+
 # Flags ----------------------------------------------------------------------------------------------------------------
 
 
@@ -193,10 +290,11 @@ def test_an_interrupted_tape_flags_the_parents_that_live_and_no_later_ones() -> 
 # Snapshots ------------------------------------------------------------------------------------------------------------
 
 
-@given(cut=st.integers(0, len(STORY)), torn=st.booleans())
+@given(cut=st.integers(0, len(STORY) + 3), torn=st.booleans())
 def test_an_analyst_from_a_snapshot_goes_on_as_the_one_that_wrote_it(cut: int, *, torn: bool) -> None:
     wrong = filled(CHILD, "30", "100.50", exec_id="E9", ts=NOW + 12 * S)
-    story = [*STORY[:4], wrong, *STORY[4:], busted(wrong)]
+    estimate = CostEstimated(ts=NOW, parent_id="P1", strategy="alpha", symbol="AAPL", model="sqrt")
+    story = [*STORY[:2], estimate, *STORY[2:4], wrong, *STORY[4:], busted(wrong)]
     first = told(*story[:cut])
     if torn:
         first.tear()
@@ -206,6 +304,8 @@ def test_an_analyst_from_a_snapshot_goes_on_as_the_one_that_wrote_it(cut: int, *
     told(*story[cut:], analyst=first)
     told(*story[cut:], analyst=second)
     assert ask(second) == ask(first)
+    curve = scheduled(NOW, end=NOW + MINUTE)
+    assert list(second.on_scheduled(curve)) == list(first.on_scheduled(curve)) == []
     assert second.dump() == first.dump()
 
 

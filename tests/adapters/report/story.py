@@ -11,7 +11,9 @@ from adapters.store.tape import TapeWriter
 from core.causes import TradingState
 from core.events import (
     AccountOpened,
+    Alternative,
     Anomaly,
+    CostEstimated,
     CostReport,
     DaemonStarted,
     EndReason,
@@ -23,6 +25,7 @@ from core.events import (
     ParentAccepted,
     ParentEnded,
     ParentOrder,
+    ParentRouted,
     ParentScheduled,
     PositionUpdated,
     Reason,
@@ -191,6 +194,24 @@ _PLAN = ParentScheduled(
 )
 _REPLAN = ParentScheduled(ts=at(40), parent_id="P1", times=(at(45),), targets=(Decimal(200),), end=at(60))
 
+ROUTE = ParentRouted(
+    ts=at(70),
+    parent_id="P2",
+    strategy="mom",
+    symbol="MSFT",
+    policy="cost",
+    algo=Algo.MARKET,
+    reason=f"the cheapest {EVIL}",
+    model="sqrt",
+    alternatives=(
+        Alternative(Algo.MARKET, Decimal("3.25"), Decimal("-8.5"), Decimal("15.04")),
+        Alternative(Algo.TWAP, None, None, None, f"no estimate: {EVIL}"),
+    ),
+)
+_LACKING = CostEstimated(
+    ts=at(70), parent_id="P2", strategy="mom", symbol="MSFT", model="sqrt", text=f"no estimate: {EVIL}"
+)
+
 _HAPPENED: list[Event] = [
     DaemonStarted(ts=BEGAN, version="0.1.0", config_hash="c0ffee", world="simulation", account="A1"),
     AccountOpened(ts=BEGAN, account="A1", cash=Decimal(1_000_000), currency="USD"),
@@ -217,7 +238,9 @@ _HAPPENED: list[Event] = [
     SignalDead(ts=at(63), source="file", reason="JSON is malformed", text=f"{{bad\x1b[31m {EVIL}"),
     SignalIgnored(ts=at(64), signal_id="3", strategy="mom", reason="weak"),
     denied(65, "P5", "", "3996"),
+    ROUTE,
     QUICK,
+    _LACKING,
     fill(70.01, "P2", Side.SELL, "40", "MSFT", px="400.00", exec_id="e5"),
     _position(70.01, "MSFT", "-40", avg_px="400.00", realized="-12.345", fees="0.1"),
     ended(70.01, QUICK, "40", "400.00", EndReason.FILLED),
@@ -252,12 +275,23 @@ def _heard(analyst: Analyst, event: Event) -> Iterable[Event]:
         analyst.bust(event)
     elif isinstance(event, ParentEnded):
         return analyst.on_ended(event)
+    elif isinstance(event, ParentScheduled):
+        estimates = list(analyst.on_scheduled(event))
+        for estimate in estimates:
+            assert isinstance(estimate, CostEstimated)
+            analyst.expect(estimate)
+        return estimates
     return ()
 
 
 def costs() -> list[CostReport]:
     """What the analyst reported, in order of the parents' starts."""
     return [event for _, event in entries() if isinstance(event, CostReport)]
+
+
+def estimates() -> dict[str, CostEstimated]:
+    """What was expected of each parent beforehand."""
+    return {event.parent_id: event for _, event in entries() if isinstance(event, CostEstimated)}
 
 
 def record(happened: Iterable[tuple[int, Event]], tape_dir: Path) -> Engine:

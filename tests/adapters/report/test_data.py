@@ -22,6 +22,13 @@ def test_a_parent_comes_with_how_it_was_accepted(report: RunReport) -> None:
     assert [parent.accepted for parent in report.parents] == [story.SLOW, story.QUICK, story.NEVER]
 
 
+def test_a_parent_comes_with_what_was_expected_of_it_and_how_it_was_routed(report: RunReport) -> None:
+    expected = story.estimates()
+    assert expected.keys() == {"P1", "P2"}
+    assert [parent.estimate for parent in report.parents] == [expected["P1"], expected["P2"], None]
+    assert [parent.route for parent in report.parents] == [None, story.ROUTE, None]
+
+
 def test_fills_accumulate_without_those_that_were_taken_back(report: RunReport) -> None:
     fills = report.parents[0].fills
     assert [(f.exec_id, f.cum_qty, f.busted) for f in fills] == [

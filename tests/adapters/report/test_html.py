@@ -109,6 +109,30 @@ def test_a_parents_page_names_its_benchmarks_with_units_and_filter(folder: Path,
     assert names["Market volume meanwhile"] == f"{cost.market_volume:,} shares"
 
 
+def test_what_was_expected_stands_beside_what_it_cost(folder: Path) -> None:
+    page, found, cost = Page(folder / "parent-P1.html"), story.estimates()["P1"], story.costs()[0]
+    bounds = [rounded(each, 1, signed=True) for each in (found.cost_bps, found.low_bps, found.high_bps)]
+    assert page.row("estimated")[1:] == [*bounds, "model sqrt"]
+    assert page.row("of it spread")[1] == rounded(found.spread_bps, 1, signed=True)
+    assert page.row("of it impact")[1] == rounded(found.impact_bps, 1, signed=True)
+    assert page.row("realised")[1:] == [slipped(cost, cost.arrival_px), "–", "–", "inside the interval"]
+
+
+def test_where_there_is_no_estimate_the_page_says_why(folder: Path) -> None:
+    lacking = Page(folder / "parent-P2.html").row("estimated")
+    assert lacking[1:] == ["–", "–", "–", f"no estimate: {story.EVIL}"]
+    assert Page(folder / "parent-P2.html").row("realised")[4] == ""
+    assert "Nothing was estimated: it never got a curve." in Page(folder / "parent-P3.html").text
+
+
+def test_a_choice_is_shown_with_its_reason_and_what_else_could_have_been_chosen(folder: Path) -> None:
+    page = Page(folder / "parent-P2.html")
+    assert f"MARKET by policy cost: the cheapest {story.EVIL}" in page.text
+    assert page.row("MARKET")[1:] == ["+3.2", "−8.5", "+15.0", ""]
+    assert page.row("TWAP")[1:] == ["–", "–", "–", f"no estimate: {story.EVIL}"]
+    assert "Choice of the algorithm" not in Page(folder / "parent-P1.html").text
+
+
 def test_fills_are_listed_with_the_mid_that_they_met(folder: Path) -> None:
     rows = Page(folder / "parent-P1.html").rows
     assert [row for row in rows if row[-2:-1] == ["paper"]] == [

@@ -5,7 +5,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from adapters.report import text
 from adapters.report.data import RunReport, load
 from adapters.report.table import as_json, render
 from adapters.store import queries
@@ -50,6 +52,36 @@ def test_the_sum_is_stated_once(report: RunReport) -> None:
     total = report.totals[0]
     assert line.startswith("3 parents, traded 53,522.20 USD, shortfall +")
     assert f"{total.shortfall:+.2f} USD ({total.shortfall_bps:+.1f} bps)" in line
+
+
+def test_how_many_estimates_held_is_said_where_there_are_any(report: RunReport) -> None:
+    said = "Expected beforehand: 1 of 1 parents inside their interval of 95 %."
+    assert said in render(report).splitlines()
+    parents = tuple(msgspec.structs.replace(each, estimate=None) for each in report.parents)
+    assert "Expected" not in render(msgspec.structs.replace(report, parents=parents))
+
+
+@pytest.mark.parametrize(
+    "low, high, where",
+    [
+        ("5.92", "7", "inside the interval"),
+        ("-3", "5.92", "inside the interval"),
+        ("-3", "5.91", "above the interval"),
+        ("5.93", "7", "below the interval"),
+        (None, None, ""),
+    ],
+)
+def test_a_cost_lies_inside_above_or_below_what_was_expected(
+    report: RunReport, low: str | None, high: str | None, where: str
+) -> None:
+    parent = report.parents[0]
+    assert parent.vs_arrival_bps == Decimal("5.92")
+    bounds = {"low_bps": None if low is None else Decimal(low), "high_bps": None if high is None else Decimal(high)}
+    assert parent.estimate is not None
+    estimate = msgspec.structs.replace(parent.estimate, **bounds)
+    assert text.within(msgspec.structs.replace(parent, estimate=estimate)) == where
+    unfilled = msgspec.structs.replace(parent, estimate=estimate, cost=report.parents[2].cost)
+    assert not text.within(unfilled)
 
 
 def test_an_empty_run_is_one_line(tmp_path: Path) -> None:

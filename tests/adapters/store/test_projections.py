@@ -1,5 +1,6 @@
 """What events write into the tables: every type is covered, and writing twice changes nothing."""
 
+import json
 from decimal import Decimal
 
 import msgspec
@@ -10,15 +11,20 @@ from adapters.store.projections import PROJECTIONS, UNPROJECTED, project
 from adapters.store.upserts import apply
 from core.causes import TradingState
 from core.events import (
+    Alternative,
     Anomaly,
     BreakFound,
     CashMoved,
+    CostEstimated,
+    CostReport,
+    EndReason,
     Event,
     LimitsSet,
     OrderUnresolved,
     OverrideGranted,
     OverrideProposed,
     OverrideUsed,
+    ParentRouted,
     Reason,
     ShadowSet,
     SignalDead,
@@ -30,6 +36,7 @@ from core.events import (
     TradingResumed,
 )
 from core.orders import OrdStatus, Side
+from core.signals import Algo
 from tests.adapters.store import examples
 from tests.adapters.store.support import SEQUENCES, TYPES, contents, database, isolated
 
@@ -201,6 +208,87 @@ def test_shadow_limits_stand_each_time_that_they_are_set_and_what_they_would_hav
         "50",
         "v2",
     )
+
+
+def test_a_choice_stands_with_its_reason_and_its_alternatives() -> None:
+    choice = ParentRouted(
+        ts=12,
+        parent_id="P1",
+        strategy="s",
+        symbol="AAPL",
+        policy="size",
+        algo=Algo.TWAP,
+        reason="worth 20,000.00, midday",
+        model="sqrt",
+        alternatives=(
+            Alternative(Algo.MARKET, Decimal("3.1"), Decimal(-2), Decimal("8.2")),
+            Alternative(Algo.TWAP, None, None, None, "no estimate: why"),
+        ),
+    )
+    (row,) = tables_after(choice, choice)["routes"]
+    assert json.loads(str(row.pop("alternatives"))) == [
+        {"algo": "MARKET", "cost_bps": "3.1", "low_bps": "-2", "high_bps": "8.2", "text": ""},
+        {"algo": "TWAP", "cost_bps": None, "low_bps": None, "high_bps": None, "text": "no estimate: why"},
+    ]
+    names = {"parent_id": "P1", "ts": 12, "strategy": "s", "symbol": "AAPL", "policy": "size", "algo": "TWAP"}
+    assert row == names | {"reason": "worth 20,000.00, midday", "model": "sqrt"}
+
+
+REPORT = CostReport(
+    ts=30,
+    parent_id="P1",
+    strategy="s",
+    symbol="AAPL",
+    side=Side.SELL,
+    algo=Algo.TWAP,
+    order_qty=Decimal(200),
+    cum_qty=Decimal(100),
+    avg_px=Decimal("99.90"),
+    start=13,
+    decision_px=Decimal(101),
+    arrival_px=Decimal(100),
+    end_px=Decimal(99),
+    market_vwap=None,
+    market_twap=None,
+    market_volume=Decimal(0),
+    delay=Decimal(0),
+    spread=Decimal(0),
+    impact=Decimal(0),
+    timing=Decimal(0),
+    opportunity=Decimal(0),
+    fees=Decimal(0),
+    shortfall=Decimal(0),
+    currency="USD",
+    reason=EndReason.WINDOW,
+    vwap_filter="",
+)
+
+
+def test_what_was_expected_and_what_came_of_it_can_be_compared() -> None:
+    lacking = CostEstimated(ts=13, parent_id="P2", strategy="s", symbol="B", model="almgren", text="no estimate: why")
+    estimate = CostEstimated(
+        ts=13,
+        parent_id="P1",
+        strategy="s",
+        symbol="AAPL",
+        model="sqrt",
+        cost_bps=Decimal("12.5"),
+        low_bps=Decimal(-20),
+        high_bps=Decimal(45),
+        spread_bps=Decimal("0.5"),
+        impact_bps=Decimal(12),
+        risk_bps=Decimal(16),
+    )
+    rows = tables_after(estimate, lacking, REPORT)
+    numbers = {"cost": "12.5", "low": "-20", "high": "45", "spread": "0.5", "impact": "12", "risk": "16"}
+    about = {"parent_id": "P1", "ts": 13, "strategy": "s", "symbol": "AAPL", "model": "sqrt", "text": ""}
+    first, second = rows["cost_estimates"]
+    assert first == about | {f"{name}_bps": value for name, value in numbers.items()}
+    assert (second["cost_bps"], second["text"]) == (None, "no estimate: why")
+    (report,) = rows["cost_reports"]
+    assert report["arrival_bps"] == "10.000"  # sold a tenth under the arrival
+    unfilled = msgspec.structs.replace(REPORT, avg_px=None)
+    assert tables_after(unfilled)["cost_reports"][0]["arrival_bps"] is None
 
 
 def test_a_denied_child_leaves_its_parent_alone_and_a_denied_parent_is_denied() -> None:
