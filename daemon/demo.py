@@ -149,7 +149,9 @@ def basket() -> Iterator[str]:
     yield '{"kind": "order", "signal_id": "broken", "symbol": "ALFA", "side": "BUY", "qty": 100'
     yield _line("strength", "s-1", "09:45", "momentum", symbol="CHAR", strength=0.85, how={"algo": "TWAP"})
     yield _line("strength", "s-2", "09:46", "momentum", symbol="ECHO", strength=0.04)
-    yield _line("strength", "s-3", "09:50", "momentum", symbol="DELT", strength=0.6, confidence=0.9)
+    yield _line(
+        "strength", "s-3", "09:50", "momentum", symbol="DELT", strength=0.6, confidence=0.9, how={"algo": "AUTO"}
+    )
     yield _order("fat-finger", "10:00", "BUY 60_000 INDI", {"algo": "MARKET"})
     yield first
     yield _order("now", "10:15", "BUY 300 HOTL", {"algo": "MARKET", "ord_type": "MARKET"})
