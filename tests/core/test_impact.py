@@ -73,6 +73,11 @@ def test_the_square_root_law_of_a_hundredth_at_two_percent() -> None:
     assert MODELS["sqrt"](order()).impact_bps == pytest.approx(20)
 
 
+@pytest.mark.parametrize("market, spread", [(True, 2.0), (False, 1.0)])
+def test_the_half_spread_is_paid_by_who_crosses_and_half_of_it_by_who_rests_first(market: bool, spread: float) -> None:  # noqa: FBT001
+    assert MODELS["sqrt"](order(market=market)).spread_bps == spread
+
+
 ANNUAL_HALF = 0.5 / math.sqrt(252)
 
 

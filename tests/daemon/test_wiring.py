@@ -175,6 +175,11 @@ def test_only_approved_orders_are_sent(page: Page) -> None:
     assert [kind for way, kind, each in page.lines if each.__name__ == "send" and way == "hand"] == [e.OrderApproved]
 
 
+def test_a_parent_is_estimated_before_anything_of_it_is_sent(page: Page) -> None:
+    heard = [name_of(each) for way, kind, each in page.lines if way == "on" and kind is e.ParentScheduled]
+    assert heard == ["Analyst.on_scheduled", "Slicer.on_scheduled"]
+
+
 def test_everything_that_holds_trading_back_reaches_the_gate_the_slicer_and_the_way_out(page: Page) -> None:
     for kind in (e.TradingHalted, e.TradingResumed):
         folds = {name_of(each).partition(".")[0] for way, k, each in page.lines if way == "fold" and k is kind}
