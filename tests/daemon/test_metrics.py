@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from algos.planning import ALGOS
 from core.causes import KILL
 from core.events import CostReport, FillBooked, MarketData, Outcome, Reason, TimeAdvanced
 from core.instruments import Instrument, Instruments
@@ -111,7 +112,7 @@ def test_what_is_known_beforehand_is_counted_from_zero(run: Run) -> None:
     assert labelled(samples, "execd_shadow_verdicts_total", "outcome") == {"tighter": 0, "wider": 0}
     assert value(samples, "execd_events_total", event="Anomaly") == 0
     assert value(samples, "execd_halts_total", cause="redis") == 0
-    assert labelled(samples, "execd_live_parents", "algo") == {"MARKET": 0, "LIMIT": 0, "TWAP": 0, "VWAP": 0}
+    assert labelled(samples, "execd_live_parents", "algo") == dict.fromkeys(map(str, ALGOS), 0)
 
 
 def test_the_parts_of_the_costs_sum_to_the_shortfalls_of_the_reports(run: Run) -> None:
