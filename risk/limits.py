@@ -248,10 +248,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
         `strategy` None: of a flatten, which no strategy's limit binds.
         """
+        least, whose = self.of(symbol).order_notional_max, ""
         at, by = self.venues.get(venue), None if strategy is None else self.strategies.get(strategy)
-        owners = ((self.of(symbol), ""), (at, f" at {venue}"), (by, f" of {strategy}"))
-        set_by = ((own.order_notional_max, whose) for own, whose in owners if own is not None)
-        return min(((most, whose) for most, whose in set_by if most is not None), default=None)
+        most = None if at is None else at.order_notional_max
+        if most is not None and (least is None or most < least):
+            least, whose = most, f" at {venue}"
+        most = None if by is None else by.order_notional_max
+        if most is not None and (least is None or most < least):
+            least, whose = most, f" of {strategy}"
+        return None if least is None else (least, whose)
 
 
 def for_opening(per_s: int) -> int:
