@@ -60,6 +60,7 @@ from core.events import (
     Reason,
     RegimeSet,
     RiskModelSet,
+    StopTriggered,
     TimeAdvanced,
     TradingHalted,
     TradingResumed,
@@ -263,6 +264,13 @@ class Slicer:
             parent.stopped = True
         self._arm_all(event.ts)
 
+    def take_back(self, event: StopTriggered) -> None:
+        """What a strategy works in a symbol is over: a stop closes what it holds."""
+        for parent_id in event.takes_back:
+            parent = self.parents[parent_id]
+            parent.stopped = True
+            self._arm(parent_id, parent, event.ts)
+
     # decisions
 
     def on_accepted(self, event: ParentAccepted) -> Iterable[Event]:
@@ -322,6 +330,11 @@ class Slicer:
         """End the parents of what is to be flat, before anything is sized to flatten it."""
         for parent in self._in(event.symbol):
             yield from self._work(parent.parent_id, event.ts)
+
+    def on_triggered(self, event: StopTriggered) -> Iterable[Event]:
+        """End what a stop takes back, before its exit is sized."""
+        for parent_id in event.takes_back:
+            yield from self._work(parent_id, event.ts)
 
     def _work(self, parent_id: str, now: int) -> Iterable[Event]:
         parent = self.parents.get(parent_id)

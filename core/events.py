@@ -302,6 +302,74 @@ class SignalRefused(Event, frozen=True, tag=True):
     text: str = ""
 
 
+class StopSet(Event, frozen=True, tag=True):
+    """The daemon holds a stop, in the place of an earlier one: what its strategy holds is closed once it is reached."""
+
+    stop_id: str  # of its signal
+    signal_ts: int
+    strategy: str
+    symbol: str
+    side: Side  # of the exit
+    stop_px: Decimal | None  # 99; of the three one is given
+    trail: Decimal | None
+    trail_fraction: Decimal | None
+    limit_offset: Decimal | None
+    how: Instruction
+    price: Decimal  # of the market, where a trail begins
+    valid_until: int | None = None  # ns
+
+
+class StopTriggered(Event, frozen=True, tag=True):
+    """A stop fires, once: its price was reached twice in a row. Its exit follows what `takes_back` leaves."""
+
+    stop_id: str
+    strategy: str
+    symbol: str
+    side: Side
+    stop_px: Decimal  # of a trailing one where it was by then
+    prices: tuple[Decimal, ...]  # the two that confirm it, oldest first
+    source: str  # of the prices: last or quote
+    takes_back: tuple[str, ...]  # parents of the strategy in the symbol, which end now
+
+
+class StopSuspended(Event, frozen=True, tag=True):
+    """A stop no longer fires: its price may mean something else by now. A new stop signal takes its place."""
+
+    stop_id: str
+    strategy: str
+    symbol: str
+    text: str
+
+
+class StopEnd(StrEnum):
+    """Why a stop ended without an exit."""
+
+    REPLACED = "REPLACED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+    FLAT = "FLAT"  # its strategy holds nothing that it could close, and nothing is on its way
+
+
+class StopEnded(Event, frozen=True, tag=True):
+    """A stop is over, and closes nothing."""
+
+    stop_id: str
+    strategy: str
+    symbol: str
+    reason: StopEnd
+
+
+class ExitRequested(Event, frozen=True, tag=True):
+    """A stop that fired is over: what its strategy still holds is to be closed."""
+
+    stop_id: str
+    signal_ts: int
+    strategy: str
+    symbol: str
+    side: Side
+    how: Instruction  # with the limit of a stop that has one
+
+
 class ParentOrder(Event, frozen=True, tag=True):
     """What the sizer wants traded for one leg of a signal; not yet seen by the gate."""
 
@@ -319,6 +387,7 @@ class ParentOrder(Event, frozen=True, tag=True):
     how: Instruction
     valid_until: int | None = None  # ns; nothing of it may leave later
     flatten: bool = False  # closes a position by an operator's will: goes on while trading is halted
+    protects: bool = False  # closes a position by a stop that fired: nobody's repetition
 
 
 class Alternative(msgspec.Struct, frozen=True):
@@ -804,6 +873,11 @@ AnyEvent = (
     | SignalAccepted
     | SignalIgnored
     | SignalRefused
+    | StopSet
+    | StopTriggered
+    | StopSuspended
+    | StopEnded
+    | ExitRequested
     | ParentOrder
     | OverrideProposed
     | OverrideGranted

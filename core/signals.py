@@ -1,8 +1,9 @@
 """What a signal may say: the contract between a model that wants a position and the daemon that trades it.
 
-Four kinds. An `order` names its quantity; a `strength` leaves the size to the daemon; a `target` states the position
+Five kinds. An `order` names its quantity; a `strength` leaves the size to the daemon; a `target` states the position
 that should be held and is idempotent by construction; a `rebalance` states the whole book, and names that it leaves
-out go to zero. A JSON array of signals is a batch. The JSON Schema in the docs is generated from these types.
+out go to zero; a `stop` closes what is held once its price has moved against it. A JSON array of signals is a batch.
+The JSON Schema in the docs is generated from these types.
 """
 
 from decimal import Decimal
@@ -118,7 +119,23 @@ class RebalanceSignal(_Signal, frozen=True, tag="rebalance"):
     weights: dict[str, float]
 
 
-Signal = OrderSignal | StrengthSignal | TargetSignal | RebalanceSignal
+class StopSignal(_Signal, frozen=True, kw_only=True, tag="stop"):
+    """Close what the strategy holds of a symbol once its price has moved so far against it.
+
+    At a price, or a trail behind the best price since: at most one of `stop_px`, `trail` and `trail_fraction` is given.
+    It takes the place of the strategy's earlier stop in the symbol; one with none of them cancels that. It closes and
+    never opens, follows what the strategy holds, and lasts until `valid_until`.
+    """
+
+    symbol: str
+    stop_px: Decimal | None = None  # 99
+    trail: Decimal | None = None  # money a share, behind the best price
+    trail_fraction: Decimal | None = None  # of the best price, behind it
+    limit_offset: Decimal | None = None  # money a share: the exit's limit, so far beyond the stop; none: no limit
+    how: Instruction = Instruction(algo=Algo.MARKET)  # of the exit
+
+
+Signal = OrderSignal | StrengthSignal | TargetSignal | RebalanceSignal | StopSignal
 
 
 class BadSignal(msgspec.Struct, frozen=True):
@@ -238,12 +255,25 @@ def _fault_of_size(signal: Signal) -> str | None:
             or _each({"qty": signal.qty}, is_amount, f"is not a number {AMOUNT_BOUNDS}")
             or _each({"weight": signal.weight}, _is_weight, _WEIGHT_FAULT)
         )
+    if isinstance(signal, StopSignal):
+        return _fault_of_stop(signal)
     if len(signal.weights) > MAX_LEGS:
         return f"{len(signal.weights):,} legs is more than {MAX_LEGS:,}: split the book over accounts"
     bad = next((s for s in signal.weights if not 1 <= len(s) <= MAX_TEXT or not s.isprintable()), None)
     if bad is not None:
         return f"symbol {bad[:MAX_TEXT]!r} is not 1 to {MAX_TEXT} characters that can be printed"
     return _each(signal.weights, _is_weight, _WEIGHT_FAULT)
+
+
+def _fault_of_stop(signal: StopSignal) -> str | None:
+    levels = {"stop_px": signal.stop_px, "trail": signal.trail, "trail_fraction": signal.trail_fraction}
+    if sum(level is not None for level in levels.values()) > 1:
+        return f"give one of {', '.join(levels)}, or none to cancel"
+    if signal.how.price is not None:
+        return "how.price is no limit of a stop's exit: give limit_offset"
+    return _each(levels | {"limit_offset": signal.limit_offset}, _is_positive, _POSITIVE_FAULT) or _each(
+        {"trail_fraction": signal.trail_fraction}, lambda part: part < 1, "is not between 0 and 1 (percent?)"
+    )
 
 
 AMOUNT_BOUNDS = f"below {MAX_AMOUNT:,} of at most {MAX_DIGITS} digits"

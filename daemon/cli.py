@@ -247,6 +247,14 @@ def parents(folder: Folder = LATEST, symbol: str = "", limit: int = 100, as_json
 
 
 @app.command()
+def stops(
+    folder: Folder = LATEST, symbol: str = "", state: str = "", limit: int = 100, as_json: AsJson = False
+) -> None:
+    """Stops that the daemon holds or held: held, suspended, fired, exit, ended."""
+    _print_rows(folder, queries.stops, as_json=as_json, symbol=symbol or None, state=state or None, limit=limit)
+
+
+@app.command()
 def report(
     folder: Folder = LATEST,
     out: Annotated[Path | None, typer.Option(help="Folder for the HTML report.")] = None,

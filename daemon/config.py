@@ -36,6 +36,7 @@ from daemon.oms import OmsSettings
 from risk.limits import NOT_AT_THE_GATE, Limits, version_of
 from risk.scenarios import LAMBDA, WINDOW, WINDOW_MIN, jump
 from risk.tail import CORRELATION
+from risk.triggers import StopSettings
 
 ENVIRONMENT_PREFIX = "EXECD_"
 OPTIONS = credentials.VARIABLES | {"EXECD_DIR"}  # variables that are no settings: secrets, and options of commands
@@ -203,6 +204,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     algos: AlgosConfig = AlgosConfig()
     router: RouterSettings = RouterSettings()
     costs: CostsConfig = CostsConfig()
+    stops: StopSettings = StopSettings()
     oms: OmsSettings = OmsSettings()
     paper: PaperSettings = PaperSettings()
     market: MarketConfig = MarketConfig()

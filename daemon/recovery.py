@@ -66,6 +66,7 @@ def stateful(actors: Actors) -> dict[str, Stateful]:
         "overrides": actors.overrides,
         "guard": actors.guard,
         "sizer": actors.sizer,
+        "triggers": actors.triggers,
         "slicer": actors.slicer,
         "oms": actors.oms,
         "analyst": actors.analyst,

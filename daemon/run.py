@@ -62,6 +62,7 @@ from risk.limits import LimitsInForce
 from risk.overrides import Overrides
 from risk.sizing import Sizer
 from risk.tail import TailRisk
+from risk.triggers import Triggers
 from tca.analyst import Analyst
 
 FLUSH_S = 1.0  # how long a market event may wait in the tape's buffer
@@ -184,10 +185,12 @@ class Run:
         )
         slicer = Slicer(self.instruments, profiles.of(config.algos.profiles, self.instruments))
         router = Router(self.instruments, config.router, config.costs.model)
+        triggers = Triggers(exposure, limits, config.stops)
         return Actors(
             sequences=Sequences(),
             limits=limits,
-            sizer=Sizer(exposure, limits, router.route, tag=config.daemon.tag, account=config.daemon.account),
+            sizer=Sizer(exposure, limits, router.route, triggers, tag=config.daemon.tag, account=config.daemon.account),
+            triggers=triggers,
             exposure=exposure,
             overrides=overrides,
             guard=Guard(exposure, limits),

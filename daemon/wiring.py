@@ -17,6 +17,7 @@ from risk.guard import Guard
 from risk.limits import LimitsInForce
 from risk.overrides import Overrides
 from risk.sizing import Sizer
+from risk.triggers import Triggers
 from tca.analyst import Analyst
 
 
@@ -26,6 +27,7 @@ class Actors(msgspec.Struct, frozen=True, kw_only=True):
     sequences: Sequences
     limits: LimitsInForce
     sizer: Sizer
+    triggers: Triggers
     exposure: Exposure
     overrides: Overrides
     guard: Guard
@@ -47,10 +49,15 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.AccountOpened, a.exposure.account, a.oms.account, a.guard.account)
     bus.fold(e.AccountReported, a.exposure.hear)
     bus.fold(e.CashMoved, a.exposure.move, a.oms.move, a.guard.move)
-    bus.fold(e.MarketData, a.exposure.quote, a.guard.look, a.slicer.quote, a.analyst.quote)
+    bus.fold(e.MarketData, a.exposure.quote, a.guard.look, a.slicer.quote, a.analyst.quote, a.triggers.look)
     bus.fold(e.TimeAdvanced, a.slicer.advance, a.oms.advance)
     bus.fold(e.SignalReceived, a.sequences.count)
     bus.fold(e.SignalAccepted, a.sizer.take)
+    bus.fold(e.StopSet, a.triggers.take)
+    bus.fold(e.StopTriggered, a.triggers.trigger, a.slicer.take_back)
+    bus.fold(e.StopSuspended, a.triggers.suspend)
+    bus.fold(e.StopEnded, a.triggers.end)
+    bus.fold(e.ExitRequested, a.triggers.end)
     bus.fold(e.ParentAccepted, a.exposure.accept, a.guard.accept, a.ledger.open, a.analyst.open, a.slicer.open)
     bus.fold(e.ParentScheduled, a.slicer.schedule)
     bus.fold(e.ParentPaced, a.slicer.pace)
@@ -90,7 +97,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.on(e.OrderDenied, a.slicer.on_denied)
     bus.on(e.NewOrderSingle, a.gate.on_new_order)
     bus.on(e.TimeAdvanced, a.slicer.on_due, a.oms.on_due, a.guard.on_due)
-    bus.on(e.MarketData, a.guard.on_market)
+    bus.on(e.MarketData, a.guard.on_market, a.triggers.on_market)  # what the guard halts fires no stop
     bus.on(e.AccountReported, a.guard.on_reported)
     bus.on(e.HighWaterMarkReset, a.guard.on_reset)
     bus.on(e.SubmitResult, a.oms.on_submit_result)  # only the oms reads raw reports: it de-duplicates
@@ -98,10 +105,14 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.on(e.OrderCancelRequest, a.oms.on_cancel_request)
     bus.on(e.OrderUpdated, a.guard.on_updated, a.slicer.on_updated)  # nothing is sent again before the guard has looked
     bus.on(e.OrderUnresolved, a.guard.on_unresolved, a.slicer.on_unresolved)
-    bus.on(e.FillBooked, a.guard.on_filled)
+    bus.on(e.FillBooked, a.guard.on_filled, a.triggers.on_moved)
+    bus.on(e.FillBusted, a.triggers.on_moved)
     bus.on(e.TradingHalted, a.slicer.on_halted)
     bus.on(e.FlattenRequested, a.slicer.on_flatten, a.sizer.on_flatten)  # what works ends before anything is sized
-    bus.on(e.ParentEnded, a.analyst.on_ended)
+    bus.on(e.StopTriggered, a.slicer.on_triggered, a.triggers.on_triggered)  # likewise
+    bus.on(e.ExitRequested, a.sizer.on_exit)
+    bus.on(e.BreakFound, a.triggers.on_break)
+    bus.on(e.ParentEnded, a.analyst.on_ended, a.triggers.on_moved)
 
     # edges: hand over to a task.
     bus.hand(e.OrderApproved, a.sender.send)

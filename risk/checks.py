@@ -44,6 +44,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     time_in_force: TimeInForce | None
     asked_qty: Decimal | None = None  # of a parent: the quantity before it was made smaller
     flatten: bool = False  # of an operator's flatten
+    protects: bool = False  # of a stop that fired
     waives: Reason | None = None  # what it is not denied for, by an override
 
     @property
@@ -285,12 +286,13 @@ def strategy_may_trade(case: Case, limits: Limits) -> Denial | None:
 def strategy_is_not_stopped(case: Case, limits: Limits) -> Denial | None:
     """R12: a parent's strategy was not stopped for doing the same too often; children of earlier parents go on.
 
-    What would shrink a position is refused, too: what the strategy wants is what is in doubt. An operator may flatten.
+    What would shrink a position is refused, too: what the strategy wants is what is in doubt. An operator may flatten,
+    and a stop may fire that was set before.
     """
     del limits
     ask = case.ask
     text = case.exposure.stopped.get(ask.strategy)
-    if text is None or not ask.is_parent or ask.flatten:
+    if text is None or not ask.is_parent or ask.flatten or ask.protects:
         return None
     said = f"{ask.strategy} is stopped ({text}): `execd resume --strategy` lets it go on"
     return _refuse(Reason.REPEATS, said)
@@ -299,7 +301,7 @@ def strategy_is_not_stopped(case: Case, limits: Limits) -> Denial | None:
 def order_is_no_duplicate(case: Case, limits: Limits) -> Denial | None:
     """R13: a parent is not the one again that its strategy had accepted last, in the same symbol, within the window."""
     ask = case.ask
-    if not ask.is_parent or ask.flatten or not limits.duplicate_window_s:
+    if not ask.is_parent or ask.flatten or ask.protects or not limits.duplicate_window_s:
         return None
     last = case.exposure.newest.get((ask.strategy, ask.symbol))
     if last is None or last.side is not ask.side or last.qty != (ask.asked_qty or ask.qty):
@@ -759,13 +761,13 @@ def parent_is_valid(case: Case, limits: Limits) -> Denial | None:
 def rate_is_kept(case: Case, limits: Limits) -> Denial | None:
     """R12: children and messages per second and venue; parents per day, of the account and its strategy.
 
-    Of an operator's flatten only the children are held to a rate.
+    Of an operator's flatten, and of a stop that fired, only the children are held to a rate.
 
     Messages are children and cancels. A halt's cancels may fill a second many times over: no flatten waits for that.
     Of both rates a part is left to what shrinks a position, and to a flatten: however much opens, they find room.
     """
     ask, exposure = case.ask, case.exposure
-    if ask.is_parent and ask.flatten:
+    if ask.is_parent and (ask.flatten or ask.protects):
         return None
     reason, unit = Reason.PARENTS_PER_DAY, "parents"
     if ask.is_parent:

@@ -378,7 +378,7 @@ class Exposure:
         self._unsent += exposure.unsent
         self._commit(exposure, event.order_qty)
         self.newest[parent.strategy, parent.symbol] = Newest(event.ts, event.parent_id, parent.side, parent.order_qty)
-        if not parent.flatten:  # the day's bound is on strategies, not on who has to stop them
+        if not (parent.flatten or parent.protects):  # the day's bound is on strategies, not on who has to stop them
             count, own = self.parents_on(event.ts), self.own_parents_on(parent.strategy, event.ts)
             if not count:  # a new day
                 self.own_parents_today.clear()

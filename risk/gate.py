@@ -276,5 +276,6 @@ def _ask_of_parent(order: ParentOrder, qty: Decimal, waives: Reason | None = Non
         time_in_force=None,
         asked_qty=order.order_qty,
         flatten=order.flatten,
+        protects=order.protects,
         waives=waives,
     )

@@ -28,7 +28,8 @@ then the count of that thing begins anew.
 
 A strategy whose parents in one symbol and side were accepted `repeats_max` times within a window is in a loop, or looks
 like it. It is stopped, in everything that it does, until a person lets it go on by its name; its live parents go on, as
-each is as large as it was judged to be and can only end. An operator's flatten is nobody's repetition.
+each is as large as it was judged to be and can only end. An operator's flatten is nobody's repetition,
+nor is a stop.
 
 A broker whose equity and ours are more than `disagreement_max` of ours apart, in either direction and in two reports in
 a row, makes trading REDUCING, as does an equity of which nothing is left. That ends by itself once two reports in a row
@@ -237,8 +238,8 @@ class Guard:
             self._strikes[event.cause].clear()
 
     def accept(self, event: ParentAccepted) -> None:
-        """Count what a strategy does, but for an operator's flatten."""
-        if not event.parent.flatten:
+        """Count what a strategy does, but for an operator's flatten and a stop that fired."""
+        if not (event.parent.flatten or event.parent.protects):
             strike = Strike(event.ts, event.parent_id)
             self._repeats.add(_way(event.parent), strike, self._limits.current.repeats)
 

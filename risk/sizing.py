@@ -14,6 +14,7 @@ import msgspec
 
 from core.events import (
     Event,
+    ExitRequested,
     FlattenRequested,
     MarketData,
     ParentOrder,
@@ -31,17 +32,19 @@ from core.signals import (
     OrderSignal,
     RebalanceSignal,
     Signal,
+    StopSignal,
     StrengthSignal,
     TargetSignal,
 )
 from core.units import NS_PER_S, ZERO, exact, floor_to
 from risk.exposure import Exposure
 from risk.limits import LimitsInForce
+from risk.triggers import Triggers
 
 AHEAD_S_MAX = 60  # a signal from farther in the future comes from a wrong clock
 SEEN_MAX = 1_000_000  # keys remembered; at the default horizon that is 1.6 signals a second for a week
 
-FLATTEN_PARTS = 1_000  # orders of one symbol in one flatten; more than that is asked for again
+FLATTEN_PARTS = 1_000  # orders of one symbol in one flatten or exit; more than that is asked for again
 FLATTEN_SHARE = Decimal("0.9")  # of the largest order in money: a child that crosses is dearer than the mid
 
 _FINE = Decimal("1e-9")  # grain at which a model's float becomes a decimal fraction
@@ -53,12 +56,15 @@ Route = Callable[[ParentOrder, MarketData | None], Iterable[Event]]
 class Sizer:
     """Turns accepted signals into parent orders."""
 
-    __slots__ = ("_account", "_exposure", "_floor", "_limits", "_order", "_route", "_seen", "_tag")
+    __slots__ = ("_account", "_exposure", "_floor", "_limits", "_order", "_route", "_seen", "_tag", "_triggers")
 
-    def __init__(self, exposure: Exposure, limits: LimitsInForce, route: Route, *, tag: str, account: str) -> None:
+    def __init__(
+        self, exposure: Exposure, limits: LimitsInForce, route: Route, triggers: Triggers, *, tag: str, account: str
+    ) -> None:
         self._exposure = exposure
         self._limits = limits
         self._route = route
+        self._triggers = triggers
         self._tag = tag
         self._account = account
         self._seen: dict[tuple[str, str], str] = {}
@@ -122,38 +128,53 @@ class Sizer:
         net = self._exposure.held(symbol)
         side = Side.SELL if net > 0 else Side.BUY
         left = abs(net) - self._exposure.committed(symbol, side)
-        largest = self._largest(symbol)
+        largest = self._largest(symbol, abs(net))
         for strategy, qty in self._exposure.holders(symbol):
             if qty * net <= 0:
                 continue
             part = min(abs(qty), left)
             left -= part
-            for number in range(FLATTEN_PARTS):
-                size = floor_to(min(part, largest), self._exposure.instruments[symbol].lot)
-                if size <= 0:
-                    break
-                part -= size
+            for number, size in enumerate(self._parts(symbol, part, largest)):
                 yield self._closing(event, strategy, symbol, (side, size), number)
 
-    def _largest(self, symbol: str) -> Decimal:
-        """The largest order in a symbol, as far as that is limited."""
+    def on_exit(self, event: ExitRequested) -> Iterable[Event]:
+        """Orders that close what a strategy holds and nothing of its own closes, none larger than one order may be."""
+        owner, symbol, side = event.strategy, event.symbol, event.side
+        held = -side.sign * self._exposure.own_held(owner, symbol)
+        left = held - self._exposure.own_committed(owner, symbol, side)
+        largest = self._largest(symbol, left, owner)
+        for number, size in enumerate(self._parts(symbol, left, largest)):
+            made = self._closing(event, owner, symbol, (side, size), number)
+            yield from self._route(made, self._exposure.market.get(symbol))
+
+    def _parts(self, symbol: str, qty: Decimal, largest: Decimal) -> Iterable[Decimal]:
+        """A quantity in whole lots, in orders of at most so many."""
+        for _ in range(FLATTEN_PARTS):
+            size = floor_to(min(qty, largest), self._exposure.instruments[symbol].lot)
+            if size <= 0:
+                return
+            qty -= size
+            yield size
+
+    def _largest(self, symbol: str, wanted: Decimal, strategy: str | None = None) -> Decimal:
+        """The largest order in a symbol, as far as that is limited; `strategy` None: of a flatten."""
         limits, mark = self._limits.current.of(symbol), self._exposure.mark(symbol)
         instrument = self._exposure.instruments[symbol]
-        bounds = [abs(self._exposure.held(symbol))]
+        bounds = [wanted]
         if limits.order_qty_max is not None:
             bounds.append(limits.order_qty_max)
-        least = self._limits.current.order_notional_max(symbol, instrument.venue, strategy=None)
+        least = self._limits.current.order_notional_max(symbol, instrument.venue, strategy)
         if least is not None and mark:
             bounds.append(FLATTEN_SHARE * least[0] / instrument.notional(Decimal(1), mark))
         return min(bounds)
 
     def _closing(
-        self, event: FlattenRequested, owner: str, symbol: str, size: tuple[Side, Decimal], number: int
-    ) -> Event:
+        self, event: FlattenRequested | ExitRequested, owner: str, symbol: str, size: tuple[Side, Decimal], number: int
+    ) -> ParentOrder:
         side, qty = size
-        request = event.request_id
+        request = event.request_id if isinstance(event, FlattenRequested) else event.stop_id
         leg = f"{symbol}#{number}"
-        return ParentOrder(
+        order = ParentOrder(
             ts=event.ts,
             parent_id=parent_id(tag=self._tag, account=self._account, strategy=owner, signal_id=request, leg=leg),
             signal_id=request,
@@ -167,8 +188,10 @@ class Sizer:
             resizable=True,
             decision_px=self._exposure.mark(symbol),
             how=Instruction(algo=Algo.MARKET),
-            flatten=True,
         )
+        if isinstance(event, FlattenRequested):
+            return msgspec.structs.replace(order, flatten=True)
+        return msgspec.structs.replace(order, signal_ts=event.signal_ts, how=event.how, protects=True)
 
     def _refusal(self, event: SignalReceived) -> tuple[str, str] | None:
         signal = event.signal
@@ -188,7 +211,7 @@ class Sizer:
         unknown = [symbol for symbol in _symbols(signal) if symbol not in self._exposure.instruments]
         if unknown:
             return "UNKNOWN_SYMBOL", f"{', '.join(unknown)}: not among the instruments"
-        return None
+        return self._triggers.fault_of(signal) if isinstance(signal, StopSignal) else None
 
     def _size(self, event: SignalReceived) -> Iterable[Event]:
         signal = event.signal
@@ -199,6 +222,8 @@ class Sizer:
             yield self._trade(event, signal.symbol, signal.side, qty, resizable=False)
         elif isinstance(signal, StrengthSignal):
             yield self._strength(event, signal)
+        elif isinstance(signal, StopSignal):
+            yield from self._triggers.asked(event, signal)
         else:
             yield self._target(event, signal.symbol, self._wanted(signal))
 

@@ -22,6 +22,7 @@ from risk.exposure import Exposure
 from risk.gate import Gate
 from risk.limits import Limits, LimitsInForce
 from risk.sizing import Sizer
+from risk.triggers import Source, StopSettings, Triggers
 from tests.builders import INSTRUMENTS, OPEN_LIMITS, abilities, filled, opened, updated
 
 UNRESOLVED_NS = 120 * NS_PER_S  # a silent venue is given up after that
@@ -203,7 +204,7 @@ def scripted(replies: list[Reply]) -> Callable[[int], Reply]:
 
 
 class PureBus:
-    """Sizer, exposure, gate and slicer on a bus; outside events in the order of their times."""
+    """Sizer, stops, exposure, gate and slicer on a bus; outside events in the order of their times."""
 
     def __init__(
         self,
@@ -212,8 +213,10 @@ class PureBus:
         limits: Limits = OPEN_LIMITS,
         cash: str = "100000000",
         instruments: Instruments = INSTRUMENTS,
+        source: Source = "quote",
     ) -> None:
         self.limits = limits
+        self.source: Source = source
         self.instruments = instruments
         self.trace: list[e.Event] = []
         self.taps: list[Callable[[e.Event], None]] = []
@@ -227,9 +230,9 @@ class PureBus:
     def _build(self) -> None:
         self.in_force = LimitsInForce(self.limits)
         self.exposure = Exposure(self.instruments, self.in_force, abilities(self.instruments))
-        self.sizer = Sizer(
-            self.exposure, self.in_force, Router(self.instruments, RouterSettings()).route, tag="T", account="main"
-        )
+        self.triggers = Triggers(self.exposure, self.in_force, StopSettings(source=self.source))
+        route = Router(self.instruments, RouterSettings()).route
+        self.sizer = Sizer(self.exposure, self.in_force, route, self.triggers, tag="T", account="main")
         self.gate = Gate(self.exposure, self.in_force)
         self.slicer = Slicer(self.instruments)
         self.bus = Bus()
@@ -238,18 +241,24 @@ class PureBus:
 
     def _wire(self) -> None:
         """The wiring of `daemon.wiring`, with the stub for oms, venue and sender."""
-        bus, venue, sizer, exposure, gate, slicer = (
+        bus, venue, sizer, exposure, gate, slicer, triggers = (
             self.bus,
             self.venue,
             self.sizer,
             self.exposure,
             self.gate,
             self.slicer,
+            self.triggers,
         )
         bus.fold(e.AccountOpened, exposure.account)
-        bus.fold(e.MarketData, exposure.quote, slicer.quote, venue.quote)
+        bus.fold(e.MarketData, exposure.quote, slicer.quote, venue.quote, triggers.look)
         bus.fold(e.TimeAdvanced, slicer.advance)
         bus.fold(e.SignalAccepted, sizer.take)
+        bus.fold(e.StopSet, triggers.take)
+        bus.fold(e.StopTriggered, triggers.trigger, slicer.take_back)
+        bus.fold(e.StopSuspended, triggers.suspend)
+        bus.fold(e.StopEnded, triggers.end)
+        bus.fold(e.ExitRequested, triggers.end)
         bus.fold(e.ParentAccepted, exposure.accept, slicer.open)
         bus.fold(e.ParentScheduled, slicer.schedule)
         bus.fold(e.ParentPaced, slicer.pace)
@@ -280,6 +289,13 @@ class PureBus:
         bus.on(e.OrderUnresolved, slicer.on_unresolved)
         bus.on(e.TradingHalted, slicer.on_halted)
         bus.on(e.FlattenRequested, slicer.on_flatten, sizer.on_flatten)
+        bus.on(e.MarketData, triggers.on_market)
+        bus.on(e.StopTriggered, slicer.on_triggered, triggers.on_triggered)
+        bus.on(e.ExitRequested, sizer.on_exit)
+        bus.on(e.FillBooked, triggers.on_moved)
+        bus.on(e.FillBusted, triggers.on_moved)
+        bus.on(e.ParentEnded, triggers.on_moved)
+        bus.on(e.BreakFound, triggers.on_break)
         bus.hand(e.OrderApproved, venue.send)
         bus.hand(e.OrderCancelRequest, venue.cancel)
 
@@ -321,10 +337,11 @@ class PureBus:
 
     def restart(self) -> None:
         """New actors, from the dumps of the old ones, by way of JSON as in a snapshot. The venue stands."""
-        old: dict[str, LimitsInForce | Exposure | Sizer | Slicer] = {
+        old: dict[str, LimitsInForce | Exposure | Sizer | Triggers | Slicer] = {
             "limits": self.in_force,
             "exposure": self.exposure,
             "sizer": self.sizer,
+            "triggers": self.triggers,
             "slicer": self.slicer,
         }
         dumps = {name: msgspec.json.decode(msgspec.json.encode(actor.dump())) for name, actor in old.items()}
@@ -332,4 +349,5 @@ class PureBus:
         self.in_force.load(dumps["limits"])
         self.exposure.load(dumps["exposure"])
         self.sizer.load(dumps["sizer"])
+        self.triggers.load(dumps["triggers"])
         self.slicer.load(dumps["slicer"])

@@ -25,6 +25,7 @@ from core.events import (
     DayRolled,
     Event,
     ExecutionReport,
+    ExitRequested,
     FillBooked,
     FillBusted,
     FlattenRequested,
@@ -59,6 +60,10 @@ from core.events import (
     SignalIgnored,
     SignalReceived,
     SignalRefused,
+    StopEnded,
+    StopSet,
+    StopSuspended,
+    StopTriggered,
     StrategyResumed,
     StrategyStopped,
     SubmitResult,
@@ -159,6 +164,44 @@ def _dead(seq: int, event: SignalDead) -> list[Write]:
     said = {"source": event.source, "reason": event.reason, "text": event.text}
     row = {"seq": seq, "ts": event.ts, "strategy": "", "signal_id": "", **said}
     return [Write(tables.dead_letters, Op.INSERT, row)]
+
+
+# Stops ----------------------------------------------------------------------------------------------------------------
+
+_STOP = ("strategy", "stop_id", "symbol")
+_LEVELS = ("side", "stop_px", "trail", "trail_fraction", "limit_offset", "price", "valid_until")
+
+
+def _stop(event: Event, state: str, reason: str) -> Write:
+    return Write(
+        tables.stops, Op.UPSERT, _take(_plain(event), _STOP) | {"state": state, "reason": reason, "updated": event.ts}
+    )
+
+
+def _stop_set(_seq: int, event: StopSet) -> list[Write]:
+    write = _stop(event, "held", "")
+    return [write._replace(values=write.values | _take(_plain(event), _LEVELS) | {"started": event.ts})]
+
+
+def _stop_fired(_seq: int, event: StopTriggered) -> list[Write]:
+    first, second = event.prices
+    return [_stop(event, "fired", f"{event.source} at {first}, then {second}; it was at {event.stop_px}")]
+
+
+def _stop_suspended(seq: int, event: StopSuspended) -> list[Write]:
+    said = f"the stop of {event.strategy} no longer fires: {event.text}"
+    return [
+        _stop(event, "suspended", event.text),
+        *_alert(seq, event, venue="", symbol=event.symbol, cl_ord_id="", text=said),
+    ]
+
+
+def _stop_ended(_seq: int, event: StopEnded) -> list[Write]:
+    return [_stop(event, "ended", event.reason.value)]
+
+
+def _exited(_seq: int, event: ExitRequested) -> list[Write]:
+    return [_stop(event, "exit", "")]
 
 
 # Parents and the gate -------------------------------------------------------------------------------------------------
@@ -421,6 +464,11 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     SignalAccepted: _accepted,
     SignalIgnored: _ignored,
     SignalRefused: _refused,
+    StopSet: _stop_set,
+    StopTriggered: _stop_fired,
+    StopSuspended: _stop_suspended,
+    StopEnded: _stop_ended,
+    ExitRequested: _exited,
     ParentOrder: _asked,
     ParentRouted: _routed,
     ParentAccepted: _parent_accepted,

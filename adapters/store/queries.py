@@ -152,6 +152,18 @@ def shadow(engine: Engine, *, limit: int = MAX_ROWS) -> dict[str, Any] | None:
     }
 
 
+def stops(
+    engine: Engine,
+    *,
+    strategy: str | None = None,
+    symbol: str | None = None,
+    state: str | None = None,
+    limit: int = MAX_ROWS,
+) -> Rows:
+    """Stops that the daemon holds, and what became of those that it held."""
+    return _rows(engine, tables.stops, "updated", limit, strategy=strategy, symbol=symbol, state=state)
+
+
 def cost_reports(
     engine: Engine, *, strategy: str | None = None, symbol: str | None = None, limit: int = MAX_ROWS
 ) -> Rows:

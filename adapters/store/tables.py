@@ -343,6 +343,25 @@ overrides = Table(
     _word("text"),
 )
 
+stops = Table(
+    "stops",
+    metadata,
+    _key("strategy"),
+    _key("stop_id"),  # of its signal, and of the parents of its exit
+    _word("symbol"),
+    Column("side", Text),  # of its exit
+    Column("stop_px", Exact),  # one of the three is given
+    Column("trail", Exact),
+    Column("trail_fraction", Exact),
+    Column("limit_offset", Exact),
+    Column("price", Exact),  # of the market when it was set
+    Column("valid_until", BigInteger),
+    _word("state"),  # held, suspended, fired, exit, ended
+    Column("reason", Text),  # of its newest state
+    Column("started", BigInteger),
+    _time("updated"),
+)
+
 alerts = Table(
     "alerts",
     metadata,
@@ -368,7 +387,7 @@ snapshots = Table(
 
 meta = Table("meta", metadata, _key("key"), _word("value"))
 
-CHANGED = frozenset({signals, parents, orders, executions, positions, cost_reports, meta})
+CHANGED = frozenset({signals, parents, orders, executions, positions, cost_reports, stops, meta})
 """Tables whose rows take a newer state. The others only grow; old snapshots are forgotten."""
 
 

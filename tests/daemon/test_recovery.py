@@ -213,6 +213,7 @@ STATES: dict[int, dict[str, set[str]]] = {
         "sequences": {"last"},
         "sizer": {"floor", "seen"},
         "slicer": {"causes", "market", "parents", "watches", "way"},
+        "triggers": {"stops"},
     },
 }
 

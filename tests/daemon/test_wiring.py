@@ -27,6 +27,7 @@ from risk.guard import Guard
 from risk.limits import LimitsInForce
 from risk.overrides import Overrides
 from risk.sizing import Sizer
+from risk.triggers import StopSettings, Triggers
 from tca.analyst import Analyst
 from tests.builders import INSTRUMENTS, OPEN_LIMITS, book
 from tests.clocks import ManualClock
@@ -83,10 +84,12 @@ class NoJournal:
 def actors() -> Actors:
     exposure, limits = book(), LimitsInForce(OPEN_LIMITS)
     ledger, overrides = Ledger(), Overrides()
+    triggers = Triggers(exposure, limits, StopSettings())
     return Actors(
         sequences=Sequences(),
         limits=limits,
-        sizer=Sizer(exposure, limits, Router(INSTRUMENTS, RouterSettings()).route, tag="T", account="main"),
+        sizer=Sizer(exposure, limits, Router(INSTRUMENTS, RouterSettings()).route, triggers, tag="T", account="main"),
+        triggers=triggers,
         exposure=exposure,
         overrides=overrides,
         guard=Guard(exposure, limits),

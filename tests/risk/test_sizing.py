@@ -38,6 +38,7 @@ from risk import sizing
 from risk.exposure import Exposure
 from risk.limits import Limits, LimitsInForce, StrategyLimits, SymbolLimits, VenueLimits
 from risk.sizing import AHEAD_S_MAX, Sizer
+from risk.triggers import StopSettings, Triggers
 from tests.builders import (
     INSTRUMENTS,
     MINUTE,
@@ -96,7 +97,11 @@ def rebalance(weights: dict[str, float], **changes: Any) -> RebalanceSignal:  # 
 
 
 def sizer(exposure: Exposure | None = None, bounds: Limits = BOUNDS) -> Sizer:
-    return Sizer(book() if exposure is None else exposure, LimitsInForce(bounds), ROUTE, tag="T", account="main")
+    return sizer_of(book() if exposure is None else exposure, LimitsInForce(bounds))
+
+
+def sizer_of(exposure: Exposure, in_force: LimitsInForce, tag: str = "T") -> Sizer:
+    return Sizer(exposure, in_force, ROUTE, Triggers(exposure, in_force, StopSettings()), tag=tag, account="main")
 
 
 def size(signal: Signal, *events: Event, bounds: Limits = BOUNDS) -> list[Event]:
@@ -270,7 +275,7 @@ def test_a_signal_that_cannot_be_acted_on_is_refused_and_may_come_again(reason: 
 )
 def test_a_strategy_speaks_only_over_its_own_sources(strategies: dict[str, StrategyLimits], *, may: bool) -> None:
     bounds = limits(strategies=strategies)
-    actor = Sizer(book(), LimitsInForce(bounds), ROUTE, tag="T1", account="main")
+    actor = sizer_of(book(), LimitsInForce(bounds), "T1")
     said = words(list(actor.on_signal(received(order()))))
     assert said == (["SignalAccepted", "BUY 10 AAPL"] if may else ["SOURCE"])
 
@@ -361,7 +366,7 @@ def test_with_more_keys_than_are_remembered_what_may_have_come_before_is_too_old
 def test_under_a_longer_horizon_no_signal_acts_again_whose_key_was_forgotten_under_a_shorter_one() -> None:
     short, long = limits(signal_horizon_s=100), limits(signal_horizon_s=100_000)
     in_force = LimitsInForce(short)
-    actor, early = Sizer(book(), in_force, ROUTE, tag="T", account="main"), order(signal_id="early")
+    actor, early = sizer_of(book(), in_force), order(signal_id="early")
     assert act(actor, received(early)) == ["SignalAccepted", "BUY 10 AAPL"]
     now = NOW + 10 * MINUTE
     act(actor, received(order(signal_id="other", ts=now), now))  # which forgets the first

@@ -1,0 +1,386 @@
+"""Stops that the daemon holds: at a price, or a trail behind the best price since; one of each strategy and symbol.
+
+A stop has no quantity of its own. It closes what its strategy holds at the moment, is over once nothing is left that it
+could close, and never opens anything. It lasts over days and restarts, until its `valid_until` where it has one.
+
+**What fires it** are two updates in a row at or beyond its price, of the source that is set: the last print, or the
+side of the quote that the exit would trade with. One bad print sells nothing, and moves no trail: a trail follows the
+worse of two prices in a row. Crossed quotes are passed over, and so is whatever comes outside the session; in its last
+seconds, too late for an exit, nothing fires. A symbol that nobody quotes fires nothing.
+
+**In HALTED** nothing fires. Prices are followed all the same, and a stop that is still beyond fires at the first update
+after the resume. The same holds for a symbol in quarantine. In REDUCING stops fire: they only shrink.
+
+**What may be a split** suspends: where the first two prices of a day both lie over `GAP_MAX` from the last one of the
+day before, and where our books and the venue's differ. A new stop signal takes a suspended stop's place.
+
+**When it fires**, what its strategy works in the symbol is taken back, on either side: an entry would open again what
+the exit closes, and a take-profit order would hold the shares that the exit sells. Once that has ended, `WAIT_NS` at
+the latest, the exit is asked for and sized, and the stop is over: whatever becomes of the exit, it fires once.
+"""
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from core.calendar import CALENDARS
+from core.causes import TradingState
+from core.events import (
+    BreakFound,
+    Event,
+    ExitRequested,
+    FillBooked,
+    FillBusted,
+    MarketData,
+    ParentEnded,
+    SignalIgnored,
+    SignalReceived,
+    StopEnd,
+    StopEnded,
+    StopSet,
+    StopSuspended,
+    StopTriggered,
+)
+from core.orders import Side
+from core.signals import Algo, Instruction, StopSignal
+from core.units import NS_PER_S, ZERO, ceil_to, floor_to
+from risk.exposure import Exposure
+from risk.limits import LimitsInForce
+
+Source = Literal["quote", "last"]
+
+GAP_MAX = Decimal("0.2")  # of yesterday's last price: a larger one over night may be a split
+WAIT_NS = 5 * NS_PER_S  # for what is taken back: longer than a venue is given to acknowledge
+END_NS = 10 * NS_PER_S  # before the close parents are over, so that an exit would end before it began
+
+
+class StopSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[stops] - what fires the stops that the daemon holds."""
+
+    source: Source = "quote"  # the side of the quote that the exit would trade with, or last prints
+
+
+class Stop(msgspec.Struct):
+    """One that is held. `extreme` is the best price since it was set, as far as two in a row have shown it."""
+
+    order: StopSet
+    extreme: Decimal
+    day: str = ""  # of `newest`
+    newest: Decimal | None = None
+    earlier: Decimal | None = None  # the price before it, of the same day
+    close: Decimal | None = None  # the last one of the day before, until the day's first two were compared with it
+    suspended: bool = False
+    fired: int | None = None  # when, ns
+    takes_back: tuple[str, ...] = ()
+
+    @property
+    def sign(self) -> int:
+        """The sign of what it closes."""
+        return -self.order.side.sign
+
+    @property
+    def stop_px(self) -> Decimal:
+        """Where it fires now."""
+        return _stop_px(self.order, self.sign, self.extreme)
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether two prices in a row have reached it."""
+        pair, at = (self.earlier, self.newest), self.stop_px
+        return all(price is not None and self.sign * (price - at) <= 0 for price in pair)
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether both of a day's first two prices are far from those of the day before."""
+        close, pair = self.close, (self.earlier, self.newest)
+        return close is not None and all(p is not None and abs(p - close) > GAP_MAX * close for p in pair)
+
+    def see(self, price: Decimal, day: str) -> None:
+        """Follow a price."""
+        if day != self.day:
+            self.day, self.close, self.newest = day, self.newest, None
+        elif self.earlier is not None:
+            self.close = None
+        self.earlier, self.newest = self.newest, price
+        if self.earlier is not None:
+            pair = (
+                (self.extreme, min(self.earlier, price)) if self.sign > 0 else (self.extreme, max(self.earlier, price))
+            )
+            self.extreme = max(pair) if self.sign > 0 else min(pair)
+
+
+class Triggers:
+    """All stops that are held, and what they do next. Costs per update what its symbol's stops cost."""
+
+    __slots__ = ("_exposure", "_limits", "_source", "_stops")
+
+    def __init__(self, exposure: Exposure, limits: LimitsInForce, settings: StopSettings) -> None:
+        self._exposure = exposure
+        self._limits = limits
+        self._source = settings.source
+        self._stops: dict[str, dict[str, Stop]] = {}  # by symbol and strategy
+
+    def __iter__(self) -> Iterator[Stop]:
+        return (stop for stops in self._stops.values() for stop in stops.values())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._stops.values()))
+
+    def get(self, strategy: str, symbol: str) -> Stop | None:
+        """A strategy's stop in a symbol."""
+        return self._stops.get(symbol, {}).get(strategy)
+
+    # folds
+
+    def take(self, event: StopSet) -> None:
+        """Hold a stop."""
+        self._stops.setdefault(event.symbol, {})[event.strategy] = Stop(event, event.price)
+
+    def look(self, event: MarketData) -> None:
+        """Follow a symbol's price, inside its session."""
+        stops = self._stops.get(event.symbol)
+        if not stops:
+            return
+        calendar = CALENDARS[self._exposure.instruments[event.symbol].calendar]
+        session = calendar.session_at(event.ts)
+        if session is None:
+            return
+        for stop in stops.values():
+            price = self._price(event, stop.order.side) if not stop.suspended else None
+            if price is not None and (self._source == "quote" or event.trades):
+                stop.see(price, session.date.isoformat())
+
+    def trigger(self, event: StopTriggered) -> None:
+        """A stop has fired."""
+        stop = self._stops[event.symbol][event.strategy]
+        stop.fired, stop.takes_back = event.ts, event.takes_back
+
+    def suspend(self, event: StopSuspended) -> None:
+        """A stop no longer fires."""
+        self._stops[event.symbol][event.strategy].suspended = True
+
+    def end(self, event: StopEnded | ExitRequested) -> None:
+        """A stop is over."""
+        stops = self._stops[event.symbol]
+        del stops[event.strategy]
+        if not stops:
+            del self._stops[event.symbol]
+
+    # what the sizer asks
+
+    def fault_of(self, signal: StopSignal) -> tuple[str, str] | None:
+        """Why a stop cannot be held, or not be changed any more: a reason and its text; or None."""
+        symbol, held = signal.symbol, self.get(signal.strategy, signal.symbol)
+        if held is not None and held.fired is not None and not held.suspended:
+            return "TRIGGERED", f"the stop of {signal.strategy} in {symbol} has fired already: wait for its exit"
+        if _cancels(signal):
+            return None
+        sign = self._sign(signal)
+        if not sign:
+            text = f"{signal.strategy} holds no {symbol} and none is on its way: send a stop behind its entry"
+            return "NO_POSITION", text
+        price = self._start(symbol, sign)
+        if price is None:
+            return "NO_PRICE", f"{symbol} has no price to compare a stop with yet: send it again once it is quoted"
+        at = _stop_px(signal, sign, price)
+        if sign * (price - at) <= 0:
+            side = "below" if sign > 0 else "above"
+            return "WRONG_SIDE", f"{at:f} is not {side} {price:f}, where {symbol} trades: it would fire at once"
+        if at - sign * (signal.limit_offset or ZERO) <= 0:
+            return "WRONG_SIDE", f"a stop at {at:f} with its limit beyond it is no price: give less trail or offset"
+        return None
+
+    def asked(self, event: SignalReceived, signal: StopSignal) -> Iterable[Event]:
+        """Take a stop whose signal is accepted, in the place of an earlier one, or cancel that."""
+        earlier, sign = self.get(signal.strategy, signal.symbol), self._sign(signal)
+        if earlier is not None:
+            yield _ended(earlier, event.ts, StopEnd.CANCELLED if _cancels(signal) else StopEnd.REPLACED)
+        elif _cancels(signal):
+            text = f"{signal.strategy} has no stop in {signal.symbol}"
+            yield SignalIgnored(
+                ts=event.ts, signal_id=signal.signal_id, strategy=signal.strategy, reason="NO_STOP", text=text
+            )
+        price = self._start(signal.symbol, sign)
+        if not _cancels(signal) and price is not None:
+            yield StopSet(
+                ts=event.ts,
+                stop_id=signal.signal_id,
+                signal_ts=signal.ts,
+                strategy=signal.strategy,
+                symbol=signal.symbol,
+                side=Side.SELL if sign > 0 else Side.BUY,
+                stop_px=signal.stop_px,
+                trail=signal.trail,
+                trail_fraction=signal.trail_fraction,
+                limit_offset=signal.limit_offset,
+                how=signal.how,
+                price=price,
+                valid_until=signal.valid_until,
+            )
+
+    # decisions
+
+    def on_market(self, event: MarketData) -> Iterable[Event]:
+        """End, suspend, fire, or ask for the exit of what has fired."""
+        for stop in list(self._stops.get(event.symbol, {}).values()):
+            yield from self._next(stop, event.ts)
+
+    def on_triggered(self, event: StopTriggered) -> Iterable[Event]:
+        """Ask for the exit at once where nothing is in its way."""
+        return self._exit(self._stops[event.symbol][event.strategy], event.ts)
+
+    def on_moved(self, event: FillBooked | FillBusted | ParentEnded) -> Iterable[Event]:
+        """A stop that has nothing to close is over; one that waited may go on."""
+        stop = self.get(event.strategy, event.symbol)
+        if stop is None:
+            return
+        if stop.fired is not None:
+            yield from self._exit(stop, event.ts)
+        elif self._is_idle(stop):
+            yield _ended(stop, event.ts, StopEnd.FLAT)
+
+    def on_break(self, event: BreakFound) -> Iterable[Event]:
+        """Suspend the stops of a symbol whose books do not agree with the venue's."""
+        for stop in list(self._stops.get(event.symbol, {}).values()):
+            if not stop.suspended:
+                yield _suspended(stop, event.ts, f"{event.symbol} is in quarantine: {event.text}")
+
+    def _next(self, stop: Stop, now: int) -> Iterable[Event]:
+        until = stop.order.valid_until
+        if stop.fired is not None:
+            yield from self._exit(stop, now)
+        elif until is not None and until <= now:
+            yield _ended(stop, now, StopEnd.EXPIRED)
+        elif stop.suspended:
+            return
+        elif stop.has_gap:
+            text = f"{stop.order.symbol} went from {stop.close} to {stop.newest} over night: a split?"
+            yield _suspended(stop, now, text)
+        elif stop.is_beyond and self._may_fire(stop, now):
+            yield self._triggered(stop, now)
+
+    def _triggered(self, stop: Stop, now: int) -> Event:
+        order = stop.order
+        assert stop.earlier is not None and stop.newest is not None  # noqa: PT018 - both are beyond
+        return StopTriggered(
+            ts=now,
+            stop_id=order.stop_id,
+            strategy=order.strategy,
+            symbol=order.symbol,
+            side=order.side,
+            stop_px=stop.stop_px,
+            prices=(stop.earlier, stop.newest),
+            source=self._source,
+            takes_back=tuple(
+                parent_id
+                for parent_id, parent in self._exposure.parents.items()
+                if (parent.strategy, parent.symbol) == (order.strategy, order.symbol) and not parent.flatten
+            ),
+        )
+
+    def _exit(self, stop: Stop, now: int) -> Iterable[Event]:
+        """The exit of a stop that fired, once it may go and what was taken back is out of its way."""
+        if stop.fired is None or stop.suspended or not self._may_fire(stop, now):
+            return
+        waits = any(parent_id in self._exposure.parents for parent_id in stop.takes_back)
+        if waits and now < stop.fired + WAIT_NS:
+            return
+        order = stop.order
+        if stop.sign * self._exposure.own_held(order.strategy, order.symbol) <= 0:
+            yield _ended(stop, now, StopEnd.FLAT)
+            return
+        yield ExitRequested(
+            ts=now,
+            stop_id=order.stop_id,
+            signal_ts=order.signal_ts,
+            strategy=order.strategy,
+            symbol=order.symbol,
+            side=order.side,
+            how=self._how(stop),
+        )
+
+    def _how(self, stop: Stop) -> Instruction:
+        """How the exit is worked; its limit lies beyond the stop, on tick, rather farther than nearer."""
+        order = stop.order
+        if order.limit_offset is None:
+            return order.how
+        tick, limit = self._exposure.instruments[order.symbol].tick, stop.stop_px - stop.sign * order.limit_offset
+        price = max(floor_to(limit, tick), tick) if stop.sign > 0 else ceil_to(limit, tick)
+        algo = Algo.LIMIT if order.how.algo is Algo.MARKET else order.how.algo
+        return msgspec.structs.replace(order.how, algo=algo, price=price)
+
+    # what they read
+
+    def _may_fire(self, stop: Stop, now: int) -> bool:
+        exposure, symbol = self._exposure, stop.order.symbol
+        session = CALENDARS[exposure.instruments[symbol].calendar].session_at(now)
+        margin = max(END_NS, self._limits.current.close_margin_ns)
+        is_open = session is not None and session.close - now > margin
+        return is_open and exposure.causes.state is not TradingState.HALTED and symbol not in exposure.quarantined
+
+    def _is_idle(self, stop: Stop) -> bool:
+        """Whether its strategy holds nothing that it could close, and nothing is on its way."""
+        order = stop.order
+        held = stop.sign * self._exposure.own_held(order.strategy, order.symbol)
+        coming = self._exposure.own_committed(order.strategy, order.symbol, order.side.opposite)
+        return held < 0 or (not held and not coming)
+
+    def _sign(self, signal: StopSignal) -> int:
+        """Of what a strategy holds, or else of what is on its way to it; 0: nothing."""
+        held = self._exposure.own_held(signal.strategy, signal.symbol)
+        wanted = held or self._exposure.expected(signal.strategy, signal.symbol)
+        return (wanted > 0) - (wanted < 0)
+
+    def _price(self, market: MarketData, side: Side) -> Decimal | None:
+        """What an exit of that side is measured by; None where it is not quoted, or crossed."""
+        if self._source == "last":
+            price = market.last
+        elif market.bid is not None and market.ask is not None and market.bid > market.ask:
+            return None
+        else:
+            price = market.bid if side is Side.SELL else market.ask
+        return price if price is not None and price > 0 else None
+
+    def _start(self, symbol: str, sign: int) -> Decimal | None:
+        """Where a trail begins: the worse of the source's price and the mid, as one of them alone may be bad."""
+        market, mark = self._exposure.market.get(symbol), self._exposure.mark(symbol)
+        price = None if market is None else self._price(market, Side.SELL if sign > 0 else Side.BUY)
+        if price is None or mark is None:
+            return None
+        return min(price, mark) if sign > 0 else max(price, mark)
+
+    # snapshots
+
+    def dump(self) -> dict[str, object]:
+        """State for a snapshot."""
+        return {"stops": [msgspec.to_builtins(stop) for stop in self]}
+
+    def load(self, dumped: dict[str, object]) -> None:
+        """State from a snapshot."""
+        for stop in msgspec.convert(dumped["stops"], list[Stop]):
+            self._stops.setdefault(stop.order.symbol, {})[stop.order.strategy] = stop
+
+
+def _cancels(signal: StopSignal) -> bool:
+    return signal.stop_px is None and signal.trail is None and signal.trail_fraction is None
+
+
+def _stop_px(order: StopSignal | StopSet, sign: int, extreme: Decimal) -> Decimal:
+    """Where a stop fires that closes a position of that sign."""
+    if order.stop_px is not None:
+        return order.stop_px
+    if order.trail is not None:
+        return extreme - sign * order.trail
+    return extreme * (1 - sign * (order.trail_fraction or ZERO))
+
+
+def _ended(stop: Stop, now: int, reason: StopEnd) -> StopEnded:
+    order = stop.order
+    return StopEnded(ts=now, stop_id=order.stop_id, strategy=order.strategy, symbol=order.symbol, reason=reason)
+
+
+def _suspended(stop: Stop, now: int, text: str) -> StopSuspended:
+    order = stop.order
+    return StopSuspended(ts=now, stop_id=order.stop_id, strategy=order.strategy, symbol=order.symbol, text=text)
