@@ -132,7 +132,7 @@ class StopSignal(_Signal, frozen=True, kw_only=True, tag="stop"):
     trail: Decimal | None = None  # money a share, behind the best price
     trail_fraction: Decimal | None = None  # of the best price, behind it
     limit_offset: Decimal | None = None  # money a share: the exit's limit, so far beyond the stop; none: no limit
-    how: Instruction = Instruction(algo=Algo.MARKET)  # of the exit
+    how: Instruction = Instruction(algo=Algo.MARKET)  # of the exit; where it is given without an algo that is TWAP
 
 
 Signal = OrderSignal | StrengthSignal | TargetSignal | RebalanceSignal | StopSignal

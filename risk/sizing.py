@@ -223,7 +223,7 @@ class Sizer:
         elif isinstance(signal, StrengthSignal):
             yield self._strength(event, signal)
         elif isinstance(signal, StopSignal):
-            yield from self._triggers.asked(event, signal)
+            yield from self._triggers.asked(signal, event.ts)
         else:
             yield self._target(event, signal.symbol, self._wanted(signal))
 

@@ -36,7 +36,6 @@ from core.events import (
     MarketData,
     ParentEnded,
     SignalIgnored,
-    SignalReceived,
     StopEnd,
     StopEnded,
     StopSet,
@@ -192,20 +191,20 @@ class Triggers:
             return "WRONG_SIDE", f"a stop at {at:f} with its limit beyond it is no price: give less trail or offset"
         return None
 
-    def asked(self, event: SignalReceived, signal: StopSignal) -> Iterable[Event]:
+    def asked(self, signal: StopSignal, now: int) -> Iterable[Event]:
         """Take a stop whose signal is accepted, in the place of an earlier one, or cancel that."""
         earlier, sign = self.get(signal.strategy, signal.symbol), self._sign(signal)
         if earlier is not None:
-            yield _ended(earlier, event.ts, StopEnd.CANCELLED if _cancels(signal) else StopEnd.REPLACED)
+            yield _ended(earlier, now, StopEnd.CANCELLED if _cancels(signal) else StopEnd.REPLACED)
         elif _cancels(signal):
             text = f"{signal.strategy} has no stop in {signal.symbol}"
             yield SignalIgnored(
-                ts=event.ts, signal_id=signal.signal_id, strategy=signal.strategy, reason="NO_STOP", text=text
+                ts=now, signal_id=signal.signal_id, strategy=signal.strategy, reason="NO_STOP", text=text
             )
         price = self._start(signal.symbol, sign)
         if not _cancels(signal) and price is not None:
             yield StopSet(
-                ts=event.ts,
+                ts=now,
                 stop_id=signal.signal_id,
                 signal_ts=signal.ts,
                 strategy=signal.strategy,

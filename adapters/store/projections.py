@@ -184,8 +184,8 @@ def _stop_set(_seq: int, event: StopSet) -> list[Write]:
 
 
 def _stop_fired(_seq: int, event: StopTriggered) -> list[Write]:
-    first, second = event.prices
-    return [_stop(event, "fired", f"{event.source} at {first}, then {second}; it was at {event.stop_px}")]
+    prices = ", then ".join(map(str, event.prices))
+    return [_stop(event, "fired", f"{event.source} at {prices}; it was at {event.stop_px}")]
 
 
 def _stop_suspended(seq: int, event: StopSuspended) -> list[Write]:

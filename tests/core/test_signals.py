@@ -21,6 +21,7 @@ from core.signals import (
     OrderSignal,
     RebalanceSignal,
     Signal,
+    StopSignal,
     StrengthSignal,
     TargetSignal,
     Urgency,
@@ -36,7 +37,8 @@ ORDER = HEAD | {"kind": "order", "symbol": "AAPL", "side": "BUY", "qty": "100"}
 STRENGTH = HEAD | {"kind": "strength", "symbol": "AAPL", "strength": 0.5}
 TARGET = HEAD | {"kind": "target", "symbol": "AAPL", "weight": 0.05}
 REBALANCE = HEAD | {"kind": "rebalance", "weights": {"AAPL": 0.05, "MSFT": -0.02}}
-GOOD = [ORDER, STRENGTH, TARGET, REBALANCE]
+STOP = HEAD | {"kind": "stop", "symbol": "AAPL", "stop_px": "95"}
+GOOD = [ORDER, STRENGTH, TARGET, REBALANCE, STOP]
 
 
 def without(message: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -96,6 +98,18 @@ def one(message: object) -> Signal | BadSignal:
             REBALANCE,
             RebalanceSignal(signal_id="s1", ts=TS, strategy="momentum", weights={"AAPL": 0.05, "MSFT": -0.02}),
         ),
+        (
+            STOP | {"limit_offset": 0.5},
+            StopSignal(
+                signal_id="s1",
+                ts=TS,
+                strategy="momentum",
+                symbol="AAPL",
+                stop_px=Decimal(95),
+                limit_offset=Decimal("0.5"),
+                how=Instruction(algo=Algo.MARKET),
+            ),
+        ),
     ],
 )
 def test_a_good_message_is_its_signal(message: dict[str, Any], signal: Signal) -> None:
@@ -141,6 +155,9 @@ EDGES = [
     ORDER | {"ts": 2**63 - 1},
     ORDER | {"qty": "999999999999999"},
     ORDER | {"qty": "0.0000000000000000000000000001"},
+    without(STOP, "stop_px"),  # cancels
+    without(STOP, "stop_px") | {"trail": "0.01"},
+    without(STOP, "stop_px") | {"trail_fraction": "0.999"},
     how(slices=1, duration_s=1),
     how(slices=100_000, duration_s=86_400),
     how(algo="LIMIT", price="0.0001"),
@@ -166,6 +183,8 @@ NUMBERS = [
     ("notional", without(ORDER, "qty") | {"notional": "1"}),
     ("qty", without(TARGET, "weight") | {"qty": "1"}),
     ("weight", TARGET),
+    *((name, without(STOP, "stop_px")) for name in ("stop_px", "trail", "trail_fraction")),
+    ("limit_offset", STOP),
     ("strength", STRENGTH),
     ("confidence", STRENGTH),
     ("ts", ORDER),
@@ -298,6 +317,13 @@ BAD: list[tuple[object, str]] = [
     (how(start=-1), "start -1 is not a time"),
     (how(end=2**63), "is not a time"),
     (how(start=TS, end=TS), "end is not after start"),
+    (STOP | {"trail": 1}, "give one of stop_px, trail, trail_fraction, or none to cancel"),
+    (STOP | {"stop_px": 0}, "stop_px 0 is not a positive number"),
+    (STOP | {"limit_offset": -1}, "limit_offset -1 is not a positive number"),
+    (without(STOP, "stop_px") | {"trail_fraction": 1}, "trail_fraction 1 is not between 0 and 1 (percent?)"),
+    (without(STOP, "stop_px") | {"trail": -1}, "trail -1 is not a positive number"),
+    (STOP | {"how": {"algo": "MARKET", "price": 94}}, "how.price is no limit of a stop's exit: give limit_offset"),
+    (STOP | {"how": {"algo": "LIMIT"}}, "algo LIMIT needs a price"),
     (how(slices=0), "slices 0 is not between"),
     (how(slices=100_001), "slices 100001 is not between"),
     (how(duration_s=0), "duration_s 0 is not between"),
@@ -437,7 +463,7 @@ def test_no_byte_of_a_good_message_can_make_it_raise(message: dict[str, Any], da
 def test_the_schema_names_every_kind_and_field() -> None:
     made = schema()
     json.dumps(made)
-    assert set(made["discriminator"]["mapping"]) == {"order", "strength", "target", "rebalance"}
-    for kind in (OrderSignal, StrengthSignal, TargetSignal, RebalanceSignal):
+    assert set(made["discriminator"]["mapping"]) == {"order", "strength", "target", "rebalance", "stop"}
+    for kind in (OrderSignal, StrengthSignal, TargetSignal, RebalanceSignal, StopSignal):
         properties = made["$defs"][kind.__name__]["properties"]
         assert properties.keys() == {"kind"} | {field.name for field in msgspec.structs.fields(kind)}

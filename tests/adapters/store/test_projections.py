@@ -19,6 +19,7 @@ from core.events import (
     CostReport,
     EndReason,
     Event,
+    ExitRequested,
     LimitsSet,
     OrderUnresolved,
     OverrideGranted,
@@ -30,13 +31,18 @@ from core.events import (
     SignalDead,
     SignalIgnored,
     SignalRefused,
+    StopEnd,
+    StopEnded,
+    StopSet,
+    StopSuspended,
+    StopTriggered,
     StrategyResumed,
     StrategyStopped,
     TradingHalted,
     TradingResumed,
 )
 from core.orders import OrdStatus, Side
-from core.signals import Algo
+from core.signals import Algo, Instruction
 from tests.adapters.store import examples
 from tests.adapters.store.support import SEQUENCES, TYPES, contents, database, isolated
 
@@ -232,6 +238,43 @@ def test_a_choice_stands_with_its_reason_and_its_alternatives() -> None:
     ]
     names = {"parent_id": "P1", "ts": 12, "strategy": "s", "symbol": "AAPL", "policy": "size", "algo": "TWAP"}
     assert row == names | {"reason": "worth 20,000.00, midday", "model": "sqrt"}
+
+
+def test_a_stop_stands_in_its_newest_state_with_what_it_was_set_to() -> None:
+    of = {"stop_id": "s1", "strategy": "s", "symbol": "AAPL"}
+    placed = StopSet(
+        ts=1,
+        signal_ts=1,
+        side=Side.SELL,
+        stop_px=None,
+        trail=Decimal("2.50"),
+        trail_fraction=None,
+        limit_offset=None,
+        how=Instruction(),
+        price=Decimal(100),
+        valid_until=None,
+        **of,
+    )
+    prices = Decimal("98.1"), Decimal(98)
+    fired = StopTriggered(
+        ts=2, side=Side.SELL, stop_px=Decimal("98.50"), prices=prices, source="last", takes_back=(), **of
+    )
+    exit_ = ExitRequested(ts=3, signal_ts=1, side=Side.SELL, how=Instruction(), **of)
+    suspended = StopSuspended(ts=2, text="a split?", **of)
+    ended = StopEnded(ts=3, reason=StopEnd.REPLACED, **of)
+    levels = {"stop_px": None, "trail": "2.50", "trail_fraction": None, "limit_offset": None, "price": "100"}
+    standing = {**of, **levels, "side": "SELL", "valid_until": None, "started": 1}
+    for events, state, reason, updated in (
+        ((placed,), "held", "", 1),
+        ((placed, fired), "fired", "last at 98.1, then 98; it was at 98.50", 2),
+        ((placed, fired, exit_), "exit", "", 3),
+        ((placed, suspended), "suspended", "a split?", 2),
+        ((placed, suspended, ended), "ended", "REPLACED", 3),
+    ):
+        rows = tables_after(*events)
+        assert rows["stops"] == [standing | {"state": state, "reason": reason, "updated": updated}]
+    (alert,) = tables_after(placed, suspended)["alerts"]
+    assert (alert["kind"], alert["text"]) == ("StopSuspended", "the stop of s no longer fires: a split?")
 
 
 REPORT = CostReport(

@@ -1,0 +1,500 @@
+"""Stops that the daemon holds: what fires one, what does not, and that its exit closes what is held and no more."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.causes import KILL, REDIS, TradingState
+from core.events import (
+    BreakFound,
+    Event,
+    ExitRequested,
+    FillBooked,
+    FlattenRequested,
+    MarketData,
+    ParentAccepted,
+    ParentEnded,
+    ParentOrder,
+    SignalIgnored,
+    SignalRefused,
+    StopEnd,
+    StopEnded,
+    StopSet,
+    StopSuspended,
+    StopTriggered,
+    TradingHalted,
+    TradingResumed,
+)
+from core.orders import Side
+from core.signals import Algo, Instruction, OrderSignal, StopSignal
+from core.units import NS_PER_MS, NS_PER_S, ZERO
+from risk.limits import StrategyLimits, SymbolLimits
+from risk.triggers import END_NS, GAP_MAX, WAIT_NS, Source
+from tests.builders import DAY, MINUTE, NOW, busted, held, limits, quote, received, session
+from tests.pure_bus import PureBus, Reply, scripted
+
+BUY, SELL = Side.BUY, Side.SELL
+
+
+def amount(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def stop(
+    at: str | None = None,
+    *,
+    trail: str | None = None,
+    part: str | None = None,
+    symbol: str = "SHRT",
+    **changes: Any,  # noqa: ANN401
+) -> StopSignal:
+    signal = StopSignal(
+        signal_id="s1",
+        ts=NOW,
+        strategy="alpha",
+        symbol=symbol,
+        stop_px=amount(at),
+        trail=amount(trail),
+        trail_fraction=amount(part),
+    )
+    return msgspec.structs.replace(signal, **changes)
+
+
+def seen(price: str | Decimal, ts: int, symbol: str = "SHRT") -> MarketData:
+    """A market a cent wide, with a print in its middle: the long's price is the bid, the short's the ask."""
+    bid = Decimal(price)
+    market = quote(symbol, str(bid), str(bid + Decimal("0.01")), last=str(bid), ts=ts)
+    return msgspec.structs.replace(market, trades=1)
+
+
+class World:
+    """A strategy with a position and a stop; prices come a second apart."""
+
+    def __init__(self, qty: int = 100, *, cash: str = "1000000", source: Source = "quote", **options: Any) -> None:  # noqa: ANN401
+        bounds = options.pop("bounds", {})
+        self.bus = PureBus(limits=limits(quote_age_s_max=86_400.0, **bounds), cash=cash, source=source, **options)
+        self.now = NOW
+        self.tell(seen("99.99", NOW))
+        if qty:
+            self.tell(held("SHRT", qty))
+
+    def tell(self, *events: Event) -> None:
+        for event in events:
+            self.bus.bus.publish(event)
+
+    def signal(self, signal: StopSignal | OrderSignal) -> None:
+        self.tell(received(signal, self.now))
+
+    def prices(self, *prices: str | Decimal) -> None:
+        """And whatever is due in between."""
+        for price in prices:
+            self.now += NS_PER_S
+            self.bus.at(self.now, seen(price, self.now))
+            self.run()
+
+    def run(self) -> None:
+        while self.bus._outside and self.bus._outside[0][0] <= self.now:
+            self.bus.step()
+
+    def all(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.bus.trace if type(event) is kind]
+
+    def fired(self) -> bool:
+        return bool(self.all(StopTriggered))
+
+    def held(self) -> Decimal:
+        self.bus.run()
+        return self.bus.exposure.own_held("alpha", "SHRT")
+
+
+# What fires a stop ----------------------------------------------------------------------------------------------------
+
+PATHS: list[tuple[str, int, StopSignal, list[str], bool]] = [
+    ("one price beyond is not enough", 100, stop("95"), ["94", "96", "94", "96"], False),
+    ("two in a row are", 100, stop("95"), ["96", "94", "93"], True),
+    ("at the price is beyond", 100, stop("95"), ["95", "95"], True),
+    ("a tick above is not", 100, stop("95"), ["95.01", "95.01", "95.01"], False),
+    ("the other way it never does", 100, stop("95"), ["105", "150", "149"], False),
+    ("a short's, by the ask", -100, stop("105"), ["104.98", "104.99", "104.99"], True),
+    ("a short's, a tick below", -100, stop("105"), ["104.98", "104.98", "104.98"], False),
+    ("a trail from the start", 100, stop(trail="2"), ["97.99", "97.99"], True),
+    ("a trail that followed", 100, stop(trail="2"), ["104", "104", "102", "102"], True),
+    ("a trail that followed, a tick above", 100, stop(trail="2"), ["104", "104", "102.01", "102.01"], False),
+    ("a trail that one bad print did not move", 100, stop(trail="2"), ["100", "150", "100", "100"], False),
+    ("a trail in a fraction", 100, stop(part="0.1"), ["120", "120", "108", "108"], True),
+    ("a trail in a fraction, a tick above", 100, stop(part="0.1"), ["120", "120", "108.01", "108.01"], False),
+    ("a short's trail", -100, stop(trail="2"), ["90", "90", "92", "92"], True),
+    ("a short's trail, a tick below", -100, stop(trail="2"), ["90", "90", "91.99", "91.99"], False),
+]
+
+
+@pytest.mark.parametrize("case", PATHS, ids=lambda case: case[0])
+def test_a_path_of_prices_fires_a_stop_or_does_not(case: tuple[str, int, StopSignal, list[str], bool]) -> None:
+    _, qty, signal, prices, fires = case
+    world = World(qty)
+    world.signal(signal)
+    world.prices(*prices)
+    assert world.fired() is fires
+    assert world.held() == (0 if fires else qty)
+    assert len(world.bus.triggers) == (0 if fires else 1)
+
+
+def test_what_fired_it_is_on_record() -> None:
+    world = World()
+    world.signal(stop(trail="2"))
+    world.prices("104", "104", "101", "100.5")
+    (fired,) = world.all(StopTriggered)
+    assert (fired.stop_px, fired.prices, fired.source) == (Decimal(102), (Decimal(101), Decimal("100.5")), "quote")
+
+
+def test_the_last_print_fires_where_that_is_the_source_and_a_quote_is_no_print() -> None:
+    world = World(source="last")
+    world.signal(stop("95"))
+    world.tell(*(quote("SHRT", "90", "90.01", last="99", ts=NOW + second) for second in range(1, 5)))
+    assert not world.fired()
+    low = quote("SHRT", "98", "98.01", last="94", ts=NOW + 5)
+    world.tell(msgspec.structs.replace(low, trades=1), low, low)  # which printed once
+    assert not world.fired()
+    world.tell(msgspec.structs.replace(low, trades=1))
+    assert world.fired()
+
+
+def test_a_market_that_is_crossed_or_has_no_such_side_is_passed_over() -> None:
+    world = World()
+    world.signal(stop("95"))
+    for second, (bid, ask) in enumerate([("94", "93"), (None, "94"), ("94", "93")], 1):
+        world.tell(quote("SHRT", bid, ask, ts=NOW + second))
+    assert not world.fired()
+    assert [each.newest for each in world.bus.triggers] == [None]
+
+
+def test_only_inside_the_session_and_not_in_its_last_seconds() -> None:
+    world, day = World(), session()
+    world.signal(stop("95"))
+    for ts in (day.close - END_NS, day.close - 1, day.close, day.close + MINUTE):
+        world.tell(seen("94", ts))
+    assert not world.fired()
+    tomorrow = session(DAY + dt.timedelta(days=1)).open
+    world.tell(seen("94", tomorrow - 1), seen("94", tomorrow))
+    assert not world.fired()  # two prices of one day
+    world.tell(seen("94", tomorrow + 1))
+    assert world.fired()
+
+
+@pytest.mark.parametrize("state, fires", [(TradingState.HALTED, False), (TradingState.REDUCING, True)])
+def test_in_halted_it_is_held_and_fires_after_the_resume(state: TradingState, *, fires: bool) -> None:
+    world = World()
+    world.signal(stop("95"))
+    world.tell(TradingHalted(ts=NOW, cause=REDIS, state=state))
+    world.prices("94", "93", "93")
+    assert world.fired() is fires
+    world.tell(TradingResumed(ts=world.now, cause=REDIS))
+    world.prices("93")
+    assert world.fired()
+    assert world.held() == 0
+
+
+def test_a_stop_that_is_no_longer_beyond_after_the_resume_stays() -> None:
+    world = World()
+    world.signal(stop("95"))
+    world.tell(TradingHalted(ts=NOW, cause=REDIS, state=TradingState.HALTED))
+    world.prices("94", "93")
+    world.tell(TradingResumed(ts=world.now, cause=REDIS))
+    world.prices("96", "96")
+    assert not world.fired()
+
+
+# What suspends one ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "prices, suspended",
+    [
+        (["50", "50"], True),  # a split of two for one
+        (["200", "200"], True),
+        (["50", "99"], False),  # the first was a bad print
+        (["80", "80", "60", "60"], False),  # exactly the bound, and a fall within the day
+    ],
+)
+def test_a_gap_over_night_suspends(prices: list[str], *, suspended: bool) -> None:
+    assert Decimal("0.2") == GAP_MAX
+    world = World()
+    world.signal(stop("40"))
+    world.prices("100", "100")
+    world.now = session(DAY + dt.timedelta(days=1)).open
+    world.prices(*prices)
+    assert bool(world.all(StopSuspended)) is suspended
+    world.prices("39", "39")
+    assert world.fired() is not suspended
+
+
+def test_a_new_stop_takes_the_place_of_a_suspended_one() -> None:
+    world = World()
+    world.signal(stop("40"))
+    world.tell(BreakFound(ts=NOW, venue="paper", kind="POSITION", symbol="SHRT", text="200 held there"))
+    (suspended,) = world.all(StopSuspended)
+    assert "quarantine" in suspended.text
+    world.prices("39", "39")
+    world.signal(stop("30", signal_id="s2"))
+    assert [(event.stop_id, event.reason) for event in world.all(StopEnded)] == [("s1", StopEnd.REPLACED)]
+    assert [(each.order.stop_id, each.suspended) for each in world.bus.triggers] == [("s2", False)]
+    world.prices("29", "29")
+    assert not world.fired()  # the exit would be denied: it is held as in HALTED
+
+
+# The exit -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_quantity_follows_the_position_and_others_keep_theirs() -> None:
+    world = World(100)
+    world.signal(stop("95"))
+    world.tell(held("SHRT", 50), msgspec.structs.replace(held("SHRT", 70), strategy="beta"))
+    world.prices("94", "94")
+    assert world.held() == 0
+    assert world.bus.exposure.own_held("beta", "SHRT") == 70
+    assert [(order.side, order.order_qty, order.protects) for order in world.all(ParentOrder)] == [(SELL, 150, True)]
+
+
+def test_what_nets_out_with_another_strategy_is_closed_all_the_same() -> None:
+    world = World(100)
+    world.tell(msgspec.structs.replace(held("SHRT", -100), strategy="beta"))
+    world.signal(stop("95"))
+    world.prices("94", "94")
+    assert world.held() == 0
+
+
+def order(side: Side, price: str, qty: int = 100) -> OrderSignal:
+    how = Instruction(algo=Algo.LIMIT, price=Decimal(price))
+    return OrderSignal(
+        signal_id=f"{side}{price}", ts=NOW, strategy="alpha", symbol="SHRT", side=side, qty=Decimal(qty), how=how
+    )
+
+
+@pytest.mark.parametrize("side, price", [(SELL, "102"), (BUY, "98")], ids=["a take-profit", "an entry"])
+def test_what_the_strategy_works_is_taken_back_before_the_exit(side: Side, price: str) -> None:
+    world = World(reply=lambda number: Reply("touch"))
+    world.signal(stop("99"))
+    world.signal(order(side, price))
+    world.prices("98.5", "98.5")
+    (fired,), (accepted,) = world.all(StopTriggered), world.all(ParentAccepted)
+    assert fired.takes_back == (accepted.parent_id,)
+    assert not world.all(ExitRequested)  # the venue has not answered yet
+    world.prices("98.5")
+    kinds = [type(event) for event in world.bus.trace]
+    assert kinds.index(ParentEnded) < kinds.index(ExitRequested)
+    assert world.held() == 0
+
+
+def test_an_exit_does_not_wait_for_ever_and_sells_what_nothing_else_may_sell() -> None:
+    world = World(reply=scripted([Reply("touch", on_cancel="silence"), Reply()]))
+    world.signal(stop("95"))
+    world.signal(order(SELL, "102", 30))
+    world.prices("94", "94")
+    world.prices(*["94"] * (WAIT_NS // NS_PER_S - 1))
+    assert not world.all(ExitRequested)
+    world.prices("94")
+    (exit_,) = [order for order in world.all(ParentOrder) if order.protects]
+    assert exit_.order_qty == 70
+
+
+def test_an_exit_goes_in_parts_that_are_allowed_and_repeats_nothing() -> None:
+    bounds = {
+        "symbols_default": SymbolLimits(order_qty_max=Decimal(30), order_notional_max=Decimal(10_000_000)),
+        "strategies": {"alpha": StrategyLimits(order_notional_max=Decimal(2_500), parents_per_day=1)},
+        "duplicate_window_s": 60.0,
+    }
+    world = World(bounds=bounds)
+    world.signal(stop("95"))
+    world.prices("94", "94")
+    sizes = [order.order_qty for order in world.all(ParentOrder)]
+    assert sum(sizes) == 100
+    assert max(sizes) == 23  # 0.9 of 2,500 at 94
+    assert world.held() == 0
+
+
+@pytest.mark.parametrize(
+    "qty, signal, prices, limit",
+    [
+        (100, stop("95", limit_offset=Decimal("0.505")), ["94.99", "94.99"], "94.49"),
+        (-100, stop("105", limit_offset=Decimal("0.505")), ["105", "105"], "105.51"),
+        (100, stop(trail="2", limit_offset=Decimal(1)), ["110", "110", "108", "108"], "107.00"),
+    ],
+)
+def test_a_stop_limit_exits_at_its_limit_on_tick_or_better(
+    qty: int, signal: StopSignal, prices: list[str], limit: str
+) -> None:
+    world = World(qty)
+    world.signal(signal)
+    world.prices(*prices)
+    (made,) = world.all(ParentOrder)
+    assert (made.how.algo, made.how.price) == (Algo.LIMIT, Decimal(limit))
+
+
+def test_an_exit_is_worked_as_its_signal_says() -> None:
+    world = World()
+    how = Instruction(algo=Algo.TWAP, duration_s=60, slices=3)
+    world.signal(stop("95", how=how, limit_offset=Decimal(1)))
+    world.prices("94", "94")
+    (made,) = world.all(ParentOrder)
+    assert made.how == msgspec.structs.replace(how, price=Decimal(94))
+    assert (made.signal_id, made.valid_until) == ("s1", None)
+
+
+def test_a_kill_between_firing_and_exit_holds_the_exit_until_the_resume() -> None:
+    world = World(reply=lambda number: Reply("touch"))
+    world.signal(stop("95"))
+    world.signal(order(SELL, "102"))
+    world.prices("94", "94")
+    world.tell(TradingHalted(ts=world.now, cause=KILL, state=TradingState.HALTED))
+    world.prices("94", "94")
+    assert not world.all(ExitRequested)
+    world.tell(TradingResumed(ts=world.now, cause=KILL))
+    world.prices("94")
+    assert len(world.all(ExitRequested)) == 1
+    assert world.held() == 0
+
+
+# What is refused, and what ends one -----------------------------------------------------------------------------------
+
+REFUSED: list[tuple[str, int, StopSignal, str]] = [
+    ("a long's stop at the price", 100, stop("99.99"), "WRONG_SIDE"),
+    ("a long's stop above", 100, stop("101"), "WRONG_SIDE"),
+    ("a short's stop below", -100, stop("99"), "WRONG_SIDE"),
+    ("a trail larger than the price", 100, stop(trail="100"), "WRONG_SIDE"),
+    ("a limit below zero", 100, stop("5", limit_offset=Decimal(5)), "WRONG_SIDE"),
+    ("nothing held", 0, stop("95"), "NO_POSITION"),
+    ("no such symbol", 100, stop("95", symbol="NONE"), "UNKNOWN_SYMBOL"),
+    ("over", 100, stop("95", valid_until=NOW), "EXPIRED"),
+]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case[0])
+def test_a_stop_that_cannot_be_held_is_refused(case: tuple[str, int, StopSignal, str]) -> None:
+    _, qty, signal, reason = case
+    world = World(qty)
+    world.signal(signal)
+    (refused,) = world.all(SignalRefused)
+    assert (refused.reason, len(world.bus.triggers)) == (reason, 0)
+    assert refused.text
+
+
+def test_a_stop_without_a_market_is_refused() -> None:
+    world = World(source="last")
+    world.tell(quote("FRAC", last=None), held("FRAC", 5))
+    world.signal(stop("95", symbol="FRAC"))
+    (refused,) = world.all(SignalRefused)
+    assert refused.reason == "NO_PRICE"
+
+
+def test_a_stop_that_has_fired_cannot_be_changed() -> None:
+    world = World(reply=lambda number: Reply("touch"))
+    world.signal(stop("95"))
+    world.signal(order(SELL, "102"))
+    world.prices("94", "94")
+    world.signal(stop("90", signal_id="s2"))
+    world.signal(stop(signal_id="s3"))
+    assert [event.reason for event in world.all(SignalRefused)] == ["TRIGGERED", "TRIGGERED"]
+
+
+def test_an_entry_that_is_on_its_way_may_have_its_stop_which_ends_with_it() -> None:
+    world = World(0, reply=lambda number: Reply("touch"))
+    world.signal(order(BUY, "99"))
+    world.signal(stop("95"))
+    (taken,) = world.all(StopSet)
+    assert taken.side is SELL
+    world.tell(FlattenRequested(ts=world.now, request_id="f", by="ann"))
+    world.bus.run()
+    assert [event.reason for event in world.all(StopEnded)] == [StopEnd.FLAT]
+
+
+def test_a_stop_ends_once_its_position_is_closed_or_crossed() -> None:
+    for qty in (-100, -150):
+        world = World()
+        world.signal(stop("95"))
+        world.tell(held("SHRT", -99))
+        assert not world.all(StopEnded)
+        world.tell(held("SHRT", qty + 99))
+        assert [event.reason for event in world.all(StopEnded)] == [StopEnd.FLAT]
+
+
+def test_a_bust_of_what_it_protects_ends_it() -> None:
+    world = World(0)
+    fill = held("SHRT", 100)
+    world.tell(fill)
+    world.signal(stop("95"))
+    world.tell(busted(fill))
+    assert [event.reason for event in world.all(StopEnded)] == [StopEnd.FLAT]
+
+
+def test_a_signal_without_a_price_cancels_and_one_after_its_time_is_over() -> None:
+    world = World()
+    world.signal(stop("95"))
+    world.signal(stop(signal_id="s2"))
+    world.signal(stop(signal_id="s3"))
+    (nothing,) = world.all(SignalIgnored)
+    assert nothing.reason == "NO_STOP"
+    world.signal(stop("95", signal_id="s4", valid_until=NOW + 2 * NS_PER_S))
+    world.prices("94", "94")
+    assert [(event.stop_id, event.reason) for event in world.all(StopEnded)] == [
+        ("s1", StopEnd.CANCELLED),
+        ("s4", StopEnd.EXPIRED),
+    ]
+    assert not world.fired()
+
+
+# Laws -----------------------------------------------------------------------------------------------------------------
+
+PRICES = st.lists(st.decimals(80, 125, places=0), max_size=12)
+STOPS = st.sampled_from(["fixed", "trail", "fraction"])
+
+
+def placed(kind: str, sign: int) -> StopSignal:
+    return {"fixed": stop(str(100 - 5 * sign)), "trail": stop(trail="6"), "fraction": stop(part="0.08")}[kind]
+
+
+def fires_at(signal: StopSignal, sign: int, prices: list[Decimal]) -> int | None:
+    """From the beginning again for each price: the number of the price that fires."""
+    shown = [price if sign > 0 else price + Decimal("0.01") for price in prices]
+    for number in range(1, len(shown)):
+        best, worse = (max, min) if sign > 0 else (min, max)
+        pairs = [worse(shown[at - 1], shown[at]) for at in range(1, number + 1)]
+        top = best([Decimal("99.99") if sign > 0 else Decimal("100.00"), *pairs])
+        part = signal.trail_fraction
+        trail = signal.trail if part is None else top * part
+        level = signal.stop_px if signal.stop_px is not None else top - sign * (trail or ZERO)
+        if sign * (shown[number] - level) <= 0 and sign * (shown[number - 1] - level) <= 0:
+            return number
+    return None
+
+
+@given(PRICES, STOPS, st.sampled_from([1, -1]), st.sampled_from([Decimal("0.2"), Decimal(1)]), st.integers(0, 12))
+@settings(max_examples=150, deadline=None)
+def test_it_fires_as_an_obvious_reading_says_once_closes_what_is_held_and_a_restart_changes_nothing(
+    prices: list[Decimal], kind: str, sign: int, part: Decimal, restart: int
+) -> None:
+    traces = []
+    signal = placed(kind, sign)
+    for at in (restart, None):
+        world = World(100 * sign, reply=lambda number: Reply("part", part=part, delay_ns=NS_PER_MS))
+        world.signal(signal)
+        extremes = []
+        for number, price in enumerate(prices):
+            if number == at:
+                world.bus.restart()
+            world.prices(price)
+            extremes += [sign * each.extreme for each in world.bus.triggers]
+            assert sign * world.bus.exposure.held("SHRT") >= 0  # never more than is held
+        assert extremes == sorted(extremes)
+        fired = fires_at(signal, sign, prices)
+        when = [(event.ts - NOW) // NS_PER_S - 1 for event in world.all(StopTriggered)]
+        assert when == ([] if fired is None else [fired])
+        assert len(world.all(ExitRequested)) == len(when)
+        traces.append(world.bus.trace)
+        sold = sum((fill.last_qty for fill in world.all(FillBooked)[1:]), ZERO)
+        assert sold <= 100
+    assert traces[0] == traces[1]
