@@ -63,7 +63,7 @@ FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'
 SELECT format('GRANT UPDATE ON public.%I TO execd', tablename)
 FROM pg_tables
 WHERE schemaname = 'public'
-  AND tablename IN ('signals', 'parents', 'orders', 'executions', 'positions', 'cost_reports', 'meta')
+  AND tablename IN ('signals', 'parents', 'orders', 'executions', 'positions', 'cost_reports', 'stops', 'meta')
 \gexec
 
 -- Old snapshots are forgotten.
