@@ -1,5 +1,6 @@
 """The command line as a person meets it: what it prints, one line per error, and exit codes that say what to do."""
 
+import datetime as dt
 import errno
 import json
 import signal
@@ -7,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from adapters.store.engine import WriterLock, open_engine
 from daemon import cli
 from daemon.cli import ExitCode
 from risk.gate import Gate
+from tests.builders import MINUTE, session
 from tests.daemon.crashing import write_signals
 from tests.daemon.service import Execd
 
@@ -71,6 +74,26 @@ def test_a_simulated_day_can_be_read_back_by_every_command(execd: Execd, day: Pa
     assert execd("verify", "--dir", day / "out")[1].startswith("intact up to event ")
     report = json.loads(execd("report", "--dir", day / "out", "--json")[1])
     assert len(report["parents"]) == len(parents)
+
+
+def test_a_stop_that_fires_in_a_simulated_day_leaves_nothing_held(execd: Execd, day: Path) -> None:
+    head = {"strategy": "alpha", "symbol": "AAA"}
+    ts = session(dt.date(2026, 6, 15)).open + MINUTE
+    entry = head | {"kind": "order", "signal_id": "in", "ts": ts, "side": "BUY", "qty": 300, "how": {"algo": "MARKET"}}
+    tight = head | {"kind": "stop", "signal_id": "out", "ts": ts + MINUTE, "trail": "0.02"}
+    loose = tight | {"signal_id": "wide", "ts": ts + 2, "trail": None, "trail_fraction": "0.9"}
+    signals = day / "in" / "signals.jsonl"
+    signals.write_text("".join(json.dumps(each) + "\n" for each in (entry, loose, tight)))
+    assert simulate(execd, day)[0] == ExitCode.OK
+    rows = json.loads(execd("stops", "--dir", day / "out", "--json")[1])
+    assert {row["stop_id"]: (row["state"], row["reason"]) for row in rows} == {
+        "out": ("exit", ""),
+        "wide": ("ended", "REPLACED"),
+    }
+    (position,) = json.loads(execd("positions", "--dir", day / "out", "--json")[1])
+    assert Decimal(position["qty"]) == 0
+    parents = json.loads(execd("parents", "--dir", day / "out", "--json")[1])
+    assert [(parent["signal_id"], parent["side"]) for parent in parents] == [("out", "SELL"), ("in", "BUY")]
 
 
 def test_json_output_is_json_alone(execd: Execd, day: Path) -> None:
