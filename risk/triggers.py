@@ -25,7 +25,7 @@ from typing import Literal
 
 import msgspec
 
-from core.calendar import CALENDARS
+from core.calendar import CALENDARS, Session
 from core.causes import TradingState
 from core.events import (
     BreakFound,
@@ -142,8 +142,7 @@ class Triggers:
         stops = self._stops.get(event.symbol)
         if not stops:
             return
-        calendar = CALENDARS[self._exposure.instruments[event.symbol].calendar]
-        session = calendar.session_at(event.ts)
+        session = self._session(event.symbol, event.ts)
         if session is None:
             return
         for stop in stops.values():
@@ -235,10 +234,10 @@ class Triggers:
         stop = self.get(event.strategy, event.symbol)
         if stop is None:
             return
-        if stop.fired is not None:
-            yield from self._exit(stop, event.ts)
-        elif self._is_idle(stop):
+        if self._is_idle(stop):
             yield _ended(stop, event.ts, StopEnd.FLAT)
+        else:
+            yield from self._exit(stop, event.ts)
 
     def on_break(self, event: BreakFound) -> Iterable[Event]:
         """Suspend the stops of a symbol whose books do not agree with the venue's."""
@@ -314,10 +313,15 @@ class Triggers:
 
     def _may_fire(self, stop: Stop, now: int) -> bool:
         exposure, symbol = self._exposure, stop.order.symbol
-        session = CALENDARS[exposure.instruments[symbol].calendar].session_at(now)
+        session = self._session(symbol, now)
         margin = max(END_NS, self._limits.current.close_margin_ns)
         is_open = session is not None and session.close - now > margin
         return is_open and exposure.causes.state is not TradingState.HALTED and symbol not in exposure.quarantined
+
+    def _session(self, symbol: str, now: int) -> Session | None:
+        """That it is in now; None while it is shut, and for what is no instrument any more."""
+        instrument = self._exposure.instruments.get(symbol)
+        return None if instrument is None else CALENDARS[instrument.calendar].session_at(now)
 
     def _is_idle(self, stop: Stop) -> bool:
         """Whether its strategy holds nothing that it could close, and nothing is on its way."""

@@ -868,7 +868,14 @@ def test_a_strategy_that_does_the_same_too_often_is_stopped_until_a_person_lets_
 
 @pytest.mark.parametrize(
     "other",
-    [{"symbol": "SHRT"}, {"side": Side.SELL}, {"strategy": "beta"}, {"flatten": True}, {"after_s": 60}],
+    [
+        {"symbol": "SHRT"},
+        {"side": Side.SELL},
+        {"strategy": "beta"},
+        {"flatten": True},
+        {"protects": True},
+        {"after_s": 60},
+    ],
     ids="".join,
 )
 def test_other_things_are_not_the_same(other: dict[str, Any]) -> None:

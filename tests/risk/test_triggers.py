@@ -17,9 +17,11 @@ from core.events import (
     FillBooked,
     FlattenRequested,
     MarketData,
+    OrderDenied,
     ParentAccepted,
     ParentEnded,
     ParentOrder,
+    Reason,
     SignalIgnored,
     SignalRefused,
     StopEnd,
@@ -27,9 +29,11 @@ from core.events import (
     StopSet,
     StopSuspended,
     StopTriggered,
+    StrategyStopped,
     TradingHalted,
     TradingResumed,
 )
+from core.instruments import Instrument, Instruments
 from core.orders import Side
 from core.signals import Algo, Instruction, OrderSignal, StopSignal
 from core.units import NS_PER_MS, NS_PER_S, ZERO
@@ -345,6 +349,16 @@ def test_an_exit_is_worked_as_its_signal_says() -> None:
     assert (made.signal_id, made.valid_until) == ("s1", None)
 
 
+def test_a_strategy_that_was_stopped_keeps_its_stop_and_may_get_no_other_parent() -> None:
+    world = World()
+    world.signal(stop("95"))
+    world.bus.exposure.stop(StrategyStopped(ts=NOW, strategy="alpha", text="it repeated itself"))
+    world.signal(order(SELL, "102"))
+    assert [denied.reason for denied in world.all(OrderDenied)] == [Reason.REPEATS]
+    world.prices("94", "94")
+    assert world.held() == 0
+
+
 def test_a_kill_between_firing_and_exit_holds_the_exit_until_the_resume() -> None:
     world = World(reply=lambda number: Reply("touch"))
     world.signal(stop("95"))
@@ -445,6 +459,18 @@ def test_a_signal_without_a_price_cancels_and_one_after_its_time_is_over() -> No
         ("s4", StopEnd.EXPIRED),
     ]
     assert not world.fired()
+
+
+def test_a_stop_in_what_is_no_instrument_any_more_is_kept_and_fires_nothing() -> None:
+    world, other = World(), PureBus(instruments=Instruments([Instrument(symbol="AAPL")]))
+    world.signal(stop("95"))
+    other.triggers.load(world.bus.triggers.dump())
+    for event in (held("SHRT", 100), seen("94", NOW + 1), seen("94", NOW + 2), held("SHRT", -50)):
+        other.bus.publish(event)
+    assert not [event for event in other.trace if isinstance(event, StopTriggered)]
+    assert len(other.triggers) == 1
+    other.bus.publish(held("SHRT", -50))
+    assert len(other.triggers) == 0
 
 
 # Laws -----------------------------------------------------------------------------------------------------------------
