@@ -1,15 +1,15 @@
 """The same parents under several algorithms: what each of them costs, and how far it is from the first.
 
-What the market did to a parent is in its cost under every algorithm, and falls out of the difference of two of them. With
-d_i the differences of n parents over G days, and m their mean,
+What the market did to a parent is in its cost under every algorithm, and falls out of the difference of two of them.
+With d_i the differences of n parents over G days, and m their mean,
 
     variance = G / (G - 1)  sum over days (sum over a day's parents (d_i - m))^2 / n^2
     interval = m +- t(G - 1) sqrt(variance)
 
-Parents of one day share its market: a day counts as one observation, however many parents it has (Liang and Zeger 1986).
-One day tells nothing about other days, and gives no interval. The same holds for the mean of a cost.
+Parents of one day share its market: a day counts as one observation, however many parents it has (Liang and Zeger
+1986). One day tells nothing about other days, and gives no interval. The same holds for the mean of a cost.
 
-Costs are floats in bps, positive when they hurt. Sums are correctly rounded, so that no order of parents changes a digit.
+Costs are floats in bps, positive when they hurt. Sums are rounded once: no order of parents changes a digit.
 """
 
 import math
@@ -109,7 +109,7 @@ _ByParent = Mapping[str, Outcome]
 
 
 def compare(ran: Mapping[str, Sequence[Outcome]], quantile: Quantile) -> Comparison:
-    """What the algorithms make of the same parents; raises ValueError without any, or for a parent that is there twice."""
+    """What the algorithms make of the same parents; ValueError without any, or where one has a parent twice."""
     if not ran:
         raise ValueError("there is no algorithm to compare")
     found = {algo: _by_parent(algo, outcomes) for algo, outcomes in ran.items()}
