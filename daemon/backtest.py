@@ -54,7 +54,7 @@ def backtest(
     listings = (_summary(scores), _years(trial), _tomorrow(trial))
     typer.echo("\n".join([about, *notes, ""]))
     for listing in listings:
-        typer.echo("\n".join([*_aligned([listing.head, *listing.rows]), *listing.notes, ""]))
+        typer.echo("\n".join([*aligned([listing.head, *listing.rows]), *listing.notes, ""]))
     if page is not None:
         typer.echo(f"page      {html.write_backtest(_page(about, notes, trial, scores, listings), page)}")
 
@@ -219,7 +219,7 @@ def _z(value: float | None, verdict: Verdict | None) -> str:
     return "-" if value is None else f"{value:.2f} {verdict or ''}".rstrip()
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table whose head says with "#" what are numbers."""
     numbers = [name.startswith("#") for name in rows[0]]
     shown = [[name.lstrip("#") for name in rows[0]], *rows[1:]]

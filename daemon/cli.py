@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import msgspec
-import structlog
 import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import DatabaseError
@@ -31,7 +30,7 @@ from adapters.store import faults, journal, queries
 from adapters.store import tape as recorded
 from adapters.store.writer import JournalError
 from core.units import NS_PER_S
-from daemon import asking, backtest, by_hand, credentials, desk, place, profiles, risk_desk
+from daemon import asking, backtest, by_hand, compared, comparing, credentials, desk, logs, place, profiles, risk_desk
 from daemon.bus import BusFailed
 from daemon.clock import ClockError, ScaledClock, SystemClock
 from daemon.config import Config, ConfigError, hash_of, load
@@ -86,14 +85,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
 def main() -> None:
     """The program."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-    )
+    logs.to_stderr()
     with _plain_errors():
         app()
 
@@ -158,10 +150,12 @@ def _say_how_to_go_on(what: str, folder: Path) -> None:
 
 @app.command()
 def simulate(
+    *,
     config: ConfigFile,
     signals: Annotated[Path, typer.Option(help="Signals, one JSON value a line.")],
     out: Annotated[Path, typer.Option(help="Folder for database, tape and report; must be new or empty.")],
     tape: Annotated[list[str] | None, typer.Option(help="Recorded day: SYMBOL[@DATE]=FILE[,TRADES].")] = None,
+    compare: Annotated[str | None, typer.Option(help="Algorithms (twap,vwap,...): the parents under each.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Trade recorded or synthetic days at full speed, with the code that trades live."""
@@ -169,6 +163,9 @@ def simulate(
         raise ConfigError(f"{out} is not empty: name a new folder")
     if not signals.is_file():
         raise ConfigError(f"{signals}: there is no such file of signals")
+    if compare is not None:
+        _compare(load(config, os.environ), compare, tape, signals, out, as_json=as_json)
+        return
     loaded = _for_simulation(load(config, os.environ), tape, signals, out)
     opened = open_market(loaded)
     for note in opened.notes:
@@ -177,6 +174,27 @@ def simulate(
     if not as_json:
         typer.echo(f"{result.events:,} events, {result.market_events:,} of the market; trace {result.trace_hash}")
     _conclude(out.absolute(), as_json=as_json)
+
+
+def _compare(config: Config, said: str, tape: list[str] | None, signals: Path, out: Path, *, as_json: bool) -> None:
+    own_books = msgspec.structs.replace(config, store=msgspec.structs.replace(config.store, url=""))
+    given = {algo: comparing.signals_under(algo, signals) for algo in comparing.algos_of(said)}
+    configs: dict[str, Config] = {}
+    for algo, lines in given.items():
+        folder = out / algo.lower()
+        folder.mkdir(parents=True)
+        (folder / signals.name).write_bytes(lines)
+        configs[algo.value] = _for_simulation(own_books, tape, folder / signals.name, folder)
+    results = comparing.run(configs)
+    failed = {algo: result for algo, result in results.items() if isinstance(result, comparing.Failed)}
+    if len(failed) < len(results):
+        typer.echo(compared.conclude(configs, results, out, as_json=as_json))
+    elif all(result.expected for result in failed.values()):
+        raise ConfigError(next(iter(failed.values())).text)
+    for name, failure in failed.items():
+        typer.echo(f"execd: {name}: {failure.text}; its log is {configs[name].data_dir / comparing.LOG}", err=True)
+    if failed:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _watch(running: Run) -> None:

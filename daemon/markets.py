@@ -18,10 +18,11 @@ SHUT_DAYS_MAX = 14  # a calendar without a session for longer ends there
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """A market, when it begins (ns UTC), and what is odd about its data."""
+    """A market, when it begins and ends (ns UTC), and what is odd about its data."""
 
     market: Market
     start: int
+    end: int
     notes: tuple[str, ...] = ()
 
 
@@ -44,7 +45,7 @@ def _synthetic(config: Config, now: int | None) -> Opened:
     filters = dict.fromkeys(config.instruments, SYNTHETIC_FILTER)
     waits = now is not None and now < session.open
     notes = (f"the market is shut and opens at {_utc(session.open)}",) if waits else ()
-    return Opened(Market(source.updates(), filters), session.open, notes)
+    return Opened(Market(source.updates(), filters), session.open, session.close, notes)
 
 
 def _session(date: str, calendar: Calendar, now: int | None) -> Session:
@@ -89,7 +90,8 @@ def _replayed(config: Config, now: int | None) -> Opened:
     if now is not None and min(firsts) < now:
         raise ConfigError('market.tapes lie in the past: use `execd simulate`, or set clock.kind = "scaled"')
     notes = tuple(_note(tape) for tape in tapes)
-    return Opened(Market(merged(tapes), {tape.symbol: tape.filter for tape in tapes}), min(firsts), notes)
+    market = Market(merged(tapes), {tape.symbol: tape.filter for tape in tapes})
+    return Opened(market, min(firsts), max(tape.end for tape in tapes), notes)
 
 
 def _note(tape: Tape) -> str:

@@ -45,14 +45,18 @@ async def show(run: Run) -> None:
 
 def headline(run: Run) -> str:
     """One line: market time, parents, orders, events."""
-    time = dt.datetime.fromtimestamp(run.clock.now() // NS_PER_S, _ZONE)
     parents = run.actors.slicer.parents
     children = sum(len(parent.children) for parent in parents.values())
     equity = run.actors.exposure.equity
     return (
-        f"{time:%Y-%m-%d %H:%M:%S} New York   {len(parents)} live parents   {children} working orders   "
+        f"{moment(run.clock.now())}   {len(parents)} live parents   {children} working orders   "
         f"{run.bus.seq:,} events   equity {equity:,.0f}"
     )
+
+
+def moment(ts: int) -> str:
+    """A time in ns UTC, as New York would read it."""
+    return f"{dt.datetime.fromtimestamp(ts // NS_PER_S, _ZONE):%Y-%m-%d %H:%M:%S} New York"
 
 
 def _table(run: Run) -> Table:

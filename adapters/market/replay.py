@@ -50,6 +50,13 @@ class Tape:
         self.flags = _flags(recording)
         self._recording = recording
 
+    @property
+    def end(self) -> int:
+        """Time of the last update, ns UTC."""
+        told = self._recording
+        columns = (told.quotes, told.trades, told.depths, told.withdrawals, told.statuses, told.bars)
+        return max(column.ts[-1] for column in columns if column.ts)
+
     def updates(self) -> Iterator[Update]:
         """All updates by time; each call starts anew."""
         quotes, trades = self._recording.quotes, self._recording.trades

@@ -59,7 +59,12 @@ def body(report: Backtest, *, has_charts: bool) -> Iterable[Html]:
             yield section(
                 f"Exceedances, {curve.name}", shades, chart(curve.name, f"Returns and {curve.name} forecasts")
             )
-    for listing in report.listings:
+    yield from listed(report.listings)
+
+
+def listed(listings: Iterable[Listing]) -> Iterable[Html]:
+    """Each table as a section, its notes below it."""
+    for listing in listings:
         notes = (tag("p", say(note), class_="soft") for note in listing.notes)
         yield section(listing.title, table(listing.head, _cells(listing)), *notes)
 

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
-from adapters.report import backtest_page, index_page, parent_page, text
+from adapters.report import backtest_page, compare_page, index_page, parent_page, text
 from adapters.report.data import RunReport
 from adapters.report.markup import page
 
@@ -35,6 +35,16 @@ def write_backtest(report: backtest_page.Backtest, out: Path) -> Path:
     body = backtest_page.body(report, has_charts=has_charts)
     charts = backtest_page.figures(report) if has_charts else {}
     _write(out, page("Risk backtest", _asset("report.css"), body, charts))
+    return out
+
+
+def write_comparison(report: compare_page.Comparison, out: Path) -> Path:
+    """Write the page of algorithms side by side, and the scripts beside it; returns the page."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    has_charts = _write_scripts(out.parent)
+    body = compare_page.body(report, has_charts=has_charts)
+    charts = compare_page.figures(report) if has_charts else {}
+    _write(out, page("Algorithms side by side", _asset("report.css"), body, charts))
     return out
 
 
