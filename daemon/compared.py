@@ -51,8 +51,8 @@ def _costs(found: Comparison) -> Listing:
         head=(*head, "#spread", "#fees"),
         rows=[_cost_row(row) for row in found.rows],
         notes=(
-            f"Mean costs in bps. {text.SIGNS}",
-            *(f"{SHOWN.get(name, name)}: {words}." for name, words in MEASURES.items()),
+            f"Means and medians in bps. {text.SIGNS}",
+            f"{'; '.join(f'{SHOWN.get(name, name)}: {words}' for name, words in MEASURES.items())}.",
         ),
     )
 

@@ -130,8 +130,8 @@ def whiskers(measures: Sequence[Means]) -> Figure:
                 "x": [round(each.mean, 2) for each in measure.whiskers],
                 "y": [round(algos.index(each.algo) + shift, 3) for each in measure.whiskers],
                 "error_x": {
-                    "array": [round((each.high or each.mean) - each.mean, 2) for each in measure.whiskers],
-                    "arrayminus": [round(each.mean - (each.low or each.mean), 2) for each in measure.whiskers],
+                    "array": [_reach(each.mean, each.high) for each in measure.whiskers],
+                    "arrayminus": [_reach(each.mean, each.low) for each in measure.whiskers],
                     "color": colour,
                     "thickness": 1.5,
                 },
@@ -220,10 +220,14 @@ def curves(example: Example) -> Figure:
     ]
     layout = {
         "height": 360,
-        "xaxis": {"type": "date"},
-        "yaxis": {"title": {"text": "done, % of its quantity"}, "rangemode": "tozero"},
+        "xaxis": {"type": "date", "title": {"text": "UTC"}},
+        "yaxis": {"title": {"text": "done, % of its quantity"}, "range": [0, 104]},
     }
     return {"data": data, "layout": layout}
+
+
+def _reach(mean: float, end: float | None) -> float:
+    return 0.0 if end is None else round(abs(end - mean), 2)
 
 
 def _named(costs: Sequence[Costs]) -> Iterable[tuple[str, Costs]]:

@@ -49,6 +49,7 @@ def test_recorded_days_are_played_as_one_market_from_its_first_update_on(tmp_pat
     other = tape(tmp_path, "other.csv", f"{NOW + 6},9,1,10,1")
     opened = open_market(config(kind="replay", tapes=[f"AAPL={one}", f"MSFT={other}"]))
     assert opened.start == NOW + 5
+    assert opened.end == NOW + 7
     assert [(update.ts - NOW, update.symbol) for update in opened.market.updates] == [
         (5, "AAPL"),
         (6, "MSFT"),
