@@ -118,6 +118,7 @@ def run(configs: Mapping[str, Config]) -> dict[str, Ran | Failed]:
                     algo = waiting.pop(0)
                     ear, process = _start(configs[algo])
                     working[ear] = algo, process
+                    board.say(algo, "reads its tapes")
                 wait(list(working), timeout=REFRESH_S)
                 for ear in [ear for ear in working if ear.poll()]:
                     algo, process = working[ear]
@@ -276,8 +277,12 @@ class _Board:
             at = "done"
         else:
             at = "failed"
+        self.say(algo, at)
+
+    def say(self, algo: str, at: str) -> None:
+        """Where a run is, in words."""
         self._said[algo] = at
-        self._progress.update(task, at=at)
+        self._progress.update(self._tasks[algo], at=at)
 
     def show(self) -> None:
         """Draw, or say, how far they are, if it is time to."""

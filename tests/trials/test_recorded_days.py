@@ -42,6 +42,9 @@ def at(date: dt.date, hour: int, minute: int) -> int:
     return int(moment.timestamp()) * 10**9 + 12_345
 
 
+STOCKS = ("BAC", "CMCSA")
+
+
 def signal(number: int, symbol: str, ts: int, qty: int, duration_s: int) -> str:
     """TWAP and VWAP, buys and sells, in turn."""
     how = {"algo": ("TWAP", "VWAP")[number % 2], "duration_s": duration_s}
@@ -109,3 +112,54 @@ def test_ibm_five_days_of_consolidated_quotes_and_trades(tmp_path: Path) -> None
     assert len(reports) == 20
     check(reports, prints)
     assert all("all venues" in report["vwap_filter"] for report in reports)
+
+
+def test_two_stocks_on_three_days_under_two_algorithms_are_paired_by_day(tmp_path: Path) -> None:
+    """The second opinion pairs the runs' own reports by signal, and has days as clusters of their pairs."""
+    days = [dt.date(2018, 2, d) for d in (20, 21, 22)]
+    file = SHARED / "bars1m_2018_part1.parquet"
+    signals = [
+        signal(4 * n + i, STOCKS[i % 2], at(day, 10 + i // 2, 15 + i), 2_000, 3_600)
+        for n, day in enumerate(days)
+        for i in range(4)
+    ]
+    instruments = [CONFIG.format(symbol=STOCKS[0]), CONFIG[CONFIG.index("[instruments") :].format(symbol=STOCKS[1])]
+    (tmp_path / "execd.toml").write_text("".join(instruments))
+    (tmp_path / "signals.jsonl").write_text("\n".join(signals))
+    inputs = ["--config", str(tmp_path / "execd.toml"), "--signals", str(tmp_path / "signals.jsonl")]
+    tapes = [word for stock in STOCKS for day in days for word in ("--tape", f"{stock}@{day}={file}")]
+    found = json.loads(
+        execd("simulate", *inputs, *tapes, "--out", str(tmp_path / "out"), "--compare", "twap,pov", "--json")
+    )
+    assert (found["parents"], found["days"]) == (12, 3)
+    assert [row["completed"] for row in found["rows"]] == [12, 12]
+    twap, pov = (slippage(tmp_path / "out" / algo) for algo in ("twap", "pov"))
+    sums: dict[dt.date, float] = dict.fromkeys(days, 0.0)
+    mean = sum(pov[key] - cost for key, cost in twap.items()) / 12
+    for key, cost in twap.items():
+        sums[key[0]] += pov[key] - cost - mean
+    reach = 4.302652730 * (3 / 2 * sum(each**2 for each in sums.values())) ** 0.5 / 12  # t of two degrees of freedom
+    (against,) = [each["mean"] for each in found["differences"] if each["measure"] == "arrival"]
+    assert against["mean"] == pytest.approx(mean)
+    assert (against["low"], against["high"]) == (pytest.approx(mean - reach), pytest.approx(mean + reach))
+
+
+def execd(*arguments: str) -> str:
+    """What a command prints."""
+    command = [sys.executable, "-m", "daemon", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def slippage(folder: Path) -> dict[tuple[dt.date, str, int], float]:
+    """A run's parents by day, stock and arrival: average price against arrival, bps, positive when it hurts."""
+    found = {}
+    for parent in json.loads(execd("report", "--dir", str(folder), "--json"))["parents"]:
+        cost = parent["cost"]
+        day = dt.datetime.fromtimestamp(cost["start"] / 1e9, NEW_YORK).date()
+        sign = 1 if cost["side"] == "BUY" else -1
+        found[day, cost["symbol"], cost["start"]] = (
+            sign * (float(cost["avg_px"]) / float(cost["arrival_px"]) - 1) * 10_000
+        )
+    return found
