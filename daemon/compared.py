@@ -66,14 +66,14 @@ def _cost_row(row: Row) -> list[str]:
 
 
 def _differences(found: Comparison) -> Listing:
-    notes = ["An interval that holds 0 tells no algorithm from the other. Days, not parents, are its observations."]
+    note = "An interval that holds 0 tells no algorithm from the other. Days, not parents, are its observations."
     if found.days == 1:
-        notes.append(f"All parents are of one day, and {ONE_DAY}.")
+        note = f"All parents are of one day, and {ONE_DAY}."
     return Listing(
         title=f"Differences to {found.rows[0].algo}",
         head=("Algorithm", "Measure", "#pairs", "#unpaired", "#days", "#mean", "#median", f"#{LEVEL}% interval"),
         rows=[_difference_row(each) for each in found.differences if each.measure in SHOWN],
-        notes=notes,
+        notes=[note],
     )
 
 
@@ -142,10 +142,10 @@ def _page(
 ) -> Page:
     days = sorted({outcome.day for result in ran.values() for outcome in result.outcomes})
     first = found.rows[0].algo
-    span = f", {days[0]} to {days[-1]}" if days else ""
+    on = f"{len(days):,} days, {days[0]} to {days[-1]}" if len(days) > 1 else ", ".join(["one day", *days])
     return Page(
-        about=f"{found.parents:,} parents on {found.days:,} day{'' if found.days == 1 else 's'}{span}, the same under "
-        f"{', '.join(ran)}; {LEVEL} % intervals, clustered by day.",
+        about=f"{found.parents:,} parents on {on}; the same under {', '.join(ran)}. "
+        f"Intervals are of {LEVEL} %, clustered by day.",
         tiles=[_tile(each, first) for each in found.differences if each.measure == "arrival"],
         notes=notes,
         days=days,

@@ -191,7 +191,7 @@ def dots(costs: Costs, days: Sequence[str]) -> Figure:
         },
         "yaxis": {"title": {"text": "bps, positive hurts"}, "zeroline": True},
         "coloraxis": {
-            "colorscale": "Viridis",
+            "colorscale": [[0, "#3f78d8"], [0.5, "#d08a1d"], [1, "#c4427f"]],  # to be seen on light and on dark
             "cmin": 0,
             "cmax": max(last, 1),
             "showscale": last > 0,
