@@ -142,10 +142,10 @@ def _page(
 ) -> Page:
     days = sorted({outcome.day for result in ran.values() for outcome in result.outcomes})
     first = found.rows[0].algo
-    on = f"{len(days):,} days, {days[0]} to {days[-1]}" if len(days) > 1 else ", ".join(["one day", *days])
+    span = f", {' to '.join(dict.fromkeys((days[0], days[-1])))}" if days else ""
     return Page(
-        about=f"{found.parents:,} parents on {on}; the same under {', '.join(ran)}. "
-        f"Intervals are of {LEVEL} %, clustered by day.",
+        about=f"{found.parents:,} parents on {len(days):,} day{'' if len(days) == 1 else 's'}{span}; the same under "
+        f"{', '.join(ran)}. Intervals are of {LEVEL} %, clustered by day.",
         tiles=[_tile(each, first) for each in found.differences if each.measure == "arrival"],
         notes=notes,
         days=days,

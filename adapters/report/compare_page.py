@@ -180,6 +180,7 @@ def dots(costs: Costs, days: Sequence[str]) -> Figure:
             }
         )
     last = len(days) - 1
+    told = sorted({0, last // 2, last}) if days else []
     layout = {
         "height": 400,
         "showlegend": False,
@@ -197,8 +198,8 @@ def dots(costs: Costs, days: Sequence[str]) -> Figure:
             "showscale": last > 0,
             "colorbar": {
                 "thickness": 10,
-                "tickvals": sorted({0, last // 2, last}),
-                "ticktext": [days[day] for day in sorted({0, last // 2, last})],
+                "tickvals": told,
+                "ticktext": [days[day] for day in told],
             },
         },
     }

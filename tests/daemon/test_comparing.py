@@ -14,7 +14,8 @@ import pytest
 from core.signals import Algo, parse
 from daemon import comparing
 from daemon.cli import ExitCode
-from daemon.comparing import algos_of, run, signals_under
+from daemon.compared import conclude
+from daemon.comparing import Ran, algos_of, run, signals_under
 from daemon.config import Config, ConfigError
 from daemon.markets import open_market
 from daemon.simulate import simulate
@@ -87,6 +88,13 @@ def test_what_cannot_be_compared_is_refused(said: str, words: str) -> None:
 
 def test_names_may_be_written_as_people_do() -> None:
     assert algos_of("twap, Pov,IS") == [Algo.TWAP, Algo.POV, Algo.IS]
+
+
+def test_where_nothing_was_traded_there_is_nothing_to_pair(tmp_path: Path) -> None:
+    """As where every signal was refused: no run has a parent."""
+    said = conclude({}, {"TWAP": Ran([], {}), "POV": Ran([], {})}, tmp_path, as_json=False)
+    assert re.search(r"^POV +vs VWAP +0 +0 +0 +- +- +-$", said, re.MULTILINE)
+    assert "0 parents on 0 days; the same under TWAP, POV." in (tmp_path / "compare.html").read_text()
 
 
 # The runs -------------------------------------------------------------------------------------------------------------

@@ -69,6 +69,14 @@ def test_thousands_of_parents_make_no_large_page(tmp_path: Path) -> None:
     assert f"Of more than {compare_page.DOTS_MAX} parents" in page.text
 
 
+def test_where_nothing_ended_there_is_still_a_page(tmp_path: Path) -> None:
+    nothing = msgspec.structs.replace(
+        REPORT, days=[], costs=[Costs("one", {"TWAP": [], "POV": []})], means=[Means("one", [])], example=None
+    )
+    page = Page(write_comparison(nothing, tmp_path / "out.html"))
+    assert set(page.places) == set(page.charts) == {"differences", "means", "costs-0"}
+
+
 def test_the_page_holds_text_and_tables_and_its_scripts_beside_it(tmp_path: Path) -> None:
     page = Page(write_comparison(REPORT, tmp_path / "new" / "out.html"))
     assert "two &lt;parents&gt;" in page.source
