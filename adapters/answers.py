@@ -25,6 +25,7 @@ from core.events import (
     OrderDenied,
     OrderUpdated,
     ParentAccepted,
+    ParentAmended,
     ParentEnded,
     ParentOrder,
     SignalAccepted,
@@ -44,7 +45,17 @@ CATCH_UP_MAX = 200_000  # entries of the journal that are read to catch up: more
 Fields = dict[Any, Any]
 
 _OF_SIGNALS = (SignalAccepted, SignalIgnored, SignalRefused)
-_OF_ORDERS = (ParentAccepted, OrderDenied, OrderApproved, OrderUpdated, FillBooked, FillBusted, ParentEnded, CostReport)
+_OF_ORDERS = (
+    ParentAccepted,
+    ParentAmended,
+    OrderDenied,
+    OrderApproved,
+    OrderUpdated,
+    FillBooked,
+    FillBusted,
+    ParentEnded,
+    CostReport,
+)
 TOLD = frozenset({*_OF_SIGNALS, *_OF_ORDERS, SignalDead})
 
 

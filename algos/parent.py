@@ -10,10 +10,18 @@ import msgspec
 
 from algos.participation import POLL_NS, Pace, rate_of
 from algos.trajectory import Trajectory
-from core.events import NewOrderSingle, OrderUpdated, ParentAccepted, ParentPaced, ParentScheduled, Reason
+from core.events import (
+    NewOrderSingle,
+    OrderUpdated,
+    ParentAccepted,
+    ParentAmended,
+    ParentPaced,
+    ParentScheduled,
+    Reason,
+)
 from core.orders import OrdStatus, Side, TimeInForce
-from core.signals import AT_A_PRICE, Algo, Instruction
-from core.units import NS_PER_S, ZERO
+from core.signals import AT_A_PRICE, Action, Algo, Instruction
+from core.units import NS_PER_S, ZERO, floor_to
 
 RETRY_NS = 1 * NS_PER_S  # a parent with a gap that it cannot send (no price, denied) looks again so much later
 REPRICE_NS = 5 * NS_PER_S  # a crossing child that still rests is looked at so much later
@@ -44,8 +52,9 @@ class Parent(msgspec.Struct, kw_only=True):
     symbol: str
     side: Side
     how: Instruction
-    order_qty: Decimal  # as accepted
+    order_qty: Decimal  # as accepted, or amended since
     arrival_px: float
+    valid_until: int | None = None
     curve: Trajectory | None = None
     start: int = 0
     end: int = 0
@@ -63,7 +72,11 @@ class Parent(msgspec.Struct, kw_only=True):
     refusals: int = 0  # in a row
     unresolved: bool = False
     flatten: bool = False  # goes on while trading is halted
-    stopped: bool = False  # an operator, or a stop, wants no more of it
+    stopped: bool = False  # an operator, a signal or a stop wants no more of it
+    held: bool = False  # nor anything sent until he, or it, says so
+    since: int = 0  # from when on its curves are planned: its start, or when it was amended
+    base: Decimal = ZERO  # what was done by then, in whole lots
+    since_volume: float | None = None  # its symbol's by then; None: where its pace began
     above_bid: bool = False  # it sells short under a price restriction, as a denial has said
     denied: Reason | None = None  # its newest child was; None once one is approved
     child_max: Decimal | None = None  # the largest child that the gate takes, as far as a denial said
@@ -90,6 +103,7 @@ class Parent(msgspec.Struct, kw_only=True):
             how=order.how,
             order_qty=event.order_qty,
             arrival_px=float(event.arrival_px),
+            valid_until=order.valid_until,
             flatten=order.flatten,
         )
 
@@ -183,9 +197,11 @@ class Parent(msgspec.Struct, kw_only=True):
 
     def follow(self, event: ParentScheduled, lot: Decimal) -> None:
         """Get a curve, or another one."""
+        if self.curve is None:
+            self.since = event.start
         self.curve = Trajectory.of(event.times, event.targets, lot)
         self.start, self.end = event.start, event.end
-        self.burst = CATCH_UP_STEPS * self.curve.most_within(RETRY_NS)
+        self.burst = CATCH_UP_STEPS * self.curve.most_within(RETRY_NS, self.cum_qty)
         self.period_end = 0
 
     def pass_by(self, now: int, volume: float) -> None:
@@ -197,6 +213,18 @@ class Parent(msgspec.Struct, kw_only=True):
             self.pace = None if rate is None or now < self.start else Pace(rate, volume, volume)
         else:
             self.pace.move(volume)
+
+    def amend(self, event: ParentAmended, lot: Decimal, volume: float) -> None:
+        """Be as somebody wants it from now on; where that takes another curve, plan from what is done."""
+        wanted, change = event.amendment, event.amendment.change
+        self.order_qty, self.held = event.order_qty, wanted.held
+        self.stopped |= change.action is Action.CANCEL
+        self.how = msgspec.structs.replace(self.how, price=wanted.price)
+        if change.urgency is not None:
+            self.how = msgspec.structs.replace(self.how, urgency=change.urgency, risk_aversion=None)
+        self.end = change.end or self.end
+        if change.is_planned and event.ts > self.start:
+            self.since, self.base, self.since_volume = event.ts, floor_to(self.cum_qty, lot), volume
 
     def repace(self, event: ParentPaced) -> None:
         """Be another part of the volume from now on."""

@@ -101,11 +101,16 @@ def fault_of(accepted: ParentAccepted, instrument: Instrument) -> str | None:
     if most is not None and most < instrument.lot:
         return f"its max_slice of {most:f} is under one lot of {instrument.lot:f}: raise it or leave it out"
     if accepted.order_qty / instrument.lot > MAX_LOTS:
-        return f"it has more than {MAX_LOTS:,} lots of {instrument.lot:f}: split it"
+        return too_many_lots(instrument)
     how = accepted.parent.how
     if how.algo is Algo.IS and how.risk_aversion is not None and None in (instrument.adv, instrument.volatility):
         return f"its risk_aversion needs adv and volatility of {instrument.symbol}: set them, or give an urgency"
     return None
+
+
+def too_many_lots(instrument: Instrument) -> str:
+    """Why a quantity is too large for any curve."""
+    return f"it has more than {MAX_LOTS:,} lots of {instrument.lot:f}: split it"
 
 
 def window_of(accepted: ParentAccepted, instrument: Instrument) -> Window | str:
@@ -141,13 +146,13 @@ def _end_asked(accepted: ParentAccepted, start: int) -> int | None:
 
 def plan(accepted: ParentAccepted, instrument: Instrument, window: Window, profile: Profile = DEFAULT) -> Trajectory:
     """The curve of an accepted parent, a pure function of its event and the profile: the seed is its id."""
-    digest, how = hashlib.sha256(accepted.parent_id.encode()).digest(), accepted.parent.how
+    how = accepted.parent.how
     task = Task(
         qty=accepted.order_qty,
         lot=instrument.lot,
         window=window,
         slices=how.slices,
-        seed=int.from_bytes(digest[:8], "big"),
+        seed=seed_of(accepted.parent_id),
         haste=haste_of(
             how,
             instrument,
@@ -159,6 +164,19 @@ def plan(accepted: ParentAccepted, instrument: Instrument, window: Window, profi
         profile=profile,
     )
     return ALGOS[how.algo](task)
+
+
+def seed_of(parent_id: str) -> int:
+    """What is random of a parent's curves."""
+    return int.from_bytes(hashlib.sha256(parent_id.encode()).digest()[:8], "big")
+
+
+def end_of(wanted: int, instrument: Instrument, *, start: int, valid_until: int | None) -> int:
+    """The end of a parent that began at `start` and is to have another one: cut to its session and its validity."""
+    session = CALENDARS[instrument.calendar].session_at(start)
+    assert session is not None  # its window lies inside one
+    limits = (wanted, session.close - CLOSE_MARGIN_NS, valid_until)
+    return min(limit for limit in limits if limit is not None)
 
 
 def haste_of(

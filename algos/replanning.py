@@ -1,4 +1,7 @@
-"""What a parent makes of the market on its way: another curve, or another pace. Pure functions of where it stands."""
+"""What a parent makes of the market on its way, or of an amendment: another curve, or another pace.
+
+Pure functions of where it stands.
+"""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -10,9 +13,9 @@ from algos import shortfall, vwap
 from algos.conditions import Watch
 from algos.parent import Parent
 from algos.participation import HARD_MAX, MOVED, Conditions, Move, adapt, rate_of
-from algos.planning import Window, haste_of
+from algos.planning import ALGOS, Task, Window, haste_of, seed_of
 from algos.profile import Profile
-from algos.trajectory import Trajectory
+from algos.trajectory import MAX_POINTS, Trajectory
 from core.calendar import CALENDARS, Session
 from core.events import MarketData
 from core.instruments import Instrument
@@ -46,6 +49,17 @@ class View(msgspec.Struct, frozen=True):
         """What has traded since it began, in shares."""
         return self.watch.volume - self.parent.pace.begun if self.parent.pace is not None else 0.0
 
+    @property
+    def seen_since(self) -> float:
+        """What has traded since its curves are planned from, in shares."""
+        since = self.parent.since_volume
+        return self.seen if since is None else self.watch.volume - since
+
+    @property
+    def quoted(self) -> tuple[Decimal | None, Decimal | None]:
+        """Bid and ask."""
+        return (self.market.bid, self.market.ask) if self.market is not None else (None, None)
+
 
 Again = Callable[[View], Trajectory | None]
 
@@ -54,31 +68,31 @@ def by_volume(view: View) -> Trajectory | None:
     """VWAP: the rest as the day so far makes it."""
     parent = view.parent
     return vwap.again(
-        start=parent.start,
+        start=parent.since,
         end=parent.end,
         now=view.now,
-        seen=view.seen,
+        seen=view.seen_since,
         qty=parent.order_qty,
         lot=view.instrument.lot,
         slices=parent.how.slices,
         session=(view.session.open, view.session.close),
         profile=view.profile,
+        done=parent.base,
     )
 
 
 def by_haste(view: View) -> Trajectory | None:
     """Implementation shortfall: the optimum for what is not done yet."""
-    parent, market = view.parent, view.market
-    left = shortfall.slices_of(parent.start, parent.end, parent.how.slices) - shortfall.passed(
-        parent.start, parent.end, parent.how.slices, view.now
+    parent = view.parent
+    left = shortfall.slices_of(parent.since, parent.end, parent.how.slices) - shortfall.passed(
+        parent.since, parent.end, parent.how.slices, view.now
     )
     if left < 1 or parent.cum_qty >= parent.order_qty:
         return None
     rest = Window(view.now, parent.end, view.session)
-    quoted = (market.bid, market.ask) if market is not None else (None, None)
-    haste = haste_of(parent.how, view.instrument, rest, price=parent.arrival_px, quoted=quoted, slices=left)
+    haste = haste_of(parent.how, view.instrument, rest, price=parent.arrival_px, quoted=view.quoted, slices=left)
     if parent.how.risk_aversion is None:
-        haste *= (parent.end - view.now) / (parent.end - parent.start)
+        haste *= (parent.end - view.now) / (parent.end - parent.since)
     return shortfall.plan(
         start=view.now,
         end=parent.end,
@@ -103,6 +117,34 @@ def curve_again(view: View) -> Trajectory | None:
         return None
     moved = abs(found.target(view.now) - parent.curve.target(view.now))
     return found if moved >= max(MATERIAL * parent.curve.largest_step, view.instrument.lot) else None
+
+
+def curve_amended(view: View) -> Trajectory:
+    """The curve of a parent that was amended: what is not done, as its algorithm plans it for the time that is left."""
+    parent, how, instrument = view.parent, view.parent.how, view.instrument
+    window = Window(parent.since, parent.end, view.session)
+    slices = None if how.slices is None else min(how.slices, MAX_POINTS - 1)  # one is added below
+    task = Task(
+        qty=parent.order_qty - parent.base,
+        lot=instrument.lot,
+        window=window,
+        slices=slices,
+        seed=seed_of(parent.parent_id),
+        haste=haste_of(
+            how,
+            instrument,
+            window,
+            price=parent.arrival_px,
+            quoted=view.quoted,
+            slices=shortfall.slices_of(window.start, window.end, slices),
+        ),
+        profile=view.profile,
+    )
+    rest = ALGOS[how.algo](task)
+    times, targets = rest.times, tuple(parent.base + target for target in rest.targets)
+    if times[0] > window.start:  # what is done stays done until its first point
+        times, targets = (window.start, *times), (parent.base, *targets)
+    return Trajectory.of(times, targets, instrument.lot)
 
 
 def pace_again(view: View) -> Move | None:

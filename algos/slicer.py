@@ -6,6 +6,10 @@ cancelled and crossed. In the first half of the time between two points of the c
 second half, or where an order may not rest, they cross the spread. So a reject, a partial fill or a restart needs no
 case of its own.
 
+Somebody may amend a parent, pause it, let it go on or cancel it. Another quantity, end or urgency that the gate lets be
+is planned from what is done then; another price takes back what rests beyond it, or away from it where it should rest
+there. A pause takes everything back and moves no end.
+
 While trading is halted nothing is sent but for an operator's flatten; a parent whose child is denied because trading is
 reducing pauses until the state changes. Who was denied for another reason asks again after a pause that doubles, and at
 once under another model, regime or limit; who would have met an order of ours, once an order in its symbol has ended.
@@ -33,11 +37,11 @@ import msgspec
 
 from algos import pricing
 from algos.conditions import Watch
-from algos.parent import RETRY_NS, Parent
-from algos.planning import fault_of, plan, window_of
+from algos.parent import REPRICE_NS, RETRY_NS, Parent
+from algos.planning import end_of, fault_of, plan, too_many_lots, window_of
 from algos.profile import DEFAULT, Profile
-from algos.replanning import View, curve_again, pace_again
-from algos.trajectory import Trajectory
+from algos.replanning import View, curve_again, curve_amended, pace_again
+from algos.trajectory import MAX_LOTS, Trajectory
 from core.causes import TradingState, WorkingOrders
 from core.events import (
     EndReason,
@@ -54,6 +58,8 @@ from core.events import (
     OrderUnresolved,
     OrderUpdated,
     ParentAccepted,
+    ParentAmended,
+    ParentAmendment,
     ParentEnded,
     ParentPaced,
     ParentScheduled,
@@ -66,11 +72,11 @@ from core.events import (
     TradingResumed,
 )
 from core.ids import cl_ord_id
-from core.instruments import Instruments
+from core.instruments import Instrument, Instruments
 from core.orders import OrdStatus, OrdType, Side
-from core.signals import AT_A_PRICE, Algo
+from core.signals import AT_A_PRICE, Action, Algo, Change
 from core.trading import Causes
-from core.units import ZERO, floor_to
+from core.units import ZERO, floor_to, is_multiple
 
 OF_THE_SIZE = frozenset({Reason.ORDER_SIZE, Reason.ORDER_NOTIONAL})  # smaller ones pass
 OF_THE_MOMENT = frozenset({Reason.RATE, Reason.SELF_MATCH})  # what is denied for it is denied for when it came
@@ -133,6 +139,13 @@ class Slicer:
         parent.follow(event, self._instruments[parent.symbol].lot)
         parent.pass_by(event.ts, self._watch(parent.symbol).volume)
         self._arm(event.parent_id, parent, event.ts)
+
+    def amend(self, event: ParentAmended) -> None:
+        """A parent is another one from now on."""
+        parent = self.parents.get(event.parent_id)
+        if parent is not None:
+            parent.amend(event, self._instruments[parent.symbol].lot, self._watch(parent.symbol).volume)
+            self._arm(event.parent_id, parent, event.ts)
 
     def pace(self, event: ParentPaced) -> None:
         """A parent may be another part of the volume."""
@@ -271,7 +284,49 @@ class Slicer:
             parent.stopped = True
             self._arm(parent_id, parent, event.ts)
 
+    # what people and signals ask
+
+    def amendment(self, parent_id: str, change: Change, *, by: str, now: int) -> ParentAmendment | str:
+        """What a change of a parent comes to, for the gate to judge; or why it cannot be worked so."""
+        parent = self.parents.get(parent_id)
+        if parent is None or parent.curve is None:
+            return f"{parent_id or 'it'} is not live: `execd parents` lists what is"
+        if parent.is_over(now):
+            return f"{parent_id} is ending: its last children are on their way back"
+        instrument = self._instruments[parent.symbol]
+        if change.end is not None:
+            end = end_of(change.end, instrument, start=parent.start, valid_until=parent.valid_until)
+            change = msgspec.structs.replace(change, end=end)
+        fault = _fault_of_change(change, parent, instrument, now)
+        if fault is not None:
+            return f"{parent_id} {fault}"
+        return ParentAmendment(
+            ts=now,
+            parent_id=parent_id,
+            strategy=parent.strategy,
+            venue=parent.venue,
+            symbol=parent.symbol,
+            side=parent.side,
+            by=by,
+            change=change,
+            price=change.price or parent.how.price,
+            held=change.action is Action.PAUSE or (parent.held and change.action is not Action.RESUME),
+        )
+
     # decisions
+
+    def on_amended(self, event: ParentAmended) -> Iterable[Event]:
+        """Follow another curve where one follows from it, at another price take back what does not suit it."""
+        parent = self.parents.get(event.parent_id)
+        if parent is None or parent.curve is None:
+            return
+        if event.amendment.change.price is not None:
+            yield from self._cancel_beyond(parent, event.ts)
+        if event.amendment.change.is_planned and not parent.is_over(event.ts):
+            curve = curve_amended(self._view(parent, event.ts))
+            yield _scheduled(event.parent_id, event.ts, curve, parent.start, parent.end)  # which works it
+        else:
+            yield from self._work(event.parent_id, event.ts)
 
     def on_accepted(self, event: ParentAccepted) -> Iterable[Event]:
         """Give a new parent its curve."""
@@ -343,6 +398,8 @@ class Slicer:
         if parent.is_over(now):
             yield from self._wind_up(parent, now)
             return
+        if parent.held:
+            yield from _cancel_all(parent, now, "its parent is paused")
         if self._is_held(parent):
             return
         gap = parent.to_send(now)
@@ -378,6 +435,17 @@ class Slicer:
             price=None if is_market else price,
             time_in_force=parent.how.time_in_force,
         )
+
+    def _cancel_beyond(self, parent: Parent, now: int) -> Iterable[Event]:
+        """Take back what its limit price does not allow any more, or what should rest there and rests elsewhere."""
+        limit, tick = parent.how.price, self._instruments[parent.symbol].tick
+        allowed = pricing.within(parent.side, limit, limit, tick)
+        assert allowed is not None  # it was just given one
+        for child_id, child in list(parent.children.items()):
+            away = None if child.price is None else parent.side.sign * (child.price - allowed)
+            suits = away == 0 if parent.how.algo in AT_A_PRICE else away is not None and away <= 0
+            if not suits and not child.cancelling:
+                yield _cancel(parent, child_id, now, "its parent has another price")
 
     def _press(self, parent: Parent, now: int) -> Iterable[Event]:
         """Take back what rests away from the market, so that its quantity can cross."""
@@ -419,6 +487,8 @@ class Slicer:
             return EndReason.UNRESOLVED
         if parent.stopped:
             return EndReason.TAKEN_BACK
+        if parent.held:
+            return EndReason.HELD
         if self._causes.state is TradingState.HALTED and not parent.flatten:
             return EndReason.HALTED
         if parent.refusals or parent.denied is Reason.SELF_MATCH:
@@ -451,7 +521,7 @@ class Slicer:
         )
 
     def _is_held(self, parent: Parent) -> bool:
-        return parent.is_paused or (self._causes.state is TradingState.HALTED and not parent.flatten)
+        return parent.held or parent.is_paused or (self._causes.state is TradingState.HALTED and not parent.flatten)
 
     def _goes_first(self, event: OrderDenied) -> bool:
         """Whether the other side makes way for a denied child: it shrinks the position, or is of a flatten."""
@@ -519,7 +589,9 @@ class Slicer:
     def _arm(self, parent_id: str, parent: Parent, now: int) -> None:
         due = parent.next_due(now)
         if due is not None and self._is_held(parent) and not parent.is_over(now):
-            due = parent.end  # nothing to look at before, unless the state changes
+            due = parent.end  # nothing to look at before, unless the state changes,
+            if parent.held and any(not child.cancelling for child in parent.children.values()):
+                due = min(due, now + REPRICE_NS)  # or a venue did not give back what was asked for
         self._set_due(parent_id, parent, due)
 
     def _set_due(self, parent_id: str, parent: Parent, due: int | None) -> None:
@@ -563,6 +635,35 @@ class _State(msgspec.Struct):
     parents: list[Parent]
     way: dict[str, tuple[Side, int]]
     watches: dict[str, Watch]
+
+
+def _fault_of_change(change: Change, parent: Parent, instrument: Instrument, now: int) -> str | None:
+    """Why a parent that is worked cannot be changed so, or None."""
+    if change.action in {Action.PAUSE, Action.RESUME}:
+        is_so = parent.held is (change.action is Action.PAUSE)
+        return f"is {'paused already' if parent.held else 'not paused'}" if is_so else None
+    if change.action is Action.CANCEL:
+        return None
+    if parent.flatten:
+        return "closes a position by an operator's will: cancel it, or flatten again"
+    if change.qty is not None and (fault := _fault_of_qty(change.qty, parent, instrument)):
+        return fault
+    if change.end is not None and change.end <= max(now, parent.start):
+        return "would end before it begins, or in the past; its session and validity are kept: cancel it instead"
+    if change.urgency is not None and parent.how.algo not in {Algo.IS, Algo.ADAPTIVE}:
+        return f"is a {parent.how.algo}, which knows no urgency: IS and ADAPTIVE do"
+    return None
+
+
+def _fault_of_qty(qty: Decimal, parent: Parent, instrument: Instrument) -> str | None:
+    least = parent.cum_qty + parent.leaves_qty
+    if not is_multiple(qty, instrument.lot):
+        return f"cannot be of {qty:f}: no multiple of the lot {instrument.lot:f}"
+    if qty / instrument.lot > MAX_LOTS:
+        return f"cannot be so large: {too_many_lots(instrument)}"
+    if qty < least:
+        return f"has {least:f} done or working: ask for no less, or pause it first, which takes back what works"
+    return None
 
 
 def _scheduled(parent_id: str, now: int, curve: Trajectory, start: int, end: int) -> ParentScheduled:

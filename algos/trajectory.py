@@ -93,14 +93,17 @@ class Trajectory(msgspec.Struct, frozen=True, gc=False):
         lots = np.frombuffer(self.packed_lots, np.int64)
         return int(np.diff(lots, prepend=0).max()) * self.lot
 
-    def most_within(self, span_ns: int) -> int:
-        """The most lots that the curve adds in any time shorter than `span_ns`: at least its largest step."""
+    def most_within(self, span_ns: int, done: Decimal = ZERO) -> int:
+        """The most lots that the curve adds in any time shorter than `span_ns`: at least its largest step.
+
+        Of a curve that goes on from what is `done` that is no step.
+        """
         times, lots = _unpacked(self.packed_times), _unpacked(self.packed_lots)
-        most, first = 0, 0
-        for time, done in zip(times, lots, strict=True):
+        most, first, before = 0, 0, int(done // self.lot)
+        for time, reached in zip(times, lots, strict=True):
             while time - times[first] >= span_ns:
                 first += 1
-            most = max(most, done - (lots[first - 1] if first else 0))
+            most = max(most, reached - max(lots[first - 1] if first else 0, before))
         return most
 
 
@@ -110,7 +113,8 @@ def along(
     """The curve that from `times[i]` on does `weights[i]` of `qty`, or of what is not `done` of it.
 
     Weights are non-negative and not all zero; they are normalised here. Points that add less than a lot are left out,
-    so a parent of 3 lots over 10 slices has 3 points. The last target is exactly `qty`, a multiple of `lot`; at most
+    so a parent of 3 lots over 10 slices has 3 points; but for the first one where something is done, as it keeps what
+    works from being taken back. The last target is exactly `qty`, a multiple of `lot`; at most
     MAX_LOTS of them.
     """
     parts, before = np.asarray(weights, dtype=np.float64), int(done // lot)
@@ -121,6 +125,7 @@ def along(
     targets = np.rint(shares / shares[-1] * lots).astype(np.int64)
     targets[-1] = lots
     kept = np.diff(targets, prepend=0) > 0
+    kept[0] |= before > 0
     return Trajectory(np.asarray(times, dtype=np.int64)[kept].tobytes(), (targets[kept] + before).tobytes(), lot)
 
 

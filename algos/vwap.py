@@ -10,7 +10,7 @@ import numpy as np
 
 from algos.profile import DEFAULT, Profile, shares
 from algos.trajectory import Times, Trajectory, along
-from core.units import NS_PER_S
+from core.units import NS_PER_S, ZERO
 
 STEP_NS = 300 * NS_PER_S  # how finely the curve is cut where the user names no slices
 
@@ -48,11 +48,15 @@ def again(
     slices: int | None,
     session: tuple[int, int],
     profile: Profile,
+    done: Decimal = ZERO,
 ) -> Trajectory | None:
-    """The rest of the curve from the last edge up to `now`, once `seen` shares have traded since `start`."""
+    """The rest of the curve from the last edge up to `now`, once `seen` shares have traded since `start`.
+
+    It is of what was not `done` at `start`.
+    """
     edges = edges_of(start, end, slices)
     rest = edges[np.searchsorted(edges, now, side="right") - 1 :]
     if len(rest) < 2 or now < start:  # noqa: PLR2004 - from where, and to where
         return None
-    done = shares(profile, session, since=start, edges=rest, seen=seen)
-    return along(rest[:-1], np.diff(done, prepend=0.0), qty=qty, lot=lot)
+    expected = shares(profile, session, since=start, edges=rest, seen=seen)
+    return along(rest[:-1], np.diff(expected, prepend=0.0), qty=qty, lot=lot, done=done)

@@ -13,7 +13,7 @@ import msgspec
 
 from core.causes import TradingState, WorkingOrders
 from core.orders import ExecType, OrdStatus, OrdType, Side, TimeInForce
-from core.signals import Algo, Instruction, Signal
+from core.signals import Algo, Change, Instruction, Signal
 from core.units import bps_of
 
 
@@ -413,6 +413,20 @@ class ParentRouted(Event, frozen=True, tag=True):
     alternatives: tuple[Alternative, ...]
 
 
+class ParentAmendment(Event, frozen=True, tag=True):
+    """Somebody wants a live parent changed, and it could be worked so; not yet seen by the gate."""
+
+    parent_id: str
+    strategy: str
+    venue: str
+    symbol: str
+    side: Side
+    by: str  # who; or the signal's id
+    change: Change  # its end as far as the session and the signal's validity let it
+    price: Decimal | None  # its limit from then on
+    held: bool  # nothing of it is sent from then on
+
+
 # The gate -------------------------------------------------------------------------------------------------------------
 
 
@@ -520,6 +534,7 @@ class OrderDenied(Event, frozen=True, tag=True):
     duration_ns: int = 0  # of the verdict; 0 in a simulation, where time stands meanwhile
     reducing: bool = False  # as of an approval
     met: tuple[str, ...] = ()  # of SELF_MATCH: the first of the orders of ours in its way, those that can be taken back
+    amends: bool = False  # of an amendment: its parent lives, and stays as it is
 
 
 class ParentAccepted(Event, frozen=True, tag=True):
@@ -541,6 +556,23 @@ class ParentAccepted(Event, frozen=True, tag=True):
     def parent_id(self) -> str:
         """The parent's id."""
         return self.parent.parent_id
+
+
+class ParentAmended(Event, frozen=True, tag=True):
+    """The gate let a live parent be changed: what it became. Lasts until the next one."""
+
+    amendment: ParentAmendment
+    order_qty: Decimal  # from now on
+    more_qty: Decimal  # by so much it is larger: the gate has judged it like a parent; zero: it is not
+    limits_version: str
+    nearest: Nearest | None = None
+    checks: int = 0  # that were made
+    duration_ns: int = 0  # as of a denial
+
+    @property
+    def parent_id(self) -> str:
+        """The parent's id."""
+        return self.amendment.parent_id
 
 
 class NewOrderSingle(Event, frozen=True, tag=True):
@@ -659,7 +691,8 @@ class EndReason(StrEnum):
     DENIED = "DENIED"  # its time is over and the gate kept refusing its children
     INFEASIBLE = "INFEASIBLE"  # no schedule exists; the end's text says why
     HALTED = "HALTED"  # its time was over while trading was halted
-    TAKEN_BACK = "TAKEN_BACK"  # an operator ended it
+    HELD = "HELD"  # its time was over while somebody had paused it
+    TAKEN_BACK = "TAKEN_BACK"  # an operator or a signal ended it
     UNRESOLVED = "UNRESOLVED"  # a child's outcome could not be learnt; its quantity stays reserved
 
 
@@ -883,8 +916,10 @@ AnyEvent = (
     | OverrideGranted
     | OverrideUsed
     | ParentRouted
+    | ParentAmendment
     | OrderDenied
     | ParentAccepted
+    | ParentAmended
     | NewOrderSingle
     | OrderApproved
     | ShadowVerdict

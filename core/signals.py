@@ -1,9 +1,10 @@
 """What a signal may say: the contract between a model that wants a position and the daemon that trades it.
 
-Five kinds. An `order` names its quantity; a `strength` leaves the size to the daemon; a `target` states the position
+Six kinds. An `order` names its quantity; a `strength` leaves the size to the daemon; a `target` states the position
 that should be held and is idempotent by construction; a `rebalance` states the whole book, and names that it leaves
-out go to zero; a `stop` closes what is held once its price has moved against it. A JSON array of signals is a batch.
-The JSON Schema in the docs is generated from these types.
+out go to zero; a `stop` closes what is held once its price has moved against it; an `amend` changes what an earlier
+signal made, as long as it is worked. A JSON array of signals is a batch. The JSON Schema in the docs is generated from
+these types.
 """
 
 from decimal import Decimal
@@ -75,6 +76,30 @@ class Instruction(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_un
     must_complete: bool = False  # rather pay than leave a rest, within every bound
 
 
+class Action(StrEnum):
+    """What is to become of a live parent."""
+
+    AMEND = "AMEND"
+    PAUSE = "PAUSE"  # nothing is sent and what works is taken back; its end does not move
+    RESUME = "RESUME"
+    CANCEL = "CANCEL"
+
+
+class Change(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """A change of a live parent; of AMEND at least one of the others is given, and what is absent stays as it is."""
+
+    action: Action = Action.AMEND
+    qty: Decimal | None = None  # 38, in all, with what is done
+    price: Decimal | None = None  # 44
+    end: int | None = None  # ns since the epoch, UTC; cut to the session and to the validity of the parent's signal
+    urgency: Urgency | None = None  # of IS, instead of its risk_aversion, and of ADAPTIVE
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether another curve follows from it."""
+        return self.qty is not None or self.end is not None or self.urgency is not None
+
+
 class _Signal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
     signal_id: str
     ts: int  # ns since the epoch, UTC: when the model decided
@@ -135,7 +160,15 @@ class StopSignal(_Signal, frozen=True, kw_only=True, tag="stop"):
     how: Instruction = Instruction(algo=Algo.MARKET)  # of the exit; where it is given without an algo that is TWAP
 
 
-Signal = OrderSignal | StrengthSignal | TargetSignal | RebalanceSignal | StopSignal
+class AmendSignal(_Signal, frozen=True, tag="amend"):
+    """A change of the parent that the same strategy's signal `amends` made in a symbol, as long as it is worked."""
+
+    symbol: str
+    amends: str  # a signal_id
+    change: Change
+
+
+Signal = OrderSignal | StrengthSignal | TargetSignal | RebalanceSignal | StopSignal | AmendSignal
 
 
 class BadSignal(msgspec.Struct, frozen=True):
@@ -189,7 +222,7 @@ def _fault(signal: Signal) -> str | None:
 
 
 def _fault_of_head(signal: Signal) -> str | None:
-    for name in ("signal_id", "strategy", "account", "symbol"):
+    for name in ("signal_id", "strategy", "account", "symbol", "amends"):
         value = getattr(signal, name, "-")
         if not value and name != "account":
             return f"{name} is empty"
@@ -247,6 +280,8 @@ def _fault_of_size(signal: Signal) -> str | None:
     if isinstance(signal, OrderSignal):
         given = {"qty": signal.qty, "notional": signal.notional}
         return _exactly_one(given) or _each(given, _is_positive, _POSITIVE_FAULT)
+    if isinstance(signal, AmendSignal):
+        return fault_of_change(signal.change)
     if isinstance(signal, StrengthSignal):
         return None if -1 <= signal.strength <= 1 else f"strength {signal.strength} is not between -1 and 1"
     if isinstance(signal, TargetSignal):
@@ -273,6 +308,16 @@ def _fault_of_stop(signal: StopSignal) -> str | None:
         return "how.price is no limit of a stop's exit: give limit_offset"
     return _each(levels | {"limit_offset": signal.limit_offset}, _is_positive, _POSITIVE_FAULT) or _each(
         {"trail_fraction": signal.trail_fraction}, lambda part: part < 1, "is not between 0 and 1 (percent?)"
+    )
+
+
+def fault_of_change(change: Change) -> str | None:
+    """What is wrong with the numbers of a change, or None."""
+    given = change.is_planned or change.price is not None
+    if given is not (change.action is Action.AMEND):
+        return "give qty, price, end or urgency to AMEND" if not given else f"{change.action} takes no other fields"
+    return _each({"qty": change.qty, "price": change.price}, _is_positive, _POSITIVE_FAULT) or _fault_of_times(
+        {"end": change.end}
     )
 
 

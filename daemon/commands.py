@@ -1,4 +1,4 @@
-"""What people command over the control socket: halt, resume, flatten, what they say about risk and cash."""
+"""What people command over the control socket: halt, resume, flatten, single parents, risk and cash."""
 
 import asyncio
 from contextlib import suppress
@@ -19,7 +19,7 @@ from core.events import (
     RegimeSet,
     StrategyResumed,
 )
-from core.signals import AMOUNT_BOUNDS, is_amount
+from core.signals import AMOUNT_BOUNDS, fault_of_change, is_amount
 from core.units import NS_PER_S
 from daemon.control import TEXT_MAX, Order
 from daemon.halts import Refused
@@ -32,6 +32,8 @@ Answer = dict[str, Any]
 
 NOT_ON_RECORD = "it holds, but the database is away: after a restart before it is back, say it again"
 CASH_MAX = Decimal(10) ** 12  # money in one move; more is mistyped
+OVER = frozenset({"ended", "denied"})  # states of a parent on record
+DENIALS_MAX = 100  # newest ones among which that of an amendment is looked for
 COMMIT_S = 2.0  # how long an answer waits for the database before it says that it is away
 
 
@@ -86,6 +88,31 @@ class Commands:
         await self._on_record("asked for, but the database is away: nothing leaves before it is back")
         held = {symbol: qty for symbol, qty in exposure.book.symbols() if qty}
         return {"request": request_id, "orders": await asyncio.to_thread(self._flattened, request_id), "held": held}
+
+    async def parent(self, order: Order, by: str) -> Answer:
+        """Amend one live parent, pause it, let it go on or cancel it, whatever the state of trading.
+
+        What makes it larger is for the gate to judge: one that it denies stays as it is.
+        """
+        self._check_ready()
+        run, change = self._run, order.change
+        if not order.parent_id or change is None:
+            raise Refused("name a parent, and what is to become of it")
+        if fault := fault_of_change(change):
+            raise Refused(fault)
+        made = run.actors.slicer.amendment(order.parent_id, change, by=by, now=run.clock.now())
+        if isinstance(made, str):
+            raise Refused(await asyncio.to_thread(self._ended, order.parent_id) or made)
+        before = run.bus.seq
+        run.bus.publish(made)
+        await self._on_record(NOT_ON_RECORD)
+        if denied := await asyncio.to_thread(self._denied, order.parent_id, before):
+            raise Refused(f"it stays as it is: {denied}")
+        live = run.actors.slicer.parents.get(order.parent_id)
+        standing = "ending" if live is None or live.stopped else "paused" if live.held else "live"
+        return {"parent": order.parent_id, "standing": standing} | (
+            {} if live is None else {"order_qty": live.order_qty, "price": live.how.price, "end": live.end}
+        )
 
     async def reset_mark(self, order: Order, by: str) -> Answer:
         """Measure drawdowns from the present equity on, and let trading go on after one."""
@@ -206,6 +233,17 @@ class Commands:
                 await self._run.intake.committed()
         except TimeoutError:
             raise Refused(otherwise) from None
+
+    def _ended(self, parent_id: str) -> str:
+        """Why a parent can no longer be changed, from the records; empty where it has not ended."""
+        rows = queries.parents(self._run.engine, parent_id=parent_id)
+        return next((f"{parent_id} is over: {row['reason']}" for row in rows if row["state"] in OVER), "")
+
+    def _denied(self, parent_id: str, before: int) -> str:
+        """What the gate refused of a parent itself behind a place in the journal, from the records; empty: nothing."""
+        rows = queries.denials(self._run.engine, parent_id=parent_id, limit=DENIALS_MAX)
+        said = (f"{row['reason']}, {row['text']}" for row in rows if row["seq"] > before and not row["cl_ord_id"])
+        return next(said, "")
 
     def _flattened(self, request_id: str) -> list[Answer]:
         """What became of the request, from the records."""

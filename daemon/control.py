@@ -4,7 +4,7 @@ HTTP on a Unix socket; the kernel says who asks (`SO_PEERCRED`), the configurati
 
 | role       | may                                                         |
 | viewer     | see: everybody who can open the socket                      |
-| operator   | halt and resume, a strategy that was stopped too            |
+| operator   | halt and resume, a strategy that was stopped too; amend, pause, resume and cancel a parent |
 | supervisor | flatten, move cash, change what limits orders; root and the daemon's own user are supervisors |
 
 Every command is on record with its author, a refused one too; of those who may not command, a few a minute and how many
@@ -29,6 +29,7 @@ from adapters.connections import said
 from adapters.unix_socket import Peer, peer_of, serve
 from core.events import CommandGiven, Reason
 from core.orders import Side
+from core.signals import Change
 from daemon.halts import Refused
 from risk.overrides import EXPIRES_S
 
@@ -79,6 +80,8 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
     override: Proposal | None = None
     override_id: str = ""
     amount: Decimal | None = None  # money
+    parent_id: str = ""
+    change: Change | None = None  # of that parent
 
 
 Command = Callable[[Order, str], Awaitable[dict[str, Any]]]
@@ -87,6 +90,13 @@ Command = Callable[[Order, str], Awaitable[dict[str, Any]]]
 
 View = Callable[[Mapping[str, str]], Any]
 """Facts for whoever may open the socket, by what the query says; raises ValueError."""
+
+
+def in_words(change: Change) -> str:
+    """What is to become of a parent, on one line; amounts as they were given, times in ns."""
+    given = {name: getattr(change, name) for name in ("qty", "price", "end", "urgency")}
+    said = (f"{name} {value}" for name, value in given.items() if value is not None)
+    return " ".join((change.action.lower(), *said))
 
 
 def role_of(peer: Peer, settings: ControlSettings) -> Role:
@@ -170,7 +180,14 @@ class Control:
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
     def _record(self, by: str, role: Role, name: str, order: Order, *, done: bool, text: str) -> None:
-        about = (order.symbol, order.strategy, order.override_id, "" if order.amount is None else f"{order.amount}")
+        about = (
+            order.symbol,
+            order.strategy,
+            order.override_id,
+            "" if order.amount is None else f"{order.amount}",
+            order.parent_id,
+            "" if order.change is None else in_words(order.change),
+        )
         command, text = " ".join(filter(None, (name, *about)))[:TEXT_MAX], text[:TEXT_MAX]
         _log.warning("command", by=by, command=command, done=done, text=text)
         self._publish(

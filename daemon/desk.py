@@ -1,14 +1,16 @@
-"""Commands of whoever runs a daemon: its state, halt, resume, flatten, limits, cash.
+"""Commands of whoever runs a daemon: its state, halt, resume, flatten, single parents, limits, cash.
 
 They speak to the daemon over its control socket, as the user who types them. Only a halt has further ways: the halt
 file, and the key in Redis, for the moment in which the socket does not answer.
 """
 
+import datetime as dt
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from core.units import NS_PER_S
 from daemon.asking import AbsentError, NoAnswerError, RefusedError, ask, ask_redis
 from daemon.drill import drill
 from daemon.place import Place, find
@@ -134,6 +136,64 @@ def flatten(
     if not answer["orders"]:
         typer.echo("nothing to close")
     typer.echo(f"`execd positions` and `execd parents` follow {answer['request']}")
+
+
+Parent = Annotated[str, typer.Argument(metavar="ID", help="A live parent, of `execd parents`.")]
+
+
+def cancel(parent: Parent, folder: Folder = LATEST) -> None:
+    """End one parent: what works is taken back, what is not done stays undone. Also while trading is halted."""
+    _change(parent, {"action": "CANCEL"}, folder)
+
+
+def pause(parent: Parent, folder: Folder = LATEST) -> None:
+    """Take back what works of one parent and send nothing more until `execd parent resume`; its end does not move."""
+    _change(parent, {"action": "PAUSE"}, folder)
+
+
+def go_on(parent: Parent, folder: Folder = LATEST) -> None:
+    """Let one parent go on that was paused; it catches up with its curve little by little."""
+    _change(parent, {"action": "RESUME"}, folder)
+
+
+def amend(
+    parent: Parent,
+    folder: Folder = LATEST,
+    *,
+    qty: Annotated[str, typer.Option(help="In all, with what is done; more of it is judged by the gate.")] = "",
+    price: Annotated[str, typer.Option(help="Limit price.")] = "",
+    end: Annotated[
+        str, typer.Option(help="Time with its zone, as 2026-06-15T15:30-04:00; at most its session's.")
+    ] = "",
+    urgency: Annotated[str, typer.Option(help="Of IS and ADAPTIVE: LOW, NORMAL, HIGH or IMMEDIATE.")] = "",
+) -> None:
+    """Change one parent while it works: what is not done is planned anew, from now on."""
+    given = {"qty": qty, "price": price, "urgency": urgency}
+    change: dict[str, object] = {name: value for name, value in given.items() if value}
+    if end:
+        change["end"] = _moment(end)
+    _change(parent, change, folder)
+
+
+def _moment(text: str) -> int:
+    """A time that somebody typed, ns; raises ValueError."""
+    try:
+        time = dt.datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise ValueError(f"--end {text}: a time with its zone belongs here, as 2026-06-15T15:30-04:00")
+    return int(time.timestamp()) * NS_PER_S
+
+
+def _change(parent: str, change: dict[str, object], folder: Path) -> None:
+    answer = ask(find(folder).control, "POST", "parent", {"parent_id": parent, "change": change})
+    said = "" if "order_qty" not in answer else f": {answer['order_qty']}"
+    if answer.get("price") is not None:
+        said += f" at {answer['price']}"
+    if "end" in answer:
+        said += f" until {dt.datetime.fromtimestamp(answer['end'] // NS_PER_S, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    typer.echo(f"{answer['parent']} is {answer['standing']}{said}")
 
 
 def status_of(folder: Path) -> dict[str, Any] | None:

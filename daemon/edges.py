@@ -174,6 +174,7 @@ def _control(run: "Run") -> Control:
         commands={
             "halt": (Role.OPERATOR, commands.halt),
             "resume": (Role.OPERATOR, commands.resume),
+            "parent": (Role.OPERATOR, commands.parent),
             "record": (Role.OPERATOR, commands.record),
             "flatten": (Role.SUPERVISOR, commands.flatten),
             "deposit": (Role.SUPERVISOR, commands.deposit),

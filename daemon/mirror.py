@@ -21,6 +21,7 @@ from core.events import (
     OrderApproved,
     OrderUpdated,
     ParentAccepted,
+    ParentAmended,
     ParentEnded,
     PositionUpdated,
 )
@@ -141,6 +142,7 @@ _TOUCHED: dict[type[Event], Callable[..., tuple[Key, ...]]] = {
     FillBooked: _of_order,
     FillBusted: _of_order,
     ParentAccepted: lambda event: ((PARENTS, event.parent_id),),
+    ParentAmended: lambda event: ((PARENTS, event.parent_id),),
     ParentEnded: lambda event: ((PARENTS, event.parent_id),),
     PositionUpdated: lambda event: ((POSITIONS, event.strategy, event.symbol),),
 }

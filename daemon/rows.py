@@ -85,6 +85,7 @@ def _parent(parent: Parent) -> Row:
         "avg_px": parent.notional / parent.cum_qty if parent.cum_qty else None,
         "children": len(parent.children),
         "paused": parent.is_paused,
+        "held": parent.held,
         "denied": parent.denied,
         "end": parent.end,
     }

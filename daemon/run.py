@@ -189,7 +189,15 @@ class Run:
         return Actors(
             sequences=Sequences(),
             limits=limits,
-            sizer=Sizer(exposure, limits, router.route, triggers, tag=config.daemon.tag, account=config.daemon.account),
+            sizer=Sizer(
+                exposure,
+                limits,
+                router.route,
+                slicer.amendment,
+                triggers,
+                tag=config.daemon.tag,
+                account=config.daemon.account,
+            ),
             triggers=triggers,
             exposure=exposure,
             overrides=overrides,

@@ -29,6 +29,7 @@ from core.events import (
     OrderUpdated,
     Outcome,
     ParentAccepted,
+    ParentAmended,
     ParentEnded,
     SubmitResult,
     TradingHalted,
@@ -75,6 +76,12 @@ class Ledger:
     def open(self, event: ParentAccepted) -> None:
         """A parent may put so much on the wire."""
         self._stakes[event.parent_id] = Stake(event.order_qty)
+
+    def amend(self, event: ParentAmended) -> None:
+        """A parent may put another quantity on the wire."""
+        stake = self._stakes.get(event.parent_id)
+        if stake is not None:
+            stake.size = event.order_qty
 
     def count(self, event: OrderApproved) -> None:
         """Count a child in full."""

@@ -59,6 +59,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.StopEnded, a.triggers.end)
     bus.fold(e.ExitRequested, a.triggers.end)
     bus.fold(e.ParentAccepted, a.exposure.accept, a.guard.accept, a.ledger.open, a.analyst.open, a.slicer.open)
+    bus.fold(e.ParentAmended, a.exposure.amend, a.ledger.amend, a.analyst.amend, a.slicer.amend)
     bus.fold(e.ParentScheduled, a.slicer.schedule)
     bus.fold(e.ParentPaced, a.slicer.pace)
     bus.fold(e.NewOrderSingle, a.slicer.send)
@@ -92,7 +93,9 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     # decisions: what follows from it. Never run in recovery.
     bus.on(e.SignalReceived, a.sequences.on_signal, a.sizer.on_signal)
     bus.on(e.ParentOrder, a.gate.on_parent_order)
+    bus.on(e.ParentAmendment, a.gate.on_amendment)
     bus.on(e.ParentAccepted, a.guard.on_accepted, a.slicer.on_accepted)
+    bus.on(e.ParentAmended, a.slicer.on_amended)
     bus.on(e.ParentScheduled, a.analyst.on_scheduled, a.slicer.on_scheduled)  # estimated before anything is sent
     bus.on(e.OrderDenied, a.slicer.on_denied)
     bus.on(e.NewOrderSingle, a.gate.on_new_order)

@@ -46,6 +46,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     flatten: bool = False  # of an operator's flatten
     protects: bool = False  # of a stop that fired
     waives: Reason | None = None  # what it is not denied for, by an override
+    beside: Decimal = ZERO  # of a live parent that is to be larger by `qty`: what it is already
 
     @property
     def is_parent(self) -> bool:
@@ -306,6 +307,8 @@ def order_is_no_duplicate(case: Case, limits: Limits) -> Denial | None:
     last = case.exposure.newest.get((ask.strategy, ask.symbol))
     if last is None or last.side is not ask.side or last.qty != (ask.asked_qty or ask.qty):
         return None
+    if last.parent_id == ask.parent_id:  # it is to be larger by as much again
+        return None
     age_ns = ask.ts - last.ts
     if age_ns >= limits.duplicate_window_ns:
         return None
@@ -433,16 +436,16 @@ def size_is_allowed(case: Case, limits: Limits) -> Denial | None:
         return _refuse(
             Reason.NO_LIMIT, f"{ask.symbol} has no order limits: set order_qty_max and order_notional_max for it"
         )
-    most = own.order_qty_max
-    if most is None or ask.qty <= most:
+    most, whole = own.order_qty_max, ask.qty + ask.beside
+    if most is None or whole <= most:
         return None
     return Denial(
         reason=Reason.ORDER_SIZE,
-        value=ask.qty,
+        value=whole,
         limit=most,
         unit="shares",
-        max_qty=case.lots(most),
-        text=f"{ask.qty} shares are more than {most} in one order",
+        max_qty=case.lots(most - ask.beside),
+        text=f"{whole} shares are more than {most} in one order",
     )
 
 
@@ -451,7 +454,7 @@ def notional_is_allowed(case: Case, limits: Limits) -> Denial | None:
 
     No strategy's holds up a flatten.
     """
-    ask, notional = case.ask, case.ask.qty * case.unit_value
+    ask, notional = case.ask, (case.ask.qty + case.ask.beside) * case.unit_value
     least = limits.order_notional_max(ask.symbol, ask.venue, None if ask.flatten else ask.strategy)
     if least is None or notional <= least[0]:
         return None
@@ -462,7 +465,7 @@ def notional_is_allowed(case: Case, limits: Limits) -> Denial | None:
         value=notional,
         limit=most,
         unit=currency,
-        max_qty=case.lots(most / case.unit_value),
+        max_qty=case.lots(most / case.unit_value - ask.beside),
         text=f"{notional:,.2f} {currency} are more than {most:,} in one order{whose}",
     )
 
@@ -711,16 +714,16 @@ def participation_is_small(case: Case, limits: Limits) -> Denial | None:
     if adv is None:
         text = f"{ask.symbol} has no average daily volume: set its adv"
         return _refuse(Reason.NO_LIMIT, text, case.lots(case.reducible))
-    allowed = max(limits.participation_max * adv, case.reducible)
+    allowed, whole = max(limits.participation_max * adv - ask.beside, case.reducible), ask.qty + ask.beside
     if ask.qty <= allowed:
         return None
     return Denial(
         reason=Reason.PARTICIPATION,
-        value=ask.qty / adv,
+        value=whole / adv,
         limit=limits.participation_max,
         unit="of a day's volume",
         max_qty=case.lots(allowed),
-        text=f"{ask.qty} shares are {ask.qty / adv:.1%} of {ask.symbol}'s average day",
+        text=f"{whole} shares are {whole / adv:.1%} of {ask.symbol}'s average day",
     )
 
 

@@ -36,6 +36,7 @@ from core.events import (
     OrderUnresolved,
     OrderUpdated,
     ParentAccepted,
+    ParentAmended,
     ParentEnded,
     Reason,
     RegimeSet,
@@ -78,7 +79,8 @@ class ParentExposure(msgspec.Struct):
     """An accepted parent: its size, what is done, what may still be done by children that were sent.
 
     `valid_until`, ns, is the instant from which on none of its children may leave. `opening` of its shares were to open
-    a position when it was accepted, at `unit` money each. `waives` is what two people want it not to be denied for.
+    a position when it was accepted or made larger, at `unit` money each. `waives` is what two people want it not to be
+    denied for.
     """
 
     strategy: str
@@ -384,6 +386,18 @@ class Exposure:
                 self.own_parents_today.clear()
             self.parents_today = (_day(event.ts), count + 1)
             self.own_parents_today[parent.strategy] = own + 1
+
+    def amend(self, event: ParentAmended) -> None:
+        """Commit by how much a parent is larger now, or release by how much it is smaller: what opens goes first."""
+        parent = self.parents.get(event.parent_id)
+        if parent is None:
+            return
+        before, unsent, more = parent.open_qty, parent.unsent, event.order_qty - parent.order_qty
+        reached = parent.side.sign * self.held(parent.symbol) + self.committed(parent.symbol, parent.side)
+        parent.opening = max(parent.opening + (_opening(reached, more) if more > 0 else more), ZERO)
+        parent.order_qty, parent.unit = event.order_qty, self._unit(parent.symbol, event.amendment.price)
+        self._commit(parent, parent.open_qty - before)
+        self._unsent += parent.unsent - unsent
 
     def approve(self, event: OrderApproved) -> None:
         """Reserve a child's quantity."""

@@ -24,6 +24,8 @@ from core.events import (
     OrderDenied,
     OverrideUsed,
     ParentAccepted,
+    ParentAmended,
+    ParentAmendment,
     ParentOrder,
     Reason,
     ShadowVerdict,
@@ -81,6 +83,34 @@ class Gate:
         if override is not None:
             yield _used(order, override)
         yield said  # which reserves: the shadow limits have judged before it
+        if shadow is not None and shadow.qty != verdict.qty:
+            yield self._differ(verdict, shadow)
+
+    def on_amendment(self, asked: ParentAmendment) -> Iterable[Event]:
+        """Let a live parent be changed; one that is to be larger is judged like a parent of the difference.
+
+        Whatever does not make it larger passes, also while trading is halted: down to what is done or works.
+        """
+        began, limits, wanted = self._ticks(), self._limits, asked.change.qty
+        parent = self._exposure.parents.get(asked.parent_id)
+        before, least = (ZERO, ZERO) if parent is None else (parent.order_qty, parent.cum_qty + parent.live_qty)
+        qty = before if wanted is None else wanted
+        if parent is None or (wanted is not None and wanted < least):  # it was not when the slicer looked
+            case = Case(_ask_of_amendment(asked, qty, ZERO), self._exposure)
+            yield self._deny(case, _too_late(asked, qty, least, is_open=parent is not None), began, amends=True)
+            return
+        if qty <= before:
+            yield ParentAmended(
+                ts=asked.ts, amendment=asked, order_qty=qty, more_qty=ZERO, limits_version=limits.version
+            )
+            return
+        ask = _ask_of_amendment(asked, qty - before, before)
+        verdict = self._judged(ask, limits.current)
+        shadow = None if limits.shadow is None else self._judged(ask, limits.shadow)
+        if verdict.denial is None:
+            yield self._amend(asked, verdict.case, qty, began)
+        else:
+            yield self._deny(verdict.case, verdict.denial, began, amends=True)
         if shadow is not None and shadow.qty != verdict.qty:
             yield self._differ(verdict, shadow)
 
@@ -196,6 +226,18 @@ class Gate:
             waives=case.ask.waives,
         )
 
+    def _amend(self, asked: ParentAmendment, case: Case, qty: Decimal, began: int) -> ParentAmended:
+        return ParentAmended(
+            ts=asked.ts,
+            amendment=asked,
+            order_qty=qty,
+            more_qty=case.ask.qty,
+            limits_version=self._limits.version,
+            nearest=case.nearest,
+            checks=case.checks,
+            duration_ns=self._ticks() - began,
+        )
+
     def _approve(self, order: NewOrderSingle, case: Case, began: int) -> OrderApproved:
         market = self._exposure.market[order.symbol]
         mark, limits = self._exposure.mark(order.symbol), self._limits.current
@@ -225,7 +267,7 @@ class Gate:
         valid_until = self._exposure.parents[order.parent_id].valid_until
         return min(ends if valid_until is None else [*ends, valid_until])
 
-    def _deny(self, case: Case, denial: Denial, began: int) -> OrderDenied:
+    def _deny(self, case: Case, denial: Denial, began: int, *, amends: bool = False) -> OrderDenied:
         ask = case.ask
         return OrderDenied(
             ts=ask.ts,
@@ -246,6 +288,7 @@ class Gate:
             duration_ns=self._ticks() - began,
             reducing=case.shrinks,
             met=denial.met,
+            amends=amends,
         )
 
 
@@ -259,6 +302,29 @@ def _used(order: ParentOrder, override: Override) -> OverrideUsed:
         proposed_by=proposed.by,
         granted_by=override.granted_by,
     )
+
+
+def _ask_of_amendment(asked: ParentAmendment, more: Decimal, before: Decimal) -> Ask:
+    return Ask(
+        ts=asked.ts,
+        parent_id=asked.parent_id,
+        cl_ord_id="",
+        strategy=asked.strategy,
+        venue=asked.venue,
+        symbol=asked.symbol,
+        side=asked.side,
+        qty=more,
+        ord_type=OrdType.LIMIT if asked.price is not None else OrdType.MARKET,
+        price=asked.price,
+        time_in_force=None,
+        beside=before,
+    )
+
+
+def _too_late(asked: ParentAmendment, qty: Decimal, least: Decimal, *, is_open: bool) -> Denial:
+    """R16: what was sent or ended since it was asked for does not let it be so small."""
+    text = f"{asked.parent_id} has {least} done or working" if is_open else f"{asked.parent_id} is not open"
+    return Denial(reason=Reason.OVER_PARENT, value=least, limit=qty, unit="shares", text=text)
 
 
 def _ask_of_parent(order: ParentOrder, qty: Decimal, waives: Reason | None = None) -> Ask:

@@ -9,6 +9,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import Protocol
 
 import msgspec
 
@@ -17,6 +18,7 @@ from core.events import (
     ExitRequested,
     FlattenRequested,
     MarketData,
+    ParentAmendment,
     ParentOrder,
     SignalAccepted,
     SignalIgnored,
@@ -28,6 +30,8 @@ from core.instruments import Instrument
 from core.orders import Side
 from core.signals import (
     Algo,
+    AmendSignal,
+    Change,
     Instruction,
     OrderSignal,
     RebalanceSignal,
@@ -53,14 +57,42 @@ Route = Callable[[ParentOrder, MarketData | None], Iterable[Event]]
 """Gives a parent an algorithm where its signal leaves that open, in the market of the moment; and says why."""
 
 
-class Sizer:
-    """Turns accepted signals into parent orders."""
+class Amend(Protocol):
+    """Says what a change of a live parent comes to, or why it cannot be worked so."""
 
-    __slots__ = ("_account", "_exposure", "_floor", "_limits", "_order", "_route", "_seen", "_tag", "_triggers")
+    def __call__(self, parent_id: str, change: Change, *, by: str, now: int) -> ParentAmendment | str:
+        """In whose name, and when, ns."""
+        ...
+
+
+class Sizer:
+    """Turns accepted signals into parent orders, and into amendments of those that live."""
+
+    __slots__ = (
+        "_account",
+        "_amend",
+        "_exposure",
+        "_floor",
+        "_limits",
+        "_order",
+        "_route",
+        "_seen",
+        "_tag",
+        "_triggers",
+    )
 
     def __init__(
-        self, exposure: Exposure, limits: LimitsInForce, route: Route, triggers: Triggers, *, tag: str, account: str
+        self,
+        exposure: Exposure,
+        limits: LimitsInForce,
+        route: Route,
+        amend: Amend,
+        triggers: Triggers,
+        *,
+        tag: str,
+        account: str,
     ) -> None:
+        self._amend = amend
         self._exposure = exposure
         self._limits = limits
         self._route = route
@@ -100,6 +132,9 @@ class Sizer:
             yield _ignored(event, "DUPLICATE", "this signal has acted already")
             return
         refusal = ("ALTERED", "this signal_id came before with another body") if known else self._refusal(event)
+        made = self._made(event, signal) if refusal is None else ()
+        if isinstance(made, str):
+            refusal, made = ("AMEND", made), ()
         if refusal is not None:
             yield SignalRefused(
                 ts=event.ts,
@@ -110,11 +145,28 @@ class Sizer:
             )
             return
         yield SignalAccepted(ts=event.ts, signal_id=signal.signal_id, strategy=signal.strategy, digest=digest)
-        for made in self._size(event):
-            if isinstance(made, ParentOrder):
-                yield from self._route(made, self._exposure.market.get(made.symbol))
+        for wanted in made:
+            if isinstance(wanted, ParentOrder):
+                yield from self._route(wanted, self._exposure.market.get(wanted.symbol))
             else:
-                yield made
+                yield wanted
+
+    def _made(self, event: SignalReceived, signal: Signal) -> Iterable[Event] | str:
+        """What a signal that may act asks for; or why what it amends cannot be amended so."""
+        if not isinstance(signal, AmendSignal):
+            return self._size(event, signal)
+        amendment = self._amended(event, signal)
+        return amendment if isinstance(amendment, str) else (amendment,)
+
+    def _amended(self, event: SignalReceived, signal: AmendSignal) -> ParentAmendment | str:
+        """What becomes of the parent that the signal of the same strategy made: of another's it would be another id."""
+        named = self._parent_id(signal.strategy, signal.amends, signal.symbol)
+        if named not in self._exposure.parents:
+            return f"no parent of signal {signal.amends} of {signal.strategy} is worked in {signal.symbol}"
+        return self._amend(named, signal.change, by=signal.signal_id, now=event.ts)
+
+    def _parent_id(self, strategy: str, signal_id: str, leg: str) -> str:
+        return parent_id(tag=self._tag, account=self._account, strategy=strategy, signal_id=signal_id, leg=leg)
 
     def on_flatten(self, event: FlattenRequested) -> Iterable[Event]:
         """Orders that close what is held, at once, never more than that, none larger than one order may be."""
@@ -176,7 +228,7 @@ class Sizer:
         leg = f"{symbol}#{number}"
         order = ParentOrder(
             ts=event.ts,
-            parent_id=parent_id(tag=self._tag, account=self._account, strategy=owner, signal_id=request, leg=leg),
+            parent_id=self._parent_id(owner, request, leg),
             signal_id=request,
             signal_ts=event.ts,
             strategy=owner,
@@ -213,8 +265,9 @@ class Sizer:
             return "UNKNOWN_SYMBOL", f"{', '.join(unknown)}: not among the instruments"
         return self._triggers.fault_of(signal) if isinstance(signal, StopSignal) else None
 
-    def _size(self, event: SignalReceived) -> Iterable[Event]:
-        signal = event.signal
+    def _size(
+        self, event: SignalReceived, signal: OrderSignal | StrengthSignal | TargetSignal | RebalanceSignal | StopSignal
+    ) -> Iterable[Event]:
         if isinstance(signal, RebalanceSignal):
             yield from self._rebalance(event, signal)
         elif isinstance(signal, OrderSignal):
@@ -305,9 +358,7 @@ class Sizer:
         signal = event.signal
         return ParentOrder(
             ts=event.ts,
-            parent_id=parent_id(
-                tag=self._tag, account=self._account, strategy=signal.strategy, signal_id=signal.signal_id, leg=symbol
-            ),
+            parent_id=self._parent_id(signal.strategy, signal.signal_id, symbol),
             signal_id=signal.signal_id,
             signal_ts=signal.ts,
             strategy=signal.strategy,

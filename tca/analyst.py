@@ -22,12 +22,13 @@ from core.events import (
     FillBusted,
     MarketData,
     ParentAccepted,
+    ParentAmended,
     ParentEnded,
     ParentScheduled,
 )
 from core.impact import DEFAULT_MODEL, MODELS, Estimate, NoEstimateError, prospect, recorded
 from core.instruments import Instruments
-from core.signals import Algo
+from core.signals import Action, Algo
 from core.units import NS_PER_S
 from tca.benchmarks import Reading, Sums, Tally, twap, vwap
 from tca.shortfall import Fills, parts
@@ -35,6 +36,7 @@ from tca.shortfall import Fills, parts
 SKEW_NS_MAX = 1 * NS_PER_S  # a decision older than this at its arrival is priced at its receipt, and flagged
 QUOTE_AGE_NS_MAX = 10 * NS_PER_S  # an arrival mid older than this is flagged
 TAPE_GAP = "the tape has a gap in its interval"
+AMENDED = "amended while it was live: all of what it was at its end is measured from its first arrival"
 
 
 class Case:
@@ -85,6 +87,12 @@ class Analyst:
             case.flags[f"decision priced at receipt, {age_s:.1f} s after it"] = None
         if event.ts - self._last_quote.get(symbol, 0) > QUOTE_AGE_NS_MAX:
             case.flags["stale quote at arrival"] = None
+
+    def amend(self, event: ParentAmended) -> None:
+        """A parent is another one now; a pause alone makes it no other."""
+        case = self._cases.get(event.parent_id)
+        if case is not None and event.amendment.change.action is Action.AMEND:
+            case.flags[AMENDED] = None
 
     def expect(self, event: CostEstimated) -> None:
         """An estimate is on record."""

@@ -30,6 +30,8 @@ from core.events import (
     OrderUnresolved,
     OrderUpdated,
     ParentAccepted,
+    ParentAmended,
+    ParentAmendment,
     ParentEnded,
     ParentOrder,
     Reason,
@@ -44,7 +46,7 @@ from core.events import (
 )
 from core.instruments import Instrument, Instruments, VenueAbility
 from core.orders import TERMINAL, OrdStatus, OrdType, Side, TimeInForce
-from core.signals import Instruction, Signal
+from core.signals import Change, Instruction, Signal
 from core.units import NS_PER_S, ZERO
 from risk.exposure import Exposure
 from risk.limits import Limits, LimitsInForce, SymbolLimits, plain, version_of
@@ -220,6 +222,30 @@ def accepted(order: ParentOrder, qty: Decimal | None = None) -> ParentAccepted:
     )
 
 
+def amendment(order: ParentOrder, change: Change, **changes: Any) -> ParentAmendment:  # noqa: ANN401 - one field, whichever
+    """Somebody wants a live parent changed, and it could be worked so."""
+    wanted = ParentAmendment(
+        ts=order.ts,
+        parent_id=order.parent_id,
+        strategy=order.strategy,
+        venue=order.venue,
+        symbol=order.symbol,
+        side=order.side,
+        by="ann",
+        change=change,
+        price=change.price or order.how.price,
+        held=False,
+    )
+    return msgspec.structs.replace(wanted, **changes)
+
+
+def amended(asked: ParentAmendment, qty: str | Decimal, more: str | Decimal = ZERO) -> ParentAmended:
+    """The gate let a live parent be of that quantity, by `more` larger than it was."""
+    return ParentAmended(
+        ts=asked.ts, amendment=asked, order_qty=Decimal(qty), more_qty=Decimal(more), limits_version="test"
+    )
+
+
 def ended(order: ParentOrder, cum_qty: Decimal = ZERO, reason: EndReason = EndReason.WINDOW) -> ParentEnded:
     """A parent is over."""
     return ParentEnded(
@@ -368,6 +394,7 @@ def fold(exposure: Exposure, *events: Event) -> Exposure:
         CashMoved: exposure.move,
         MarketData: exposure.quote,
         ParentAccepted: exposure.accept,
+        ParentAmended: exposure.amend,
         OrderApproved: exposure.approve,
         OrderCancelRequest: exposure.cancel,
         OrderUpdated: exposure.update,

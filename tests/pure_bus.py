@@ -231,15 +231,17 @@ class PureBus:
         self.in_force = LimitsInForce(self.limits)
         self.exposure = Exposure(self.instruments, self.in_force, abilities(self.instruments))
         self.triggers = Triggers(self.exposure, self.in_force, StopSettings(source=self.source))
-        route = Router(self.instruments, RouterSettings()).route
-        self.sizer = Sizer(self.exposure, self.in_force, route, self.triggers, tag="T", account="main")
-        self.gate = Gate(self.exposure, self.in_force)
         self.slicer = Slicer(self.instruments)
+        route = Router(self.instruments, RouterSettings()).route
+        self.sizer = Sizer(
+            self.exposure, self.in_force, route, self.slicer.amendment, self.triggers, tag="T", account="main"
+        )
+        self.gate = Gate(self.exposure, self.in_force)
         self.bus = Bus()
         self._wire()
         self.bus.tap(self._tap)
 
-    def _wire(self) -> None:
+    def _wire(self) -> None:  # noqa: PLR0915 - as there
         """The wiring of `daemon.wiring`, with the stub for oms, venue and sender."""
         bus, venue, sizer, exposure, gate, slicer, triggers = (
             self.bus,
@@ -260,6 +262,7 @@ class PureBus:
         bus.fold(e.StopEnded, triggers.end)
         bus.fold(e.ExitRequested, triggers.end)
         bus.fold(e.ParentAccepted, exposure.accept, slicer.open)
+        bus.fold(e.ParentAmended, exposure.amend, slicer.amend)
         bus.fold(e.ParentScheduled, slicer.schedule)
         bus.fold(e.ParentPaced, slicer.pace)
         bus.fold(e.NewOrderSingle, slicer.send)
@@ -278,7 +281,9 @@ class PureBus:
         bus.fold(e.LimitsSet, self.in_force.take, slicer.reconsider)
         bus.on(e.SignalReceived, sizer.on_signal)
         bus.on(e.ParentOrder, gate.on_parent_order)
+        bus.on(e.ParentAmendment, gate.on_amendment)
         bus.on(e.ParentAccepted, slicer.on_accepted)
+        bus.on(e.ParentAmended, slicer.on_amended)
         bus.on(e.ParentScheduled, slicer.on_scheduled)
         bus.on(e.OrderDenied, slicer.on_denied)
         bus.on(e.NewOrderSingle, gate.on_new_order)

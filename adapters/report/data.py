@@ -24,6 +24,7 @@ from core.events import (
     FillBusted,
     OrderDenied,
     ParentAccepted,
+    ParentAmended,
     ParentRouted,
     ParentScheduled,
     SignalDead,
@@ -59,13 +60,15 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
 class Parent(msgspec.Struct, frozen=True, kw_only=True):
     """One parent that ended, with its story. `accepted` and `path` are None where journal and tape do not reach.
 
-    `route` is None where its signal named the algorithm, `estimate` where it never got a curve.
+    `route` is None where its signal named the algorithm, `estimate` where it never got a curve. `amendments` are what
+    people and signals made of it while it was live, oldest first.
     """
 
     cost: CostReport
     accepted: ParentAccepted | None
     route: ParentRouted | None
     estimate: CostEstimated | None
+    amendments: tuple[ParentAmended, ...] = ()
     schedule: tuple[tuple[int, Decimal], ...]  # (ns, quantity that should be done from then on)
     fills: tuple[Fill, ...]
     path: MarketPath | None
@@ -221,10 +224,11 @@ def _span(engine: Engine) -> tuple[int | None, int | None]:
 class _Story:
     """What the journal says of one parent."""
 
-    __slots__ = ("accepted", "busted", "estimate", "fills", "route", "schedules")
+    __slots__ = ("accepted", "amendments", "busted", "estimate", "fills", "route", "schedules")
 
     def __init__(self) -> None:
         self.accepted: ParentAccepted | None = None
+        self.amendments: list[ParentAmended] = []
         self.route: ParentRouted | None = None
         self.estimate: CostEstimated | None = None
         self.schedules: list[ParentScheduled] = []
@@ -232,7 +236,7 @@ class _Story:
         self.busted: set[tuple[str, str]] = set()
 
 
-_Told = ParentRouted | ParentAccepted | ParentScheduled | CostEstimated | FillBooked | FillBusted
+_Told = ParentRouted | ParentAccepted | ParentAmended | ParentScheduled | CostEstimated | FillBooked | FillBusted
 _TOLD = (*get_args(_Told), SignalIgnored, SignalRefused, SignalDead)
 
 
@@ -261,6 +265,8 @@ def _tell(story: _Story, seq: int, event: _Told) -> None:
         story.route = event
     elif isinstance(event, ParentAccepted):
         story.accepted = event
+    elif isinstance(event, ParentAmended):
+        story.amendments.append(event)
     elif isinstance(event, CostEstimated):
         story.estimate = event
     elif isinstance(event, ParentScheduled):
@@ -287,6 +293,7 @@ def _parent(cost: CostReport, story: _Story, columns: Columns | None) -> Parent:
         accepted=story.accepted,
         route=story.route,
         estimate=story.estimate,
+        amendments=tuple(story.amendments),
         schedule=_schedule(story.schedules),
         fills=fills,
         path=_path(cost, columns),

@@ -20,7 +20,7 @@ from adapters.report.markup import (
     tiles,
     tone,
 )
-from core.events import CostReport, ParentRouted
+from core.events import CostReport, ParentAmended, ParentRouted
 from core.impact import LEVEL
 
 FILLS_MAX = 500  # rows
@@ -50,6 +50,8 @@ def body(parent: Parent, *, has_charts: bool, before: str | None, after: str | N
     yield section("Estimate and outcome", *_estimate(parent))
     if parent.route is not None:
         yield section("Choice of the algorithm", *_route(parent.route))
+    if parent.amendments:
+        yield section("Amendments", *_amendments(parent))
     yield section("Fills", *_fills(parent))
 
 
@@ -132,6 +134,26 @@ def _route(route: ParentRouted) -> Iterable[Html]:
     yield tag("p", say(f"{route.algo} by policy {route.policy}: {route.reason}"))
     rows = [_bps(each.algo, (each.cost_bps, each.low_bps, each.high_bps), each.text) for each in route.alternatives]
     yield table(("Expected of", *_INTERVAL, ""), rows)
+
+
+def _amendments(parent: Parent) -> Iterable[Html]:
+    yield table(("Time, UTC", "By", "What", "#Quantity", "Also"), (_amended(each) for each in parent.amendments))
+
+
+def _amended(event: ParentAmended) -> list[Html]:
+    change = event.amendment.change
+    also = (
+        "" if change.price is None else f"price {text.price(change.price)}",
+        "" if change.end is None else f"end {text.clock(change.end)}",
+        "" if change.urgency is None else f"urgency {change.urgency.lower()}",
+    )
+    return [
+        cell(text.clock(event.ts, with_ms=True)),
+        cell(event.amendment.by),
+        cell(change.action.lower()),
+        number(text.qty(event.order_qty)),
+        cell(", ".join(filter(None, also))),
+    ]
 
 
 def _bps(name: str, values: tuple[Decimal | None, ...], said: str) -> list[Html]:

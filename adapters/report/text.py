@@ -36,6 +36,7 @@ ENDS: dict[EndReason, str] = {
     EndReason.DENIED: "children denied",
     EndReason.INFEASIBLE: "no schedule possible",
     EndReason.HALTED: "trading halted",
+    EndReason.HELD: "paused",
     EndReason.TAKEN_BACK: "taken back",
     EndReason.UNRESOLVED: "outcome unknown",
 }

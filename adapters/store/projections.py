@@ -44,6 +44,8 @@ from core.events import (
     OverrideProposed,
     OverrideUsed,
     ParentAccepted,
+    ParentAmended,
+    ParentAmendment,
     ParentEnded,
     ParentOrder,
     ParentPaced,
@@ -211,7 +213,7 @@ _ASKED = ("strategy", "symbol", "side", "order_qty")
 _DENIAL = ("reason", "value", "limit", "unit", "max_qty", "limits_version")
 
 
-def _numbers(event: ParentAccepted | OrderApproved) -> dict[str, object]:
+def _numbers(event: ParentAccepted | ParentAmended | OrderApproved) -> dict[str, object]:
     """How near what was let through came to a limit, in the columns of a denial."""
     row: dict[str, object] = {"reason": "", "max_qty": None, "text": "", "limits_version": event.limits_version}
     near = event.nearest
@@ -221,7 +223,7 @@ def _numbers(event: ParentAccepted | OrderApproved) -> dict[str, object]:
     return row | value | {"unit": "of equity", "nearest": near.reason.value} | _effort(event)
 
 
-def _effort(event: ParentAccepted | OrderApproved | OrderDenied) -> dict[str, object]:
+def _effort(event: ParentAccepted | ParentAmended | OrderApproved | OrderDenied) -> dict[str, object]:
     return {"checks": event.checks, "duration_ns": event.duration_ns}
 
 
@@ -255,6 +257,19 @@ def _parent_accepted(seq: int, event: ParentAccepted) -> list[Write]:
     ]
 
 
+def _parent_amended(seq: int, event: ParentAmended) -> list[Write]:
+    wanted, size = event.amendment, str(event.order_qty)
+    about = _take(_plain(wanted), _ASKED[:3])
+    row = {"order_qty": size, "accepted_qty": size, "state": "live", "reason": "HELD" if wanted.held else ""}
+    writes = [Write(tables.parents, Op.UPSERT, {"parent_id": event.parent_id} | about | row)]
+    if event.more_qty:
+        decision = {"seq": seq, "ts": event.ts, "parent_id": event.parent_id, "cl_ord_id": "", "verdict": "accepted"}
+        price = None if wanted.price is None else str(wanted.price)
+        order = about | {"order_qty": str(event.more_qty), "price": price}
+        writes.append(Write(tables.risk_decisions, Op.INSERT, decision | order | _numbers(event)))
+    return writes
+
+
 def _denied(seq: int, event: OrderDenied) -> list[Write]:
     values = _plain(event)
     ids = {"parent_id": event.parent_id, "cl_ord_id": event.cl_ord_id, "verdict": "denied"}
@@ -262,7 +277,7 @@ def _denied(seq: int, event: OrderDenied) -> list[Write]:
     numbers = _take(values, _DENIAL) | {"text": event.text, "price": None, "nearest": "", "headroom": headroom}
     decision = {"seq": seq, "ts": event.ts, **ids} | _take(values, _ASKED) | numbers | _effort(event)
     writes = [Write(tables.risk_decisions, Op.INSERT, decision)]
-    if not event.cl_ord_id:
+    if not event.cl_ord_id and not event.amends:
         row = {"parent_id": event.parent_id, "state": "denied", "reason": event.reason.value, "ended": event.ts}
         writes.append(Write(tables.parents, Op.UPSERT, row | _take(values, _ASKED)))
     return writes
@@ -472,6 +487,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     ParentOrder: _asked,
     ParentRouted: _routed,
     ParentAccepted: _parent_accepted,
+    ParentAmended: _parent_amended,
     ParentEnded: _ended,
     OrderDenied: _denied,
     OrderApproved: _approved,
@@ -514,6 +530,7 @@ UNPROJECTED: frozenset[type[Event]] = frozenset(
         AccountReported,
         SubmitResult,
         NewOrderSingle,
+        ParentAmendment,
         ParentPaced,
         ParentScheduled,
         OrderCancelRequest,

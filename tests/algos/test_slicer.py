@@ -33,18 +33,21 @@ from core.events import (
     OrderUnresolved,
     OrderUpdated,
     ParentAccepted,
+    ParentAmended,
     ParentEnded,
     ParentOrder,
     ParentPaced,
     ParentScheduled,
     Reason,
     RegimeSet,
+    SignalRefused,
     TimeAdvanced,
     TradingHalted,
     TradingResumed,
 )
+from core.ids import parent_id as named
 from core.orders import OrdStatus, OrdType, Side, TimeInForce
-from core.signals import AT_A_PRICE, Algo, Instruction, Urgency
+from core.signals import AT_A_PRICE, Action, Algo, AmendSignal, Change, Instruction, Urgency
 from core.trading import Causes
 from core.units import NS_PER_MS, NS_PER_S, ZERO
 from risk.limits import Limits
@@ -55,6 +58,7 @@ from tests.builders import (
     accepted,
     busted,
     child,
+    clock,
     denied,
     filled,
     held,
@@ -62,6 +66,7 @@ from tests.builders import (
     limits_set,
     parent,
     quote,
+    received,
     updated,
 )
 from tests.pure_bus import PureBus, Reply, Verdict, obliging, scripted
@@ -75,6 +80,13 @@ PAPER_NS = 20 * NS_PER_MS  # how fast the stub answers
 def order(algo: Algo = Algo.TWAP, qty: str = "100", symbol: str = "AAPL", side: Side = BUY, **how: Any) -> ParentOrder:  # noqa: ANN401
     instruction = msgspec.structs.replace(Instruction(algo=algo), **how)
     return parent(symbol, side, qty, how=instruction)
+
+
+def amending(of: ParentOrder, change: Change, signal_id: str = "a1", ts: int = NOW) -> AmendSignal:
+    """A change of a parent, whose id is as the sizer would have made it."""
+    return AmendSignal(
+        signal_id=signal_id, ts=ts, strategy=of.strategy, symbol=of.symbol, amends=of.signal_id, change=change
+    )
 
 
 def start(
@@ -1067,6 +1079,248 @@ def test_an_adaptive_that_must_complete_hastens_as_far_as_the_hard_bound() -> No
     assert end_of(world).cum_qty < 120 * 120 * 3 / 7
 
 
+# Amendments -----------------------------------------------------------------------------------------------------------
+
+
+def amended(world: PureBus, second: int, of: ParentOrder, **change: Any) -> ParentOrder:  # noqa: ANN401 - one field, whichever
+    """A change at that second; gives the parent back as the sizer names it."""
+    ts = NOW + second * NS_PER_S
+    world.at(ts, received(amending(of, Change(**change), f"a{ts}", ts=ts), ts))
+    return of
+
+
+def of_signal(algo: Algo = Algo.TWAP, qty: str = "100", symbol: str = "AAPL", **how: Any) -> ParentOrder:  # noqa: ANN401
+    """As the sizer makes it of signal `s1`."""
+    name = named(tag="T", account="main", strategy="alpha", signal_id="s1", leg=symbol)
+    return msgspec.structs.replace(order(algo, qty, symbol, **how), parent_id=name)
+
+
+def refusals(world: PureBus) -> list[str]:
+    return [event.text.removeprefix(of_signal().parent_id).strip() for event in of_kind(world, SignalRefused)]
+
+
+def done_at(world: PureBus, second: int) -> Decimal:
+    fills = [event for event in of_kind(world, FillBooked) if event.ts <= NOW + second * NS_PER_S]
+    return sum((event.last_qty for event in fills), ZERO)
+
+
+@pytest.mark.parametrize("algo", [Algo.TWAP, Algo.VWAP, Algo.IS])
+@pytest.mark.parametrize("qty", ["2000", "600"])
+def test_what_is_not_done_of_another_quantity_is_spread_over_the_time_that_is_left(algo: Algo, qty: str) -> None:
+    world = start(wanted := of_signal(algo, qty="1000", slices=20, duration_s=600))
+    amended(world, 240, wanted, qty=Decimal(qty))
+    world.run()
+    _, again, *_ = of_kind(world, ParentScheduled)
+    done = done_at(world, 240)
+    assert 0 < done < 600
+    assert (again.ts, again.end) == (NOW + 240 * NS_PER_S, NOW + 600 * NS_PER_S)
+    assert again.targets[-1] == Decimal(qty)
+    first = again.targets[bisect_right(again.times, again.ts) - 1]
+    assert done <= first < done + (Decimal(qty) - done) / 2, "all that it is larger by at once"
+    assert (end_of(world).reason, end_of(world).order_qty) == (EndReason.FILLED, Decimal(qty))
+    assert end_of(world).cum_qty == Decimal(qty)
+
+
+def test_at_its_point_a_vwap_that_was_amended_is_planned_again_from_what_was_done_then() -> None:
+    world = start(wanted := of_signal(Algo.VWAP, qty="10000", slices=20, duration_s=3_600))
+    world.slicer._profiles = {"AAPL": Profile((1.0,) * 390, 390_000.0)}  # a thousand a minute
+    trading(world, until_s=3_600, every_s=60, volume=4_000)
+    amended(world, 1_800, wanted, qty=Decimal(20_000))
+    world.run()
+    curves = of_kind(world, ParentScheduled)
+    done, later = done_at(world, 1_800), [curve for curve in curves if curve.ts > NOW + 1_800 * NS_PER_S]
+    assert later
+    for curve in later:
+        part = (curve.ts - NOW - 1_800 * NS_PER_S) / (1_800 * NS_PER_S)
+        target = curve.targets[bisect_right(curve.times, curve.ts) - 1]
+        assert done < target <= done + (20_000 - done) * Decimal(str(min(4 * part, 1.0)))  # four times what is usual
+    assert end_of(world).cum_qty == 20_000
+
+
+def test_a_quantity_that_is_done_ends_it_and_a_smaller_one_is_refused() -> None:
+    world = start(wanted := of_signal(slices=10, duration_s=100))
+    amended(world, 51, wanted, qty=Decimal(10))
+    world.step()
+    while world.now < NOW + 52 * NS_PER_S and world.step():
+        pass
+    live = world.slicer.parents[wanted.parent_id]
+    (refused,) = refusals(world)
+    assert refused.endswith(" done or working: ask for no less, or pause it first, which takes back what works")
+    amended(world, 53, wanted, qty=live.cum_qty + live.leaves_qty)
+    world.run()
+    assert (end_of(world).reason, end_of(world).leaves_qty) == (EndReason.FILLED, ZERO)
+    assert end_of(world).order_qty < 100
+
+
+def test_who_works_all_of_it_is_paused_before_it_is_made_smaller() -> None:
+    world = start(
+        wanted := of_signal(Algo.LIMIT, price=Decimal("99.50"), duration_s=60), reply=scripted([Reply("touch")])
+    )
+    amended(world, 5, wanted, qty=Decimal(40))
+    amended(world, 6, wanted, action=Action.PAUSE)
+    amended(world, 10, wanted, qty=Decimal(40))
+    amended(world, 20, wanted, action=Action.RESUME)
+    world.run()
+    assert [text[:7] for text in refusals(world)] == ["has 100"]
+    assert children(world) == ["100 at 99.50", "40 at 99.50"]
+    assert [event.ts - NOW for event in of_kind(world, NewOrderSingle)] == [0, 20 * NS_PER_S]
+    assert (end_of(world).order_qty, end_of(world).reason) == (Decimal(40), EndReason.LIMIT_PRICE)
+
+
+def test_another_price_takes_back_what_rests_at_the_old_one() -> None:
+    world = start(
+        wanted := of_signal(Algo.LIMIT, price=Decimal("99.50"), duration_s=60), reply=scripted([Reply("touch")])
+    )
+    amended(world, 5, wanted, price=Decimal("99.70"))
+    amended(world, 15, wanted, price=Decimal("100.004"))
+    amended(world, 25, wanted, price=Decimal("100.00"))  # where it rests already
+    world.run()
+    assert children(world) == ["100 at 99.50", "100 at 99.70", "100 at 100.00"]
+    assert len(of_kind(world, ParentScheduled)) == 1  # no other curve follows from a price
+    assert {event.text for event in of_kind(world, OrderCancelRequest)[:-1]} == {"its parent has another price"}
+
+
+@pytest.mark.parametrize("price,taken", [("99.98", 1), ("99.99", 0), ("100.50", 0)])
+def test_of_a_curve_only_what_is_beyond_its_new_limit_is_taken_back(price: str, taken: int) -> None:
+    world = start(wanted := of_signal(slices=1, duration_s=100, qty="10"), reply=scripted([Reply("touch")]))
+    while not of_kind(world, NewOrderSingle):
+        world.step()
+    ts = world.now + NS_PER_S
+    world.at(ts, received(amending(wanted, Change(price=Decimal(price)), ts=ts), ts))
+    while world.now < ts + NS_PER_S and world.step():
+        pass
+    texts = [event.text for event in of_kind(world, OrderCancelRequest)]
+    assert texts.count("its parent has another price") == taken
+
+
+def test_another_end_is_cut_to_the_session_and_to_the_validity_and_must_lie_ahead() -> None:
+    close = clock(16) - 10 * NS_PER_S
+    world = start(wanted := of_signal(slices=10, duration_s=600))
+    amended(world, 60, wanted, end=clock(18))
+    amended(world, 70, wanted, end=NOW + 65 * NS_PER_S)
+    world.run()
+    first, again = of_kind(world, ParentScheduled)
+    assert (first.end, again.end) == (NOW + 600 * NS_PER_S, close)
+    assert again.start == first.start
+    assert [text[:11] for text in refusals(world)] == ["would end b"]
+    limited = msgspec.structs.replace(of_signal(slices=10, duration_s=600), valid_until=NOW + 900 * NS_PER_S)
+    world = start(limited)
+    amended(world, 60, limited, end=clock(15))
+    world.run()
+    assert of_kind(world, ParentScheduled)[-1].end == NOW + 900 * NS_PER_S
+
+
+def test_another_urgency_is_followed_from_then_on_by_who_knows_one() -> None:
+    done = []
+    for urgency in (Urgency.LOW, Urgency.IMMEDIATE):
+        world = start(wanted := of_signal(Algo.IS, qty="10000", slices=60, duration_s=3_600))
+        amended(world, 600, wanted, urgency=urgency)
+        world.run()
+        assert end_of(world).reason is EndReason.FILLED
+        done.append(done_at(world, 1_200))
+    assert done[0] < done[1]
+    world = start(wanted := of_signal(duration_s=600))
+    amended(world, 60, wanted, urgency=Urgency.HIGH)
+    world.run()
+    assert refusals(world) == ["is a TWAP, which knows no urgency: IS and ADAPTIVE do"]
+
+
+def test_a_pause_takes_everything_back_moves_no_end_and_is_worked_off_little_by_little() -> None:
+    world = start(wanted := of_signal(qty="100", slices=20, duration_s=400), reply=scripted([Reply("touch")]))
+    amended(world, 100, wanted, action=Action.PAUSE)
+    amended(world, 101, wanted, action=Action.PAUSE)
+    amended(world, 300, wanted, action=Action.RESUME)
+    amended(world, 301, wanted, action=Action.RESUME)
+    world.run()
+    sent = [event.ts - NOW for event in of_kind(world, NewOrderSingle)]
+    assert not [ts for ts in sent if 100 * NS_PER_S <= ts < 300 * NS_PER_S]
+    assert {event.ts - NOW for event in of_kind(world, OrderCancelRequest) if event.text == "its parent is paused"} <= {
+        100 * NS_PER_S
+    }
+    assert refusals(world) == ["is paused already", "is not paused"]
+    (curve,) = of_kind(world, ParentScheduled)
+    net = [event.order_qty for event in of_kind(world, NewOrderSingle) if event.ts >= NOW + 300 * NS_PER_S]
+    assert max(net) <= 2 * largest_step(curve)
+    assert end_of(world).ts <= curve.end
+
+
+def test_one_that_is_paused_at_its_end_says_so() -> None:
+    world = start(wanted := of_signal(slices=10, duration_s=100))
+    amended(world, 50, wanted, action=Action.PAUSE)
+    world.run()
+    assert (end_of(world).reason, end_of(world).ts) == (EndReason.HELD, NOW + 100 * NS_PER_S)
+    assert 0 < end_of(world).leaves_qty < 100
+
+
+def test_what_a_venue_did_not_give_back_to_one_that_is_paused_is_asked_for_again() -> None:
+    world = start(
+        wanted := of_signal(Algo.LIMIT, price=Decimal("99.50"), duration_s=60),
+        reply=scripted([Reply("touch", on_cancel="refuse")]),
+    )
+    amended(world, 5, wanted, action=Action.PAUSE)
+    world.run()
+    asked = [event.ts for event in of_kind(world, OrderCancelRequest)]
+    assert asked == [NOW + 5 * NS_PER_S, NOW + 5 * NS_PER_S + PAPER_NS + REPRICE_NS]
+
+
+@pytest.mark.parametrize("state", ["HALTED", "REDUCING", "ACTIVE"])
+def test_one_is_cancelled_or_made_smaller_whatever_the_state_and_larger_only_where_the_gate_lets_it(state: str) -> None:
+    world = start(wanted := of_signal(slices=10, duration_s=100))
+    if state != "ACTIVE":
+        world.at(NOW + 40 * NS_PER_S, halt(NOW + 40 * NS_PER_S, state))
+    amended(world, 50, wanted, qty=Decimal(120))
+    amended(world, 51, wanted, qty=Decimal(90))
+    amended(world, 60, wanted, action=Action.CANCEL)
+    world.run()
+    sizes = [event.order_qty for event in of_kind(world, ParentAmended)]
+    denials = [event for event in of_kind(world, OrderDenied) if event.amends]
+    if state == "ACTIVE":
+        assert (sizes, denials) == ([120, 90, 90], [])
+    else:
+        assert sizes == [90, 90]
+        assert [(event.reason, event.order_qty, event.cl_ord_id) for event in denials] == [(Reason.STATE, 20, "")]
+    over = end_of(world)
+    assert (over.reason, over.ts, over.order_qty) == (EndReason.TAKEN_BACK, NOW + 60 * NS_PER_S, Decimal(90))
+    assert over.cum_qty + over.leaves_qty == 90
+    assert not world.exposure.committed("AAPL", BUY)
+
+
+def test_a_flatten_may_be_cancelled_and_is_no_larger_than_what_was_held() -> None:
+    world = start()
+    world.bus.publish(held("AAPL", 50))
+    world.bus.publish(halt(NOW + 1, "REDUCING"))
+    world.venue._reply = scripted([Reply("touch", on_cancel="cancel", delay_ns=NS_PER_S)])
+    world.bus.publish(flatten(NOW + 2))
+    ((name, _),) = world.slicer.parents.items()
+    refused = world.slicer.amendment(name, Change(qty=Decimal(60)), by="ann", now=NOW + 3)
+    assert refused == f"{name} closes a position by an operator's will: cancel it, or flatten again"
+    assert not isinstance(world.slicer.amendment(name, Change(action=Action.CANCEL), by="ann", now=NOW + 3), str)
+
+
+def test_what_cannot_be_followed_is_refused_with_words() -> None:
+    world = start(wanted := of_signal(Algo.LIMIT, qty="1000", symbol="LOTS", price=Decimal("99.50"), duration_s=60))
+    world.step()
+    amendment = world.slicer.amendment
+    for change, said in (
+        (Change(qty=Decimal(1_050)), "cannot be of 1050: no multiple of the lot 100"),
+        (Change(qty=Decimal(100) * 2**54), "cannot be so large: it has more than "),
+    ):
+        assert str(amendment(wanted.parent_id, change, by="ann", now=NOW)).startswith(f"{wanted.parent_id} {said}")
+    assert amendment("P9", Change(), by="ann", now=NOW) == "P9 is not live: `execd parents` lists what is"
+    world.run()
+    assert amendment(wanted.parent_id, Change(action=Action.CANCEL), by="ann", now=NOW).startswith(wanted.parent_id)  # type: ignore[union-attr]
+
+
+def test_the_most_slices_leave_room_for_the_point_that_is_added() -> None:
+    world = start(wanted := of_signal(qty="1000000", slices=100_000, duration_s=3_600))
+    world.step()
+    made = world.slicer.amendment(wanted.parent_id, Change(end=NOW + 1_800 * NS_PER_S), by="ann", now=NOW + NS_PER_S)
+    assert not isinstance(made, str)
+    world.now = NOW + NS_PER_S
+    world.bus.publish(made)
+    assert len(of_kind(world, ParentScheduled)[-1].times) == 100_000
+
+
 # Laws on whole runs ---------------------------------------------------------------------------------------------------
 
 REPLIES = st.lists(
@@ -1125,11 +1379,32 @@ def parents(draw: st.DrawFn, number: int) -> ParentOrder:
         symbol,
         side,
         order_qty=draw(st.integers(1, 40)) * lot,
-        parent_id=f"P{number}",
+        parent_id=named(tag="T", account="main", strategy="alpha", signal_id=f"s{number}", leg=symbol),
+        signal_id=f"s{number}",
         ts=NOW + draw(st.integers(0, 20)) * NS_PER_S,
         resizable=draw(st.booleans()),
         how=how,
     )
+
+
+@st.composite
+def amendments(draw: st.DrawFn, number: int, of: ParentOrder) -> list[Event]:
+    """What cannot be followed is refused and changes nothing; of those that are paused most go on later."""
+    action, lot = draw(st.sampled_from([Action.AMEND, Action.AMEND, Action.PAUSE, *Action])), INSTRUMENTS[of.symbol].lot
+    ts = of.ts + draw(st.integers(0, 40)) * 500 * NS_PER_MS
+    hasty = ["urgency"] if of.how.algo in {Algo.IS, Algo.ADAPTIVE} else []
+    given = draw(st.sets(st.sampled_from(["qty", "price", "end", *hasty]), min_size=1))
+    drawn = {
+        "qty": draw(st.integers(1, 60)) * lot,
+        "price": draw(st.sampled_from([Decimal("99.90"), Decimal("100.004"), Decimal("100.10")])),
+        "end": ts + draw(st.integers(1, 90)) * NS_PER_S,
+        "urgency": draw(st.sampled_from(Urgency)),
+    }
+    wanted = drawn if action is Action.AMEND else {}
+    changes = [(ts, Change(action=action, **{name: value for name, value in wanted.items() if name in given}))]
+    if action is Action.PAUSE and draw(st.integers(0, 3)):
+        changes.append((ts + draw(st.integers(1, 40)) * NS_PER_S, Change(action=Action.RESUME)))
+    return [received(amending(of, change, f"a{number}-{at}", ts=at), at) for at, change in changes]
 
 
 VOLUMES = st.tuples(*[st.sampled_from([0, 0, 3, 40, 10_000])] * 5)
@@ -1137,7 +1412,10 @@ VOLUMES = st.tuples(*[st.sampled_from([0, 0, 3, 40, 10_000])] * 5)
 
 @st.composite
 def scenarios(draw: st.DrawFn) -> Scenario:
-    events: list[Event] = [draw(parents(number)) for number in range(draw(st.integers(1, 3)))]
+    orders = [draw(parents(number)) for number in range(draw(st.integers(1, 3)))]
+    events: list[Event] = [*orders]
+    for number in range(draw(st.integers(0, 4))):
+        events += draw(amendments(number, draw(st.sampled_from(orders))))
     for second, move in enumerate(draw(st.lists(st.integers(-12, 12), max_size=20))):
         ts = NOW + second * 6 * NS_PER_S
         bid, ask = Decimal(100) + Decimal(move) / 50, Decimal(100) + Decimal(move + 1) / 50
@@ -1178,6 +1456,11 @@ class Watch:
         self.world = world
         self.causes = Causes()
         self.parents: dict[str, ParentAccepted] = {}
+        self.size: dict[str, Decimal] = {}  # as amended, as all of these
+        self.limit: dict[str, Decimal | None] = {}
+        self.last: dict[str, int] = {}  # when it ends
+        self.held: set[str] = set()
+        self.over: set[str] = set()  # somebody has cancelled it
         self.ended: dict[str, ParentEnded] = {}
         self.done: dict[str, Decimal] = {}
         self.live: dict[str, dict[str, Decimal]] = {}
@@ -1192,11 +1475,14 @@ class Watch:
         world.taps += [self.look, self.see]
 
     def look(self, event: Event) -> None:
-        """At the market, at the state of trading, and at how orders stand."""
+        """At the market, at the state of trading, at curves, and at how orders stand."""
         if isinstance(event, TradingHalted):
             self.causes.halt(event)
         elif isinstance(event, TradingResumed):
             self.causes.resume(event)
+        elif isinstance(event, ParentScheduled):
+            assert event.targets[-1] == self.size[event.parent_id], "a curve of another quantity"
+            self.last[event.parent_id] = event.end
         elif isinstance(event, OrderUpdated):
             self.standing[event.cl_ord_id] = event.ord_status
         elif isinstance(event, MarketData):
@@ -1208,9 +1494,12 @@ class Watch:
         match event:
             case ParentAccepted():
                 self.parents[event.parent_id] = event
+                self.size[event.parent_id], self.limit[event.parent_id] = event.order_qty, event.parent.how.price
                 self.done[event.parent_id], self.live[event.parent_id] = ZERO, {}
                 if volume := self.volumes.get(event.parent.symbol):
                     self.begun[event.parent_id] = volume
+            case ParentAmended():
+                self.amend(event)
             case NewOrderSingle():
                 self.sent(event)
                 self.live[event.parent_id][event.cl_ord_id] = event.order_qty
@@ -1253,9 +1542,24 @@ class Watch:
         touch = market.ask if order.side is BUY else market.bid
         return (self.mids[order.symbol] if touch is None else touch) * (1 + order.side.sign * Decimal("0.005"))
 
+    def amend(self, event: ParentAmended) -> None:
+        wanted, parent_id = event.amendment, event.parent_id
+        change, before = wanted.change, self.size[parent_id]
+        assert event.order_qty == (before if change.qty is None else change.qty)
+        assert event.more_qty == max(event.order_qty - before, ZERO)
+        assert not event.more_qty or self.causes.state is not TradingState.HALTED, "larger while halted"
+        self.size[parent_id] = event.order_qty
+        self.limit[parent_id] = self.limit[parent_id] if change.price is None else change.price
+        self.last[parent_id] = change.end or self.last[parent_id]
+        (self.held.add if wanted.held else self.held.discard)(parent_id)
+        self.over |= {parent_id} if change.action is Action.CANCEL else set()
+
     def sent(self, event: NewOrderSingle) -> None:
         owner, instrument = self.parents[event.parent_id].parent, INSTRUMENTS[event.symbol]
         assert event.parent_id not in self.ended, "a child after the end"
+        assert event.parent_id not in self.held, "a child of one that is paused"
+        assert event.parent_id not in self.over, "a child of one that was cancelled"
+        assert event.ts < self.last[event.parent_id], "a child past the end"
         assert self.causes.state is not TradingState.HALTED or owner.flatten, "a child while halted"
         first, since = self.first.get(event.symbol, (event.side, 0))
         assert first is event.side or owner.flatten or event.ts - since >= WAY_NS, "nobody stands back"
@@ -1267,10 +1571,11 @@ class Watch:
         if event.ord_type is OrdType.LIMIT:
             assert event.price is not None
             assert event.price % instrument.tick == 0
-            assert owner.how.price is None or owner.side.sign * (event.price - owner.how.price) <= 0
+            limit = self.limit[event.parent_id]
+            assert limit is None or owner.side.sign * (event.price - limit) <= 0
         else:
             assert event.price is None
-            assert owner.how.price is None, "a market order knows no limit"
+            assert self.limit[event.parent_id] is None, "a market order knows no limit"
 
     def bounded(self, event: NewOrderSingle, how: Instruction) -> None:
         """No more than may be seen, and no more of the volume than may be."""
@@ -1284,8 +1589,9 @@ class Watch:
             assert float(self.done[event.parent_id] + live) <= rate / (1 - rate) * traded * (1 + 1e-9)
 
     def end(self, event: ParentEnded) -> None:
-        size = self.parents[event.parent_id].order_qty
+        size = self.size[event.parent_id]
         assert event.parent_id not in self.ended, "a second end"
+        assert event.reason is not EndReason.HELD or event.parent_id in self.held
         assert event.order_qty == size
         assert event.cum_qty == self.done[event.parent_id]
         assert event.cum_qty + event.leaves_qty == size
@@ -1295,9 +1601,11 @@ class Watch:
 
     def agree(self) -> None:
         """Never more than the parent, and the slicer's books are ours."""
-        for parent_id, event in self.parents.items():
+        for parent_id, size in self.size.items():
             live = sum(self.live[parent_id].values(), ZERO)
-            assert self.done[parent_id] + live <= event.order_qty, "more than the parent"
+            assert self.done[parent_id] + live <= size, "more than the parent"
+            reserved = self.world.exposure.parents.get(parent_id)
+            assert reserved is None or reserved.order_qty == size
             theirs = self.world.slicer.parents.get(parent_id)
             if theirs is not None:
                 assert (theirs.cum_qty, theirs.leaves_qty) == (self.done[parent_id], live)

@@ -15,8 +15,11 @@ from core.signals import (
     MAX_BATCH,
     MAX_LEGS,
     MAX_SIGNAL_BYTES,
+    Action,
     Algo,
+    AmendSignal,
     BadSignal,
+    Change,
     Instruction,
     OrderSignal,
     RebalanceSignal,
@@ -38,7 +41,8 @@ STRENGTH = HEAD | {"kind": "strength", "symbol": "AAPL", "strength": 0.5}
 TARGET = HEAD | {"kind": "target", "symbol": "AAPL", "weight": 0.05}
 REBALANCE = HEAD | {"kind": "rebalance", "weights": {"AAPL": 0.05, "MSFT": -0.02}}
 STOP = HEAD | {"kind": "stop", "symbol": "AAPL", "stop_px": "95"}
-GOOD = [ORDER, STRENGTH, TARGET, REBALANCE, STOP]
+AMEND = HEAD | {"kind": "amend", "symbol": "AAPL", "amends": "s0", "change": {"qty": "50"}}
+GOOD = [ORDER, STRENGTH, TARGET, REBALANCE, STOP, AMEND]
 
 
 def without(message: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -47,6 +51,14 @@ def without(message: dict[str, Any], *names: str) -> dict[str, Any]:
 
 def how(**fields: object) -> dict[str, Any]:
     return ORDER | {"how": fields}
+
+
+def change(**fields: object) -> dict[str, Any]:
+    return AMEND | {"change": fields}
+
+
+def amend(**fields: Any) -> AmendSignal:  # noqa: ANN401 - one field, whichever
+    return AmendSignal(signal_id="s1", ts=TS, strategy="momentum", symbol="AAPL", amends="s0", change=Change(**fields))
 
 
 def one(message: object) -> Signal | BadSignal:
@@ -110,6 +122,12 @@ def one(message: object) -> Signal | BadSignal:
                 how=Instruction(algo=Algo.MARKET),
             ),
         ),
+        (change(qty=50), amend(qty=Decimal(50))),
+        (
+            change(action="AMEND", price="10.1", end=TS + 1, urgency="HIGH"),
+            amend(price=Decimal("10.1"), end=TS + 1, urgency=Urgency.HIGH),
+        ),
+        *((change(action=action), amend(action=action)) for action in Action if action is not Action.AMEND),
     ],
 )
 def test_a_good_message_is_its_signal(message: dict[str, Any], signal: Signal) -> None:
@@ -341,6 +359,14 @@ BAD: list[tuple[object, str]] = [
     (how(participation=10), "participation 10.0 is not a fraction of the market's volume above 0 and up to 0.5"),
     (how(risk_aversion=-0.1), "risk_aversion -0.1 is not between 0 and 1"),
     (how(must_complete="perhaps"), "Expected `bool`"),
+    (change(), "give qty, price, end or urgency to AMEND"),
+    (change(action="PAUSE", qty=5), "PAUSE takes no other fields"),
+    (change(action="CANCEL", end=TS), "CANCEL takes no other fields"),
+    (change(qty=0), "qty 0 is not a positive number"),
+    (change(price="1e400"), "price"),
+    (change(end=-1), "end -1 is not a time"),
+    (AMEND | {"amends": ""}, "amends is empty"),
+    (without(AMEND, "symbol"), "missing required field `symbol`"),
 ]
 
 
@@ -417,7 +443,8 @@ def assert_sound(raw: bytes) -> None:
         payload = msgspec.json.encode(result)
         assert msgspec.json.decode(payload, type=Signal) == result
         numbers = [getattr(result, name, None) for name in ("qty", "notional")]
-        for number in [*numbers, result.how.price, result.how.max_slice]:
+        changed = [result.change.qty, result.change.price] if isinstance(result, AmendSignal) else []
+        for number in [*numbers, *changed, result.how.price, result.how.max_slice]:
             assert number is None or +number == number  # no digit is lost in arithmetic
             assert number is None or abs(nearest(number, LOT) - number) < LOT  # and it can be counted in lots
         assert 0 < result.ts < 2**63
@@ -463,7 +490,7 @@ def test_no_byte_of_a_good_message_can_make_it_raise(message: dict[str, Any], da
 def test_the_schema_names_every_kind_and_field() -> None:
     made = schema()
     json.dumps(made)
-    assert set(made["discriminator"]["mapping"]) == {"order", "strength", "target", "rebalance", "stop"}
-    for kind in (OrderSignal, StrengthSignal, TargetSignal, RebalanceSignal, StopSignal):
+    assert set(made["discriminator"]["mapping"]) == {"order", "strength", "target", "rebalance", "stop", "amend"}
+    for kind in (OrderSignal, StrengthSignal, TargetSignal, RebalanceSignal, StopSignal, AmendSignal):
         properties = made["$defs"][kind.__name__]["properties"]
         assert properties.keys() == {"kind"} | {field.name for field in msgspec.structs.fields(kind)}

@@ -28,10 +28,11 @@ from core.events import (
     TradingResumed,
 )
 from core.orders import TERMINAL, ExecType, OrdStatus, OrdType
+from core.signals import Change
 from core.units import NS_PER_S
 from daemon import sender as sender_module
 from daemon.sender import Ledger, Sender
-from tests.builders import NOW, accepted, approved, child, ended, parent, updated
+from tests.builders import NOW, accepted, amended, amendment, approved, child, ended, parent, updated
 from tests.clocks import ManualClock, settle
 from tests.fakes.gateway import ScriptedGateway
 
@@ -561,6 +562,19 @@ def test_a_terminal_child_counts_for_what_it_executed() -> None:
     assert not ledger.is_kept("P1")
     ledger.settle(updated(first, OrdStatus.CANCELED, D(30)))  # which the venue takes back
     assert ledger.is_kept("P1")
+
+
+def test_a_parent_that_was_amended_may_put_another_quantity_on_the_wire() -> None:
+    ledger, order = Ledger(), parent(order_qty=SIZE)
+    ledger.open(accepted(order))
+    ledger.count(approved(child(cl_ord_id="A", order_qty=D(120))))
+    assert not ledger.is_kept("P1")
+    ledger.amend(amended(amendment(order, Change(qty=D(120))), "120", "20"))
+    assert ledger.is_kept("P1")
+    ledger.amend(amended(amendment(order, Change(qty=D(119))), "119"))
+    assert not ledger.is_kept("P1")
+    ledger.amend(amended(amendment(parent(parent_id="P9"), Change(qty=D(1))), "1"))  # which has ended
+    assert not ledger.is_kept("P9")
 
 
 def test_a_child_is_counted_once() -> None:

@@ -83,18 +83,18 @@ class NoJournal:
 
 def actors() -> Actors:
     exposure, limits = book(), LimitsInForce(OPEN_LIMITS)
-    ledger, overrides = Ledger(), Overrides()
-    triggers = Triggers(exposure, limits, StopSettings())
+    ledger, overrides, slicer = Ledger(), Overrides(), Slicer(INSTRUMENTS)
+    triggers, route = Triggers(exposure, limits, StopSettings()), Router(INSTRUMENTS, RouterSettings()).route
     return Actors(
         sequences=Sequences(),
         limits=limits,
-        sizer=Sizer(exposure, limits, Router(INSTRUMENTS, RouterSettings()).route, triggers, tag="T", account="main"),
+        sizer=Sizer(exposure, limits, route, slicer.amendment, triggers, tag="T", account="main"),
         triggers=triggers,
         exposure=exposure,
         overrides=overrides,
         guard=Guard(exposure, limits),
         gate=Gate(exposure, limits, overrides=overrides),
-        slicer=Slicer(INSTRUMENTS),
+        slicer=slicer,
         oms=Oms(INSTRUMENTS, OmsSettings()),
         analyst=Analyst(INSTRUMENTS, {}),
         ledger=ledger,

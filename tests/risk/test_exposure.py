@@ -21,11 +21,13 @@ from core.events import (
     OrderUnresolved,
     OrderUpdated,
     ParentAccepted,
+    ParentAmended,
     ParentEnded,
     TradingHalted,
     TradingResumed,
 )
 from core.orders import TERMINAL, OrdStatus, Side
+from core.signals import Change
 from core.units import NS_PER_MS, NS_PER_S, ZERO
 from risk.exposure import Exposure, Rate
 from risk.reach import Span, span
@@ -33,6 +35,8 @@ from tests.builders import (
     INSTRUMENTS,
     NOW,
     accepted,
+    amended,
+    amendment,
     approved,
     book,
     busted,
@@ -132,15 +136,36 @@ class Slow:
 
     def unsent(self) -> Decimal:
         """Money for what open parents are to open, and no child was sent for."""
-        total = ZERO
+        openings: dict[str, Decimal] = {}
+        units: dict[str, Decimal] = {}
         for number, event in enumerate(self.events):
-            if isinstance(event, ParentAccepted) and event.parent_id not in self.ended():
-                order, then = event.parent, Slow(self.events[:number])
-                before = order.side.sign * then.held(order.symbol) + then.committed(order.symbol, order.side)
-                opening = min(event.order_qty, max(before + event.order_qty, ZERO))
-                left = max(event.order_qty - self.done(event.parent_id) - self.live(event.parent_id), ZERO)
-                total += then.unit(order.symbol, order.how.price) * min(opening, left)
+            if not isinstance(event, ParentAccepted | ParentAmended):
+                continue
+            then, key = Slow(self.events[:number]), event.parent_id
+            order, price = (
+                (event.parent, event.parent.how.price)
+                if isinstance(event, ParentAccepted)
+                else (event.amendment, event.amendment.price)
+            )
+            more = event.order_qty - (then.size(key) if key in openings else ZERO)
+            before = order.side.sign * then.held(order.symbol) + then.committed(order.symbol, order.side)
+            opens = min(more, max(before + more, ZERO))  # of what makes it smaller all counts as what was to open
+            openings[key] = max(openings.get(key, ZERO) + opens, ZERO)
+            units[key] = then.unit(order.symbol, price)
+        total = ZERO
+        for key in openings.keys() - self.ended():
+            left = max(self.size(key) - self.done(key) - self.live(key), ZERO)
+            total += units[key] * min(openings[key], left)
         return total
+
+    def size(self, parent_id: str) -> Decimal:
+        """Of a parent as it was accepted, or amended last."""
+        sizes = [
+            event.order_qty
+            for event in self.events
+            if isinstance(event, ParentAccepted | ParentAmended) and event.parent_id == parent_id
+        ]
+        return sizes[-1]
 
     def leaves(self, order: OrderApproved) -> Decimal:
         """What may still execute of a child: all that was not, until its end."""
@@ -192,7 +217,7 @@ class Slow:
                 if event.parent_id in self.ended():
                     total += self.live(event.parent_id)
                 else:
-                    total += max(event.order_qty - self.done(event.parent_id), self.live(event.parent_id))
+                    total += max(self.size(event.parent_id) - self.done(event.parent_id), self.live(event.parent_id))
         return total
 
     def expected(self, strategy: str, symbol: str) -> Decimal:
@@ -233,7 +258,7 @@ class World:
 
     def play(self) -> list[Event]:
         of_children = (self.send, self.acknowledge, self.fill, self.bust, self.end_child, self.cancel, self.give_up)
-        moves = (self.quote, self.open, *of_children, self.end, self.halt, self.report, self.move)
+        moves = (self.quote, self.open, self.amend, *of_children, self.end, self.halt, self.report, self.move)
         while self.dice:
             moves[self.roll(len(moves))]()
         return self.events
@@ -264,9 +289,23 @@ class World:
         wanted = msgspec.structs.replace(wanted, valid_until=(None, NOW + NS_PER_S)[self.roll(2)])
         self.events.append(accepted(wanted, wanted.order_qty - (self.roll(2) and wanted.order_qty - 1)))
 
+    def live(self) -> list[ParentAccepted]:
+        over = Slow(self.events).ended()
+        return [e for e in self.events if isinstance(e, ParentAccepted) and e.parent_id not in over]
+
+    def amend(self) -> None:
+        open_parents = self.live()
+        if not open_parents:
+            return
+        order, slow = open_parents[self.roll(len(open_parents))].parent, Slow(self.events)
+        least = slow.done(order.parent_id) + slow.live(order.parent_id)
+        qty = max(Decimal(1 + self.roll(80)), least)
+        price = (None, Decimal(99), Decimal(150))[self.roll(3)]
+        asked = amendment(order, Change(qty=qty, price=price))
+        self.events.append(amended(asked, qty, max(qty - slow.size(order.parent_id), ZERO)))
+
     def send(self) -> None:
-        slow = Slow(self.events)
-        open_parents = [e for e in self.events if isinstance(e, ParentAccepted) and e.parent_id not in slow.ended()]
+        open_parents = self.live()
         if not open_parents:
             return
         owner = open_parents[self.roll(len(open_parents))]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.causes import TradingState
 from core.events import (
     Event,
     Nearest,
@@ -16,14 +17,18 @@ from core.events import (
     OrderApproved,
     OrderDenied,
     ParentAccepted,
+    ParentAmended,
+    ParentAmendment,
     ParentOrder,
     Reason,
     ShadowVerdict,
+    StrategyStopped,
+    TradingHalted,
 )
 from core.instruments import Instrument, Instruments
 from core.orders import OrdStatus, OrdType, Side
-from core.signals import Instruction
-from core.units import NS_PER_MS, NS_PER_S
+from core.signals import Action, Change, Instruction
+from core.units import NS_PER_MS, NS_PER_S, ZERO
 from risk.checks import CHECKS, parent_is_open
 from risk.exposure import Exposure
 from risk.gate import Gate
@@ -33,11 +38,15 @@ from tests.builders import (
     NOW,
     abilities,
     accepted,
+    amended,
+    amendment,
     approved,
     book,
     cancelled,
     child,
     clock,
+    ended,
+    filled,
     fold,
     held,
     limits,
@@ -502,6 +511,135 @@ def beside(order: ParentOrder | NewOrderSingle, exposure: Exposure, bounds: Limi
         if isinstance(effect, ParentAccepted | OrderApproved):
             fold(exposure, effect)
     return said
+
+
+# Amendments -----------------------------------------------------------------------------------------------------------
+
+HALTED = TradingHalted(ts=NOW, cause="drill", state=TradingState.HALTED)
+STOPPED = StrategyStopped(ts=NOW, strategy="alpha", text="a loop")
+LIVE = parent(qty="60")
+
+
+def amending(asked: ParentAmendment, exposure: Exposure, bounds: Limits) -> Event:
+    (effect,) = Gate(exposure, LimitsInForce(bounds)).on_amendment(asked)
+    return effect
+
+
+AMENDMENTS: list[tuple[str, Change, tuple[Event, ...], Limits, str]] = [
+    ("larger, within the limits", Change(qty=Decimal(100)), (), TENTH, "100, 40 more"),
+    ("larger than the limit leaves", Change(qty=Decimal(101)), (), TENTH, "POSITION of 41, 40 would pass"),
+    ("as large", Change(qty=Decimal(60)), (HALTED,), TENTH, "60, 0 more"),
+    ("smaller while halted", Change(qty=Decimal(20)), (HALTED,), TENTH, "20, 0 more"),
+    ("larger while halted", Change(qty=Decimal(61)), (HALTED,), TENTH, "STATE of 1, None would pass"),
+    (
+        "larger of a strategy that is stopped",
+        Change(qty=Decimal(61)),
+        (STOPPED,),
+        TENTH,
+        "REPEATS of 1, None would pass",
+    ),
+    ("cancelled while halted", Change(action=Action.CANCEL), (HALTED, STOPPED), TENTH, "60, 0 more"),
+    ("smaller in a book that is over", Change(qty=Decimal(50)), (held("AAPL", 500),), TENTH, "50, 0 more"),
+    (
+        "down to what is done or works",
+        Change(qty=Decimal(30)),
+        (approved(child(qty="30")),),
+        TENTH,
+        "30, 0 more",
+    ),
+    (
+        "below it",
+        Change(qty=Decimal(29)),
+        (approved(child(qty="30")), filled(child(qty="30"), "10")),
+        TENTH,
+        "OVER_PARENT of 29, None would pass",
+    ),
+    (
+        "as much again at once is no duplicate",
+        Change(qty=Decimal(120)),
+        (),
+        limits(duplicate_window_s=1.0),
+        "120, 60 more",
+    ),
+    (
+        "bit by bit over the largest order",
+        Change(qty=Decimal(90)),
+        (),
+        limits(symbols_default=SymbolLimits(order_qty_max=Decimal(80), order_notional_max=Decimal(10**9))),
+        "ORDER_SIZE of 30, 20 would pass",
+    ),
+    (
+        "bit by bit over the most money in one",
+        Change(qty=Decimal(90)),
+        (),
+        limits(symbols_default=SymbolLimits(order_qty_max=Decimal(10**6), order_notional_max=Decimal(8_050))),
+        "ORDER_NOTIONAL of 30, 20 would pass",
+    ),
+    (
+        "bit by bit over its part of a day",
+        Change(qty=Decimal(90)),
+        (),
+        limits(participation_max=Decimal("0.008")),
+        "PARTICIPATION of 30, 20 would pass",
+    ),
+    (
+        "dearer by its new price",
+        Change(qty=Decimal(90), price=Decimal(200)),
+        (),
+        TENTH,
+        "POSITION of 30, None would pass",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", AMENDMENTS, ids=lambda case: case[0])
+def test_only_what_makes_a_parent_larger_is_judged(case: tuple[str, Change, tuple[Event, ...], Limits, str]) -> None:
+    _, change, events, bounds, expected = case
+    asked, exposure = amendment(LIVE, change), book(accepted(LIVE), *events)
+    effect = amending(asked, exposure, bounds)
+    if isinstance(effect, ParentAmended):
+        assert effect.amendment is asked
+        assert f"{effect.order_qty}, {effect.more_qty} more" == expected
+    else:
+        assert isinstance(effect, OrderDenied)
+        assert (effect.amends, effect.parent_id, effect.cl_ord_id) == (True, "P1", "")
+        assert f"{effect.reason} of {effect.order_qty}, {effect.max_qty} would pass" == expected
+
+
+def test_one_that_has_ended_meanwhile_is_not_changed() -> None:
+    exposure = book(accepted(LIVE), ended(LIVE))
+    for change in (Change(qty=Decimal(100)), Change(action=Action.PAUSE)):
+        effect = amending(amendment(LIVE, change), exposure, TENTH)
+        assert isinstance(effect, OrderDenied)
+        assert (effect.reason, effect.text) == (Reason.OVER_PARENT, "P1 is not open")
+
+
+@given(st.integers(1, 100), st.lists(st.integers(1, 150), min_size=1, max_size=6))
+def test_by_however_many_amendments_no_parent_becomes_larger_than_it_could_have_begun(
+    qty: int, sizes: list[int]
+) -> None:
+    order = parent(qty=str(qty))
+    exposure = book(accepted(order))
+    for size in sizes:
+        effect = amending(amendment(order, Change(qty=Decimal(size))), exposure, TENTH)
+        assert isinstance(effect, ParentAmended) == (
+            Decimal(size) <= max(Decimal(100), exposure.parents["P1"].order_qty)
+        )
+        if isinstance(effect, ParentAmended):
+            fold(exposure, effect)
+        assert exposure.committed("AAPL", BUY) == exposure.parents["P1"].order_qty <= 100
+
+
+def test_shadow_limits_judge_by_how_much_it_is_larger_too() -> None:
+    in_force = LimitsInForce(TENTH)
+    in_force.shade(shadow_set(limits(position_max=Decimal("0.07"))))
+    asked = amendment(LIVE, Change(qty=Decimal(100)))
+    said, beside_it = Gate(book(accepted(LIVE)), in_force).on_amendment(asked)
+    assert msgspec.structs.replace(said, nearest=None, checks=0) == msgspec.structs.replace(
+        amended(asked, "100", "40"), limits_version=in_force.version
+    )
+    assert isinstance(beside_it, ShadowVerdict)
+    assert (beside_it.in_force_qty, beside_it.shadow_qty, beside_it.max_qty) == (Decimal(40), ZERO, Decimal(10))
 
 
 def passed(effect: Event) -> Decimal:

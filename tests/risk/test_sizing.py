@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from algos.router import Router, RouterSettings
+from algos.slicer import Slicer
 from core.events import (
     Event,
     FlattenRequested,
@@ -24,7 +25,10 @@ from core.ids import parent_id
 from core.instruments import Instrument, Instruments
 from core.orders import OrdStatus, Side
 from core.signals import (
+    Action,
     Algo,
+    AmendSignal,
+    Change,
     Instruction,
     OrderSignal,
     RebalanceSignal,
@@ -64,6 +68,7 @@ from tests.pure_bus import PureBus
 
 BUY, SELL = Side.BUY, Side.SELL
 ROUTE = Router(INSTRUMENTS, RouterSettings()).route
+AMEND = Slicer(INSTRUMENTS).amendment
 BOUNDS = limits(position_max=Decimal("0.08"))  # of 100,000: 8,000 in one name
 
 
@@ -101,7 +106,8 @@ def sizer(exposure: Exposure | None = None, bounds: Limits = BOUNDS) -> Sizer:
 
 
 def sizer_of(exposure: Exposure, in_force: LimitsInForce, tag: str = "T") -> Sizer:
-    return Sizer(exposure, in_force, ROUTE, Triggers(exposure, in_force, StopSettings()), tag=tag, account="main")
+    triggers = Triggers(exposure, in_force, StopSettings())
+    return Sizer(exposure, in_force, ROUTE, AMEND, triggers, tag=tag, account="main")
 
 
 def size(signal: Signal, *events: Event, bounds: Limits = BOUNDS) -> list[Event]:
@@ -239,6 +245,38 @@ def test_less_than_the_venues_minimum_is_no_trade() -> None:
 
 
 # Signals that do not act ----------------------------------------------------------------------------------------------
+
+
+def test_an_amend_names_the_parent_of_the_same_strategys_signal_as_long_as_it_is_worked() -> None:
+    world = PureBus()
+    for event in (quote(), quote("SHRT"), received(order(qty="100", how=Instruction(duration_s=600)))):
+        world.bus.publish(event)
+    (parent_id,) = world.slicer.parents
+
+    def said(**changes: Any) -> list[Event]:  # noqa: ANN401 - one field, whichever
+        change = AmendSignal(
+            signal_id="a1", ts=NOW, strategy="alpha", symbol="AAPL", amends="s1", change=Change(qty=Decimal(150))
+        )
+        before = len(world.trace)
+        world.bus.publish(received(msgspec.structs.replace(change, **changes)))
+        return world.trace[before + 1 :]
+
+    for wrong in ({"strategy": "beta"}, {"symbol": "SHRT"}, {"amends": "s2"}):
+        (refused,) = said(**wrong)
+        assert isinstance(refused, SignalRefused)
+        assert refused.reason == "AMEND"
+    (refused,) = said(change=Change(action=Action.RESUME))
+    assert isinstance(refused, SignalRefused)
+    assert refused.text == f"{parent_id} is not paused"
+    assert [type(event).__name__ for event in said()[:3]] == ["SignalAccepted", "ParentAmendment", "ParentAmended"]
+    assert world.slicer.parents[parent_id].order_qty == 150
+    assert words(said()) == ["DUPLICATE"]
+    assert words(said(signal_id="a2", change=Change(action=Action.CANCEL)))[0] == "SignalAccepted"
+    assert not world.slicer.parents
+    (refused,) = said(signal_id="a3", change=Change(action=Action.CANCEL))
+    assert isinstance(refused, SignalRefused)
+    assert refused.text == "no parent of signal s1 of alpha is worked in AAPL"
+
 
 REFUSALS: list[tuple[str, Signal]] = [
     ("ACCOUNT", order(account="other")),

@@ -17,6 +17,7 @@ from core.events import (
     FillBusted,
     MarketData,
     ParentAccepted,
+    ParentAmended,
     ParentEnded,
     ParentOrder,
     ParentScheduled,
@@ -24,10 +25,24 @@ from core.events import (
 from core.impact import MODELS, prospect, recorded
 from core.instruments import Instrument, Instruments
 from core.orders import Side
-from core.signals import Algo, Instruction
+from core.signals import Action, Algo, Change, Instruction
 from core.units import NS_PER_S, ZERO
-from tca.analyst import TAPE_GAP, Analyst
-from tests.builders import INSTRUMENTS, NOW, accepted, busted, child, clock, ended, filled, parent, quote, session
+from tca.analyst import AMENDED, TAPE_GAP, Analyst
+from tests.builders import (
+    INSTRUMENTS,
+    NOW,
+    accepted,
+    amended,
+    amendment,
+    busted,
+    child,
+    clock,
+    ended,
+    filled,
+    parent,
+    quote,
+    session,
+)
 
 D = Decimal
 FILTERS = {"AAPL": "every print"}
@@ -40,6 +55,7 @@ def told(*events: Event, analyst: Analyst | None = None) -> Analyst:
     folds: dict[type[Event], Any] = {
         MarketData: analyst.quote,
         ParentAccepted: analyst.open,
+        ParentAmended: analyst.amend,
         FillBooked: analyst.fill,
         FillBusted: analyst.bust,
         CostEstimated: analyst.expect,
@@ -274,6 +290,15 @@ def test_an_arrival_without_a_fresh_quote_is_flagged() -> None:
     assert flags(quote(ts=NOW - 10 * S), accepted(PARENT)) == ()
     assert flags(quote(ts=NOW - 10 * S - 1), accepted(PARENT)) == ("stale quote at arrival",)
     assert flags(accepted(PARENT)) == ("stale quote at arrival",)
+
+
+def test_one_that_was_amended_is_measured_as_it_was_at_its_end_and_says_so() -> None:
+    larger = amended(amendment(PARENT, Change(qty=D(150))), "150", "50")
+    end = msgspec.structs.replace(END, order_qty=D(150), leaves_qty=D(90))
+    (found,) = ask(told(*STORY[:4], larger, *STORY[4:]), end)
+    assert found == report(order_qty=D(150), delay=D(15), opportunity=D(9), shortfall=D("26.6"), flags=(AMENDED,))
+    paused = amended(amendment(PARENT, Change(action=Action.PAUSE), held=True), "100")
+    assert ask(told(*STORY, paused)) == [report()]
 
 
 def test_an_interrupted_tape_flags_the_parents_that_live_and_no_later_ones() -> None:

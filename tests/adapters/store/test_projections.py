@@ -42,9 +42,10 @@ from core.events import (
     TradingResumed,
 )
 from core.orders import OrdStatus, Side
-from core.signals import Algo, Instruction
+from core.signals import Action, Algo, Change, Instruction
 from tests.adapters.store import examples
 from tests.adapters.store.support import SEQUENCES, TYPES, contents, database, isolated
+from tests.builders import amended, amendment
 
 pytestmark = pytest.mark.usefixtures("both")
 
@@ -332,6 +333,28 @@ def test_what_was_expected_and_what_came_of_it_can_be_compared() -> None:
     assert report["arrival_bps"] == "10.000"  # sold a tenth under the arrival
     unfilled = msgspec.structs.replace(REPORT, avg_px=None)
     assert tables_after(unfilled)["cost_reports"][0]["arrival_bps"] is None
+
+
+def test_an_amended_parent_is_of_another_quantity_and_one_that_is_paused_says_so() -> None:
+    larger = amended(amendment(examples.PARENT, Change(qty=Decimal(250)), price=Decimal("102.00")), "250", "50")
+    rows = tables_after(examples.PARENT, examples.accepted(13), larger)
+    (parent,) = rows["parents"]
+    assert (parent["order_qty"], parent["accepted_qty"], parent["state"], parent["reason"]) == (
+        "250",
+        "250",
+        "live",
+        "",
+    )
+    *_, decision = rows["risk_decisions"]
+    assert (decision["verdict"], decision["order_qty"], decision["price"]) == ("accepted", "50", "102.00")
+    paused = amended(amendment(examples.PARENT, Change(action=Action.PAUSE), held=True), "200")
+    rows = tables_after(examples.PARENT, examples.accepted(13), paused)
+    assert (rows["parents"][0]["state"], rows["parents"][0]["reason"]) == ("live", "HELD")
+    assert len(rows["risk_decisions"]) == 1
+    refused = msgspec.structs.replace(examples.denied(14, ""), amends=True)
+    rows = tables_after(examples.PARENT, examples.accepted(13), refused)
+    assert (rows["parents"][0]["state"], rows["parents"][0]["ended"]) == ("live", None)
+    assert [row["verdict"] for row in rows["risk_decisions"]] == ["accepted", "denied"]
 
 
 def test_a_denied_child_leaves_its_parent_alone_and_a_denied_parent_is_denied() -> None:
