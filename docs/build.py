@@ -362,8 +362,9 @@ def signal_fields() -> str:
         own = [row for row in _fields(kind) if row[0].strip("`") not in shared]
         tag = kind.__struct_config__.tag
         parts += [f"### `{tag}`", *_paragraphs(kind), _table(head, own)]
-    how = signals.Instruction
-    return "\n\n".join([*parts, "### `how`", *_paragraphs(how), _table(head, _fields(how))])
+    for name, inner in (("change", signals.Change), ("how", signals.Instruction)):
+        parts += [f"### `{name}`", *_paragraphs(inner), _table(head, _fields(inner))]
+    return "\n\n".join(parts)
 
 
 def signal_bounds() -> str:

@@ -1244,6 +1244,22 @@ def test_a_pause_takes_everything_back_moves_no_end_and_is_worked_off_little_by_
     assert end_of(world).ts <= curve.end
 
 
+@pytest.mark.parametrize("algo", [Algo.TWAP, Algo.VWAP, Algo.IS])
+def test_what_a_pause_held_back_of_one_that_was_amended_is_worked_off_by_steps_of_what_was_left(algo: Algo) -> None:
+    world = start(wanted := of_signal(algo, qty="1000", slices=20, duration_s=600))
+    amended(world, 240, wanted, qty=Decimal(1_200))
+    amended(world, 250, wanted, action=Action.PAUSE)
+    amended(world, 500, wanted, action=Action.RESUME)
+    world.run()
+    done = done_at(world, 240)
+    assert done > 350
+    again = of_kind(world, ParentScheduled)[1]
+    step = max(after - before for before, after in pairwise([done, *again.targets]))
+    late = [event.order_qty for event in of_kind(world, NewOrderSingle) if event.ts >= NOW + 500 * NS_PER_S]
+    assert max(late) <= 2 * step < 350, "what was done before counts as a step"
+    assert end_of(world).cum_qty > done
+
+
 def test_one_that_is_paused_at_its_end_says_so() -> None:
     world = start(wanted := of_signal(slices=10, duration_s=100))
     amended(world, 50, wanted, action=Action.PAUSE)

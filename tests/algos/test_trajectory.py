@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import msgspec
 import pytest
@@ -78,15 +78,26 @@ def test_a_curve_survives_its_dump() -> None:
 STEPS = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=30)
 
 
-@given(STEPS, st.integers(1, 40))
+@given(STEPS, st.integers(1, 40), st.integers(0, 40))
 def test_the_most_within_a_time_is_the_largest_sum_of_steps_so_near_each_other(
-    steps: list[tuple[int, int]], span: int
+    steps: list[tuple[int, int]], span: int, done: int
 ) -> None:
+    """A curve that goes on from what is done begins there, so the first `done` lots of it are no steps."""
     times = list(accumulate(gap for gap, _ in steps))
     lots = list(accumulate(lot for _, lot in steps))
     curve = Trajectory.of(times, map(Decimal, lots), Decimal(1))
     slow = max(sum(lot for time, (_, lot) in zip(times, steps, strict=True) if t <= time < t + span) for t in times)
     assert curve.most_within(span) == slow
+    rest = [max(lot - done, 0) for lot in lots]
+    steps = [(0, after - before) for before, after in pairwise([0, *rest])]
+    slow = max(sum(lot for time, (_, lot) in zip(times, steps, strict=True) if t <= time < t + span) for t in times)
+    assert curve.most_within(span, Decimal(done)) == slow
+
+
+def test_a_curve_that_goes_on_from_what_is_done_has_its_first_point_even_where_that_adds_nothing() -> None:
+    curve = along([10, 20, 30], [0.0, 1.0, 1.0], qty=Decimal(10), lot=Decimal(1), done=Decimal(4))
+    assert (curve.times, curve.targets) == ((10, 20, 30), (Decimal(4), Decimal(7), Decimal(10)))
+    assert along([10, 20], [0.0, 1.0], qty=Decimal(10), lot=Decimal(1)).times == (20,)
 
 
 WEIGHTS = st.lists(st.floats(0, 1e6, allow_nan=False), min_size=1, max_size=60).filter(lambda w: sum(w) > 0)

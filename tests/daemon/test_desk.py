@@ -149,6 +149,62 @@ def test_flatten_closes_one_position_or_all_and_only_while_trading_stands(
     assert held == {"ALFA": "0", "BRAV": "0"}
 
 
+# Single parents -------------------------------------------------------------------------------------------------------
+
+
+def test_one_parent_is_paused_amended_and_let_go_on_over_a_restart_and_cancelled_while_halted(
+    service: Service, execd: Execd, hand: redis.Redis
+) -> None:
+    publish(hand, *resting(2))
+    working(service, 2)
+    name, other = (row["parent_id"] for row in service.ask("GET", "live")["parents"])
+    least = f"{name} has 100 done or working: ask for no less, or pause it first, which takes back what works"
+    assert execd("parent", "amend", name, "--qty", "40") == (ExitCode.REFUSED, "", f"execd: {least}\n")
+    assert done(execd, "parent", "pause", name).startswith(f"{name} is paused: 100 at 97.00 until ")
+    working(service, 1)
+    assert done(execd, "parent", "amend", name, "--qty", "40", "--price", "96.50").startswith(
+        f"{name} is paused: 40 at 96.50 until "
+    )
+    given = f"parent {name} amend qty 40 price 96.50"
+    service.until(lambda: (given,) in service.rows("select command from commands where done"), "the record")
+    service.kill()
+    service.start()
+    live = {row["parent_id"]: row for row in service.ask("GET", "live")["parents"]}
+    assert (live[name]["held"], live[name]["order_qty"], live[other]["held"]) == (True, "40", False)
+    assert done(execd, "parent", "resume", name).startswith(f"{name} is live: 40 at 96.50 until ")
+    working(service, 2)
+    sent = service.rows("select parent_id, order_qty, price from orders order by approved")
+    assert [row[1:] for row in sent if row[0] == name] == [("100", "97.00"), ("40", "96.50")]
+    done(execd, "halt")
+    code, _, errors = execd("parent", "amend", name, "--qty", "50")
+    assert (code, errors) == (ExitCode.REFUSED, "execd: it stays as it is: STATE, trading is HALTED by kill\n")
+    assert done(execd, "parent", "cancel", name).startswith(f"{name} is ending")
+    service.until(lambda: service.events("ParentEnded"), "the end")
+    (end,) = service.events("ParentEnded")
+    assert (end["parent_id"], end["reason"], end["order_qty"], end["leaves_qty"]) == (name, "TAKEN_BACK", "40", "40")
+    assert execd("parent", "pause", name) == (ExitCode.REFUSED, "", f"execd: {name} is over: TAKEN_BACK\n")
+    (row,) = [row for row in json.loads(done(execd, "parents", "--json")) if row["parent_id"] == name]
+    assert (row["order_qty"], row["state"], row["reason"]) == ("40", "ended", "TAKEN_BACK")
+
+
+@pytest.mark.parametrize(
+    "words,code,said",
+    [
+        (("amend", "P1"), ExitCode.REFUSED, "give qty, price, end or urgency to AMEND"),
+        (("amend", "P1", "--qty", "0"), ExitCode.REFUSED, "qty 0 is not a positive number"),
+        (("amend", "P1", "--end", "15:30"), ExitCode.USAGE, "--end 15:30: a time with its zone belongs here"),
+        (("amend", "P1", "--end", "2026-06-15T15:30"), ExitCode.USAGE, "--end 2026-06-15T15:30: a time with its zone"),
+        (("cancel", "P1"), ExitCode.REFUSED, "P1 is not live: `execd parents` lists what is"),
+    ],
+)
+def test_what_cannot_become_of_a_parent_is_refused_with_words(
+    service: Service, execd: Execd, words: tuple[str, ...], code: ExitCode, said: str
+) -> None:
+    found, out, errors = execd("parent", *words)
+    assert (found, out) == (code, "")
+    assert errors.startswith(f"execd: {said}")
+
+
 # Signals by hand ------------------------------------------------------------------------------------------------------
 
 

@@ -109,7 +109,7 @@ def test_examples_of_signals_are_signals(page: Path) -> None:
 def test_the_signals_page_shows_every_kind_and_every_reason() -> None:
     page = ROOT / "docs/signals.md"
     shown = {json.loads(example)["kind"] for example in fenced(page, "json") if not example.startswith("[")}
-    assert shown == {"order", "strength", "target", "rebalance", "stop"}
+    assert shown == {"order", "strength", "target", "rebalance", "stop", "amend"}
     sizing = "".join((ROOT / name).read_text() for name in ("risk/sizing.py", "risk/triggers.py"))
     reasons = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)*)", f?"', sizing))
     assert len(reasons) > 5

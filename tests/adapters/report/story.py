@@ -37,10 +37,11 @@ from core.events import (
 )
 from core.instruments import Instrument, Instruments
 from core.orders import Side
-from core.signals import Algo, Instruction
+from core.signals import Action, Algo, Change, Instruction
 from core.units import NS_PER_S
 from tca.analyst import Analyst
 from tests.adapters.store.support import journaled
+from tests.builders import amended, amendment
 
 Entries = list[tuple[int, Event]]
 
@@ -212,6 +213,10 @@ _LACKING = CostEstimated(
     ts=at(70), parent_id="P2", strategy="mom", symbol="MSFT", model="sqrt", text=f"no estimate: {EVIL}"
 )
 
+_PAUSED = amended(amendment(SLOW.parent, Change(action=Action.PAUSE), by=EVIL, held=True, ts=at(47)), "200")
+_AGAIN = amended(amendment(SLOW.parent, Change(action=Action.RESUME), by="ann", ts=at(48.5)), "200")
+AMENDMENTS = (_PAUSED, _AGAIN)
+
 _HAPPENED: list[Event] = [
     DaemonStarted(ts=BEGAN, version="0.1.0", config_hash="c0ffee", world="simulation", account="A1"),
     AccountOpened(ts=BEGAN, account="A1", cash=Decimal(1_000_000), currency="USD"),
@@ -231,6 +236,7 @@ _HAPPENED: list[Event] = [
     denied(45, "P1", "P1C4A1", None),
     fill(46, "P1", Side.BUY, "30", "AAPL", px="250.31", exec_id="e4"),
     _position(46, "AAPL", "150", avg_px="250.148", realized="0", fees="0.3"),
+    *AMENDMENTS,
     market(58, "AAPL", "250.49", "250.51", volume="250"),
     ended(60, SLOW, "150", "250.148", EndReason.WINDOW),
     SignalIgnored(ts=at(61), signal_id="2", strategy="mom", reason="weak", text="0.01 is below 0.1"),

@@ -29,6 +29,10 @@ def test_a_parent_comes_with_what_was_expected_of_it_and_how_it_was_routed(repor
     assert [parent.route for parent in report.parents] == [None, story.ROUTE, None]
 
 
+def test_a_parent_comes_with_what_was_made_of_it_while_it_was_live(report: RunReport) -> None:
+    assert [parent.amendments for parent in report.parents] == [story.AMENDMENTS, (), ()]
+
+
 def test_fills_accumulate_without_those_that_were_taken_back(report: RunReport) -> None:
     fills = report.parents[0].fills
     assert [(f.exec_id, f.cum_qty, f.busted) for f in fills] == [

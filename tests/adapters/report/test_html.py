@@ -13,10 +13,11 @@ from adapters.report.data import RunReport, load
 from adapters.report.html import write
 from core.events import CostReport
 from core.orders import Side
-from core.signals import Algo
+from core.signals import Algo, Change, Urgency
 from tests.adapters.report import story
 from tests.adapters.report.pages import Page
 from tests.adapters.store.support import database
+from tests.builders import amended, amendment
 
 PAGE_BYTES_MAX = 24_000
 
@@ -131,6 +132,18 @@ def test_a_choice_is_shown_with_its_reason_and_what_else_could_have_been_chosen(
     assert page.row("MARKET")[1:] == ["+3.2", "−8.5", "+15.0", ""]
     assert page.row("TWAP")[1:] == ["–", "–", "–", f"no estimate: {story.EVIL}"]
     assert "Choice of the algorithm" not in Page(folder / "parent-P1.html").text
+
+
+def test_amendments_are_listed_with_who_made_them(folder: Path, report: RunReport) -> None:
+    page = Page(folder / "parent-P1.html")
+    assert page.row("13:30:47.000")[1:] == [story.EVIL, "pause", "200", ""]
+    assert page.row("13:30:48.500")[1:] == ["ann", "resume", "200", ""]
+    assert "Amendments" not in Page(folder / "parent-P2.html").text
+    change = Change(qty=Decimal(250), price=Decimal("250.5"), end=story.at(3_600), urgency=Urgency.HIGH)
+    larger = amended(amendment(story.SLOW.parent, change, ts=story.at(50)), "250", "50")
+    parent = structs.replace(report.parents[0], amendments=(larger,))
+    shown = "".join(str(part) for part in parent_page.body(parent, has_charts=False, before=None, after=None))
+    assert "price 250.5000, end 14:30:00, urgency high" in shown
 
 
 def test_fills_are_listed_with_the_mid_that_they_met(folder: Path) -> None:
