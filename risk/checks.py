@@ -302,12 +302,10 @@ def strategy_is_not_stopped(case: Case, limits: Limits) -> Denial | None:
 def order_is_no_duplicate(case: Case, limits: Limits) -> Denial | None:
     """R13: a parent is not the one again that its strategy had accepted last, in the same symbol, within the window."""
     ask = case.ask
-    if not ask.is_parent or ask.flatten or ask.protects or not limits.duplicate_window_s:
+    if not ask.is_parent or ask.flatten or ask.protects or ask.beside or not limits.duplicate_window_s:
         return None
     last = case.exposure.newest.get((ask.strategy, ask.symbol))
     if last is None or last.side is not ask.side or last.qty != (ask.asked_qty or ask.qty):
-        return None
-    if last.parent_id == ask.parent_id:  # it is to be larger by as much again
         return None
     age_ns = ask.ts - last.ts
     if age_ns >= limits.duplicate_window_ns:
