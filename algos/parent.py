@@ -4,11 +4,13 @@ Only the slicer's folds change it; the slicer's decisions ask. All of it goes in
 """
 
 from decimal import Decimal
+from math import ceil
 from sys import intern
 
 import msgspec
 
 from algos.participation import POLL_NS, Pace, rate_of
+from algos.pricing import LADDER, Rung, rung_of
 from algos.trajectory import Trajectory
 from core.events import (
     NewOrderSingle,
@@ -24,10 +26,11 @@ from core.signals import AT_A_PRICE, Action, Algo, Instruction
 from core.units import NS_PER_S, ZERO, floor_to
 
 RETRY_NS = 1 * NS_PER_S  # a parent with a gap that it cannot send (no price, denied) looks again so much later
-REPRICE_NS = 5 * NS_PER_S  # a crossing child that still rests is looked at so much later
+REPRICE_NS = 5 * NS_PER_S  # a child that rests is looked at so much later, and keeps its place so long but to cross
+CANCELS_MAX = 3  # on one way up the ladder; what is to cross is taken back all the same
 HOLD_NS_MAX = 60 * NS_PER_S  # the longest pause after refusals in a row; they double from RETRY_NS
 CATCH_UP_STEPS = 2  # of the curve's largest, the most that is sent from one of its points to the next
-PATIENCE_NS = 10 * NS_PER_S  # how long a child rests whose parent follows the volume
+PATIENCE_NS = 20 * NS_PER_S  # the way up the ladder of a parent that follows the volume, from its child on
 BY_VOLUME = frozenset({Algo.POV, Algo.ADAPTIVE})  # everything is wanted at once; their pace is what bounds it
 
 
@@ -37,6 +40,7 @@ class Child(msgspec.Struct):
     leaves_qty: Decimal
     price: Decimal | None
     sent: int  # ns
+    rung: Rung = Rung.JOIN  # as sent
     cancelling: bool = False
     unresolved: bool = False
     reducing: bool = False  # as approved: it can only shrink the position
@@ -59,7 +63,10 @@ class Parent(msgspec.Struct, kw_only=True):
     start: int = 0
     end: int = 0
     pace: Pace | None = None  # what the market's volume lets it do; None, or of a curve where none was seen: any
-    hurried: bool = False  # what rested was taken back to cross; until the next child
+    foot: int = 0  # when its present way up the ladder of prices began, ns
+    rung: Rung = Rung.JOIN  # how far it came
+    cancels: int = 0  # on that way
+    again: bool = False  # what rested was asked back; until the next child
     at_point: int = 0  # how many of the curve's were reached
     is_new_point: bool = False  # whether that was with the present TimeAdvanced
     cum_qty: Decimal = ZERO
@@ -142,13 +149,23 @@ class Parent(msgspec.Struct, kw_only=True):
             return self.to_send(now)
         return min(self.to_send(now), self._ceiling_at(now) - self.cum_qty - self.leaves_qty)
 
-    def is_pressed(self, now: int) -> bool:
-        """Whether children cross: in the second half between two points of the curve, and where they may not rest."""
+    def rung_at(self, now: int) -> Rung:
+        """How near to the other side children go: never back on one way up, and all the way where they may not rest."""
         how = self.how
         if how.algo in AT_A_PRICE:
+            return Rung.JOIN
+        if how.algo is Algo.MARKET or how.time_in_force in {TimeInForce.IOC, TimeInForce.FOK}:
+            return Rung.CROSS
+        foot, top = self._way_up(now)
+        used = (now - foot) / (top - foot)
+        found = rung_of(used=used, behind=self._slices_behind(now), urgency=how.urgency)
+        return max(found, self.rung) if foot == self.foot else found
+
+    def may_move(self, child: Child, rung: Rung, now: int) -> bool:
+        """Whether a child may be taken back for another price: at once to cross, else not soon and not often."""
+        if child.cancelling or child.price is None:
             return False
-        may_rest = how.algo is not Algo.MARKET and how.time_in_force not in {TimeInForce.IOC, TimeInForce.FOK}
-        return not may_rest or self.hurried or now >= self._pressed_from(now)
+        return rung is Rung.CROSS or (now >= child.sent + REPRICE_NS and self.cancels < CANCELS_MAX)
 
     def is_over(self, now: int) -> bool:
         """Whether nothing more is to be sent."""
@@ -166,27 +183,34 @@ class Parent(msgspec.Struct, kw_only=True):
         following = self.curve.next_time(now)
         if following is not None:
             moments.append(following)
-        pressed = self._pressed_from(now)
-        if pressed > now:
-            moments.append(pressed)
+        if self.rung_at(now) < Rung.CROSS and (self.children or self.how.algo not in BY_VOLUME):
+            foot, top = self._way_up(now)
+            rungs = (foot + ceil((top - foot) * edge) for edge in LADDER[self.how.urgency])
+            moments += [moment for moment in rungs if moment > now]
         if self.to_send(now) > 0:
             held_until = max(self.hold_until, self.period_end if self.sendable(now) <= 0 else 0)
             moments.append(held_until if held_until > now else now + RETRY_NS)
-        elif self.children and self.is_pressed(now):
+        elif self.children and self.how.algo not in AT_A_PRICE:
             moments.append(now + REPRICE_NS)
         elif self.pace is not None and self.behind(now) > self.leaves_qty:
             moments.append(now + POLL_NS)
         return min(moments)
 
-    def _pressed_from(self, now: int) -> int:
+    def _way_up(self, now: int) -> tuple[int, int]:
+        """From a point of the curve to the next; of who follows the volume, for a child and what comes in its place."""
         assert self.curve is not None
         if self.how.algo in BY_VOLUME:
-            oldest = next(iter(self.children.values()), None)
-            return self.end if oldest is None else oldest.sent + PATIENCE_NS
-        last = self.curve.last_time(now)
-        if last is None:
-            return self.end
-        return last + ((self.curve.next_time(now) or self.end) - last) // 2
+            foot = self.foot if self.children or self.again else now
+            top = min(foot + PATIENCE_NS, self.end)
+        else:
+            foot = self.curve.last_time(now) or self.start
+            top = self.curve.next_time(now) or self.end
+        return foot, max(top, foot + 1)
+
+    def _slices_behind(self, now: int) -> float:
+        assert self.curve is not None
+        slice_ = self.burst * self.curve.lot / CATCH_UP_STEPS
+        return float(self.behind(now) / slice_) if slice_ else 0.0
 
     def _ceiling_at(self, now: int) -> Decimal:
         if now < self.period_end or self.curve is None:
@@ -208,6 +232,8 @@ class Parent(msgspec.Struct, kw_only=True):
         """Time has come to `now`, and the volume of its symbol to `volume`."""
         point = self.curve.reached(now) if self.curve is not None else 0
         self.is_new_point, self.at_point = point != self.at_point, point
+        if self.children:
+            self.climb(now)
         if self.pace is None:
             rate = rate_of(self.how)
             self.pace = None if rate is None or now < self.start else Pace(rate, volume, volume)
@@ -231,16 +257,30 @@ class Parent(msgspec.Struct, kw_only=True):
         assert self.pace is not None
         self.pace.rate = event.participation
 
+    def climb(self, now: int) -> None:
+        """Remember how far up the ladder it is; at its foot it begins anew."""
+        rung, (foot, _) = self.rung_at(now), self._way_up(now)
+        if foot != self.foot:
+            self.foot, self.cancels = foot, 0
+        self.rung = rung
+
     def add(self, event: NewOrderSingle) -> None:
         """Count a child; the first one after a period begins the next."""
         assert self.curve is not None
+        self.climb(event.ts)
         if event.ts >= self.period_end:
             self.ceiling = self._ceiling_at(event.ts)
             self.period_end = max(event.ts + RETRY_NS, self.curve.next_time(event.ts) or 0)
-        self.hurried = False
-        self.children[event.cl_ord_id] = Child(event.order_qty, event.price, event.ts)
+        self.again = False
+        self.children[event.cl_ord_id] = Child(event.order_qty, event.price, event.ts, self.rung)
         self.leaves_qty += event.order_qty
         self.count += 1
+
+    def ask_back(self, child: str, now: int) -> None:
+        """A child is to be cancelled."""
+        self.climb(now)
+        self.again = self.children[child].cancelling = True
+        self.cancels += 1
 
     def adjust(self, event: OrderUpdated) -> None:
         """A child stands differently and lives on."""
@@ -267,6 +307,7 @@ class Parent(msgspec.Struct, kw_only=True):
             done = min(qty, child.leaves_qty)
             child.leaves_qty -= done
             self.leaves_qty -= done
+            self.again = self.again and child.leaves_qty > 0
 
     def pause(self, now: int) -> None:
         """Send nothing for a moment."""

@@ -31,11 +31,10 @@ from core.events import Alternative, Event, MarketData, ParentOrder, ParentRoute
 from core.impact import DEFAULT_MODEL, MODELS, NoEstimateError, prospect, recorded
 from core.instruments import Instrument, Instruments
 from core.orders import TimeInForce
-from core.signals import Algo, Instruction, Urgency
+from core.signals import MAX_TOLERANCE_BPS, Algo, Instruction, Urgency
 from core.units import NS_PER_S
 
 EDGE_MIN_MAX = 720  # minutes
-TOLERANCE_BPS_MAX = 1_000
 
 
 class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,8 +52,8 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ValueError("market_below must lie between 0 and twap_up_to")
         if not 0 <= self.edge_min <= EDGE_MIN_MAX:
             raise ValueError(f"edge_min = {self.edge_min}: 0 to {EDGE_MIN_MAX} minutes belong here")
-        if not 0 < self.tolerance_bps <= TOLERANCE_BPS_MAX:
-            raise ValueError(f"tolerance_bps = {self.tolerance_bps}: 1 to {TOLERANCE_BPS_MAX:,} bps belong here")
+        if not 0 < self.tolerance_bps <= MAX_TOLERANCE_BPS:
+            raise ValueError(f"tolerance_bps = {self.tolerance_bps}: 1 to {MAX_TOLERANCE_BPS:,} bps belong here")
 
 
 class Span(msgspec.Struct, frozen=True):

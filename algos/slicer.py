@@ -2,9 +2,9 @@
 
 For every parent that is due it reads the two gaps of `algos.trajectory` and acts on them: a positive `to_send` becomes
 a child, a negative one takes the newest excess back, and a parent that is `behind` although its children rest has them
-cancelled and crossed. In the first half of the time between two points of the curve children join the queue; in the
-second half, or where an order may not rest, they cross the spread. So a reject, a partial fill or a restart needs no
-case of its own.
+cancelled and sent nearer to the other side. From each point of the curve to the next they go up the ladder of
+`algos.pricing`, from the queue at the touch across the spread; where an order may not rest they cross at once. So a
+reject, a partial fill or a restart needs no case of its own.
 
 Somebody may amend a parent, pause it, let it go on or cancel it. Another quantity, end or urgency that the gate lets be
 is planned from what is done then; another price takes back what rests beyond it, or away from it where it should rest
@@ -220,8 +220,7 @@ class Slicer:
         """A child was asked back: it counts in full until the venue has answered."""
         parent = self._parent_of(event.cl_ord_id)
         if parent is not None:
-            parent.hurried = parent.is_pressed(event.ts)
-            parent.children[event.cl_ord_id].cancelling = True
+            parent.ask_back(event.cl_ord_id, event.ts)
 
     def give_up(self, event: OrderUnresolved) -> None:
         """A child's outcome cannot be learnt: its parent will send nothing more."""
@@ -408,7 +407,7 @@ class Slicer:
             return
         if gap > 0:
             yield from self._send(parent, now)
-        if parent.is_pressed(now):
+        if parent.children and parent.how.algo not in AT_A_PRICE:
             yield from self._press(parent, now)
 
     def _send(self, parent: Parent, now: int) -> Iterable[Event]:
@@ -448,30 +447,28 @@ class Slicer:
                 yield _cancel(parent, child_id, now, "its parent has another price")
 
     def _press(self, parent: Parent, now: int) -> Iterable[Event]:
-        """Take back what rests away from the market, so that its quantity can cross."""
-        market = self._market.get(parent.symbol)
-        limit = parent.how.price
-        if market is None or pricing.is_beyond(parent.side, market, limit):
+        """Take back what rests where it gains by going nearer to the other side, so that its quantity can go there."""
+        market, wanted, rung = self._market.get(parent.symbol), self._price(parent, now), parent.rung_at(now)
+        if market is None or wanted is None:
             return
-        touch = market.ask if parent.side is Side.BUY else market.bid
-        if parent.above_bid:
-            touch = pricing.above_bid(touch, market, self._instruments[parent.symbol].tick)
         for cl_id, child in list(parent.children.items()):
-            rests = child.price is not None and touch is not None and parent.side.sign * (touch - child.price) > 0
-            if rests and not child.cancelling:
+            if child.price is None or not parent.may_move(child, rung, now):
+                continue
+            if pricing.is_worth_its_place(
+                parent.side, child.price, wanted, market, rung=rung, was=child.rung, leaves_qty=child.leaves_qty
+            ):
                 yield _cancel(parent, cl_id, now, "behind its curve")
 
     def _price(self, parent: Parent, now: int) -> Decimal | None:
-        limit, tick = parent.how.price, self._instruments[parent.symbol].tick
+        how, tick = parent.how, self._instruments[parent.symbol].tick
         market = self._market.get(parent.symbol)
-        if parent.how.algo in AT_A_PRICE:
-            wanted = limit
+        if how.algo in AT_A_PRICE:
+            wanted = how.price
         elif market is None:
             return None
         else:
-            rule = pricing.cross if parent.is_pressed(now) else pricing.join
-            wanted = rule(parent.side, market, tick)
-        price = pricing.within(parent.side, wanted, limit, tick)
+            wanted = pricing.price_at(parent.rung_at(now), parent.side, market, tick, how.tolerance_bps)
+        price = pricing.within(parent.side, wanted, how.price, tick)
         return pricing.above_bid(price, market, tick) if parent.above_bid and market is not None else price
 
     def _wind_up(self, parent: Parent, now: int) -> Iterable[Event]:

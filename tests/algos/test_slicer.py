@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
 from itertools import pairwise
+from math import ceil
 from types import FrameType
 from typing import Any
 
@@ -14,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algos.parent import HOLD_NS_MAX, PATIENCE_NS, REPRICE_NS, RETRY_NS
+from algos.parent import CANCELS_MAX, HOLD_NS_MAX, PATIENCE_NS, REPRICE_NS, RETRY_NS
 from algos.participation import FREE, HARD_MAX
 from algos.planning import ALGOS
+from algos.pricing import LADDER, Rung
 from algos.profile import Profile
 from algos.slicer import MAX_DUE, WAY_NS, Slicer
 from core.causes import TradingState, WorkingOrders
@@ -142,15 +144,131 @@ def test_a_limit_order_rests_at_its_price_rounded_to_the_harmless_side() -> None
     assert end_of(world).reason is EndReason.LIMIT_PRICE
 
 
-def test_a_slice_joins_the_queue_first_and_crosses_in_the_second_half() -> None:
+def moments_of(world: PureBus) -> list[int]:
+    """When the one slice of a parent improves, goes to the mid, and crosses."""
+    (curve,) = of_kind(world, ParentScheduled)
+    return [curve.times[0] + ceil((curve.end - curve.times[0]) * edge) for edge in LADDER[Urgency.NORMAL]]
+
+
+def test_a_slice_joins_the_queue_first_then_improves_and_crosses_in_the_second_half() -> None:
+    """The mid of two ticks is where it is already."""
     world = start(order(slices=1, duration_s=100, qty="10"), reply=scripted([Reply("touch")]))
     world.run()
-    assert children(world) == ["10 at 99.99", "10 at 100.21"]
-    sent = [event.ts for event in of_kind(world, NewOrderSingle)]
+    assert children(world) == ["10 at 99.99", "10 at 100.00", "10 at 100.21"]
     (curve,) = of_kind(world, ParentScheduled)
-    middle = curve.times[0] + (curve.end - curve.times[0]) // 2
-    assert sent == [curve.times[0], middle + PAPER_NS]  # the first one had to be cancelled
+    improve, _, middle = moments_of(world)
+    assert middle == curve.times[0] + ceil((curve.end - curve.times[0]) / 2)
+    sent = [event.ts for event in of_kind(world, NewOrderSingle)]
+    assert sent == [curve.times[0], improve + PAPER_NS, middle + PAPER_NS]  # the one before had to be cancelled
     assert end_of(world).reason is EndReason.FILLED
+
+
+def test_in_a_wide_spread_it_takes_each_rung_within_its_limit() -> None:
+    for price, prices in ((None, ["99.90", "99.91", "100.00", "100.30"]), ("99.95", ["99.90", "99.91", "99.95"])):
+        limit = None if price is None else Decimal(price)
+        wanted = order(slices=1, duration_s=100, qty="10", price=limit)
+        world = start(reply=scripted([Reply("touch")]))
+        world.bus.publish(quote(bid="99.90", ask="100.10"))
+        world.at(NOW, wanted)
+        world.run()
+        assert children(world) == [f"10 at {price}" for price in prices]
+
+
+def test_the_tolerance_of_what_crosses_is_the_signals() -> None:
+    world = start(order(Algo.MARKET, tolerance_bps=5))
+    world.run()
+    assert children(world) == ["100 at 100.06"]
+
+
+def following(*touches: str, slices: int = 1, every_s: int = 6) -> PureBus:
+    """A slice of 400 s joins the bid, which goes elsewhere every few seconds in a spread of a tick."""
+    world = start(reply=scripted([Reply("touch")]))
+    for number, touch in enumerate(touches):
+        ts = NOW + number * every_s * NS_PER_S
+        at = quote(bid=touch, ask=str(Decimal(touch) + Decimal("0.01")), ts=ts)
+        world.at(ts, at)
+    world.at(NOW, order(slices=slices, duration_s=400, qty="10"))
+    return world
+
+
+def test_a_child_keeps_its_place_at_the_touch_and_when_it_comes_nearer_and_follows_it_when_it_leaves() -> None:
+    world = following("100.00", "100.00", "99.99", "99.98", "100.00", "100.00", every_s=30)
+    world.run()
+    assert [event.price for event in of_kind(world, NewOrderSingle)][0::2] == [Decimal("100.00")]
+    assert len(of_kind(world, OrderCancelRequest)) == 1  # to cross
+    gone = following("100.00")
+    while not of_kind(gone, NewOrderSingle):
+        gone.step()
+    away = gone.now + 2 * REPRICE_NS + 1
+    gone.at(away, quote(bid="100.01", ask="100.02", ts=away))
+    gone.run()
+    assert away < moments_of(gone)[-1]
+    first, second, _ = of_kind(gone, NewOrderSingle)
+    assert (first.price, second.price) == (Decimal("100.00"), Decimal("100.01"))
+    assert away <= second.ts <= away + REPRICE_NS + PAPER_NS
+
+
+def test_however_the_touch_runs_few_children_of_a_slice_are_taken_back_before_they_cross() -> None:
+    world = following(*(str(100 + Decimal(number) / 100) for number in range(70)), slices=2)
+    world.run()
+    (curve,) = of_kind(world, ParentScheduled)
+    for point, following_ in pairwise((*curve.times, curve.end)):
+        middle = point + (following_ - point) // 2
+        asked = [event for event in of_kind(world, OrderCancelRequest) if point <= event.ts < middle]
+        assert len(asked) == CANCELS_MAX
+    assert end_of(world).reason is EndReason.FILLED
+
+
+def test_a_child_keeps_its_place_for_a_while_although_it_is_a_rung_further_but_not_to_cross() -> None:
+    slow, fast = (
+        start(order(slices=1, duration_s=lasting, qty="10"), reply=scripted([Reply("touch")])) for lasting in (60, 8)
+    )
+    slow.run()
+    improve, mid, middle = moments_of(slow)
+    first, second, third = (event.ts for event in of_kind(slow, NewOrderSingle))
+    assert improve < first + REPRICE_NS < mid
+    assert (second, third) == (mid + PAPER_NS, middle + PAPER_NS)
+    fast.run()
+    first, second = (event.ts for event in of_kind(fast, NewOrderSingle))
+    assert second == moments_of(fast)[-1] + PAPER_NS < first + REPRICE_NS
+
+
+@pytest.mark.parametrize("status,expected", [(OrdStatus.CANCELED, Rung.CROSS), (OrdStatus.FILLED, Rung.JOIN)])
+def test_who_follows_the_volume_goes_on_from_the_child_that_was_taken_back_unless_it_filled(
+    status: OrdStatus, expected: Rung
+) -> None:
+    slicer = Slicer(INSTRUMENTS)
+    slicer.quote(quote())
+    slicer.open(accepted(parent(how=Instruction(algo=Algo.POV))))
+    curve = ParentScheduled(ts=NOW, parent_id="P1", times=(NOW,), targets=(Decimal(500),), end=NOW + 60 * MINUTE)
+    slicer.schedule(curve)
+    sent = child(cl_ord_id="P1C1A1", ts=NOW)
+    slicer.send(sent)
+    slicer.cancel(
+        OrderCancelRequest(ts=NOW, cl_ord_id="P1C1A1", parent_id="P1", venue=sent.venue, symbol="AAPL", text="")
+    )
+    if status is OrdStatus.FILLED:
+        slicer.fill(filled(sent, f"{sent.order_qty:f}"))
+    slicer.update(updated(sent, status))
+    assert slicer.parents["P1"].rung_at(NOW + PATIENCE_NS // 2) is expected
+
+
+def test_who_is_far_behind_is_a_rung_further_and_stays_there_until_the_next_point() -> None:
+    slicer = Slicer(INSTRUMENTS)
+    slicer.quote(quote(bid="99.90", ask="100.10"))
+    slicer.open(accepted(parent(qty="80")))
+    times = tuple(NOW + number * 8 * MINUTE for number in range(4))
+    targets = tuple(Decimal(20) * number for number in range(1, 5))
+    slicer.schedule(ParentScheduled(ts=NOW, parent_id="P1", times=times, targets=targets, end=NOW + 32 * MINUTE))
+    late = slicer.parents["P1"]
+    assert [late.rung_at(at) for at in times[:3]] == [Rung.JOIN, Rung.IMPROVE, Rung.IMPROVE]
+    slicer.send(child(qty="40", cl_ord_id="P1C1A1", ts=times[1]))
+    slicer.fill(filled(child(cl_ord_id="P1C1A1"), "39"))
+    again = Slicer(INSTRUMENTS)
+    again.load(msgspec.json.decode(msgspec.json.encode(slicer.dump(), enc_hook=str)))
+    for parent_ in (late, again.parents["P1"]):
+        assert parent_.rung_at(times[1] + 1) is Rung.IMPROVE
+        assert parent_.rung_at(times[2]) is Rung.JOIN
 
 
 def test_a_child_that_was_part_filled_is_followed_by_the_rest() -> None:
@@ -344,7 +462,7 @@ def test_once_the_limit_is_raised_again_it_goes_on_in_larger_ones() -> None:
     [
         (Algo.MARKET, {"ord_type": OrdType.MARKET}, ["market", "100.00"]),
         (Algo.MARKET, {}, ["99.80", "100.00"]),
-        (Algo.TWAP, {"slices": 1}, ["100.01", "99.80", "100.00"]),
+        (Algo.TWAP, {"slices": 1}, ["100.01", "100.00", "99.80", "100.00"]),
         (Algo.LIMIT, {"price": Decimal("99.90")}, ["99.90", "100.00"]),
         (Algo.LIMIT, {"price": Decimal("100.05")}, ["100.05"]),
     ],
@@ -724,7 +842,7 @@ def test_what_shrinks_the_position_takes_back_all_that_is_in_its_way_at_once_and
     assert over.ts - NOW == at + 2 * PAPER_NS + 1  # a cancel, and an execution
     assert [event.ts - NOW for event in of_kind(world, NewOrderSingle) if event.parent_id == "B"] == [
         *(0, NS_PER_S + PAPER_NS),
-        *(7 * NS_PER_S + PAPER_NS, 8 * NS_PER_S + 2 * PAPER_NS),
+        *(7 * NS_PER_S + PAPER_NS, 60 * NS_PER_S // 8),  # the first rung of its minute is a moment to look
     ]
 
 
@@ -957,9 +1075,10 @@ def test_a_pov_is_a_ninth_of_what_others_trade_and_waits_for_them() -> None:
 def test_a_pov_that_rests_too_long_crosses_for_all_that_it_is_behind() -> None:
     world = trading(start(order(Algo.POV, qty="300"), reply=scripted([Reply("touch")])), until_s=60)
     world.run()
-    assert children(world) == ["100 at 99.99", "300 at 100.21"]
-    first, second = (event.ts for event in of_kind(world, NewOrderSingle))
-    assert second - first == PATIENCE_NS + PAPER_NS
+    assert children(world) == ["100 at 99.99", "200 at 100.00", "300 at 100.21"]
+    first, second, third = (event.ts for event in of_kind(world, NewOrderSingle))
+    assert second - first == PATIENCE_NS // 4 + PAPER_NS
+    assert third - first == PATIENCE_NS // 2 + PAPER_NS
     assert end_of(world).reason is EndReason.FILLED
 
 

@@ -211,6 +211,7 @@ NUMBERS = [
 ]
 HOW_NUMBERS = [
     *("price", "max_slice", "min_slice", "display_qty", "participation", "risk_aversion"),
+    "tolerance_bps",
     *("start", "end", "duration_s", "slices"),
 ]
 NO_NUMBERS = [
@@ -357,6 +358,8 @@ BAD: list[tuple[object, str]] = [
     (how(min_slice=9, max_slice=8), "min_slice is above max_slice"),
     (how(participation=0), "participation 0.0 is not a fraction"),
     (how(participation=10), "participation 10.0 is not a fraction of the market's volume above 0 and up to 0.5"),
+    (how(tolerance_bps=-1), "tolerance_bps -1 is not between 0 and 1,000 bps"),
+    (how(tolerance_bps=1_001), "tolerance_bps 1001 is not between 0 and 1,000 bps"),
     (how(risk_aversion=-0.1), "risk_aversion -0.1 is not between 0 and 1"),
     (how(must_complete="perhaps"), "Expected `bool`"),
     (change(), "give qty, price, end or urgency to AMEND"),
