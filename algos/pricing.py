@@ -10,7 +10,7 @@ from enum import IntEnum
 
 from core.events import MarketData
 from core.orders import Side
-from core.signals import TOLERANCE_BPS, Urgency
+from core.signals import Urgency
 from core.units import ceil_to, floor_to
 
 
@@ -77,7 +77,7 @@ def join(side: Side, market: MarketData, tick: Decimal) -> Decimal | None:
     return _on_tick(side, market.bid if side is Side.BUY else market.ask, tick)
 
 
-def cross(side: Side, market: MarketData, tick: Decimal, tolerance_bps: int = TOLERANCE_BPS) -> Decimal | None:
+def cross(side: Side, market: MarketData, tick: Decimal, tolerance_bps: int) -> Decimal | None:
     """The other side's touch and a tolerance beyond it, so that the child executes now; None where nobody quotes it."""
     touch = market.ask if side is Side.BUY else market.bid
     if touch is None:

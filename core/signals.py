@@ -26,8 +26,7 @@ MAX_WEIGHT = 4.0  # of equity in one name, what brokers lend within a day; more 
 MAX_SLICES = 100_000  # of one parent
 MAX_DURATION_S = 86_400  # one day
 MAX_PARTICIPATION = 0.5  # of a market's volume: as much as all others
-TOLERANCE_BPS = 20  # of a child that crosses, unless the signal says otherwise
-MAX_TOLERANCE_BPS = 1_000  # more than that is no bound
+MAX_TOLERANCE_BPS = 1_000  # beyond the touch; more than that is no bound
 MAX_INT = 2**63 - 1  # what the databases keep: times in ns until the year 2262, counters
 
 
@@ -75,7 +74,7 @@ class Instruction(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_un
     display_qty: Decimal | None = None  # 1138, shares that may be seen at a time
     participation: float | None = None  # of the market's volume: the pace of POV and ADAPTIVE, a bound for all others
     risk_aversion: float | None = None  # of IS, 1 / money; instead of urgency
-    tolerance_bps: int = TOLERANCE_BPS  # how far beyond the touch a child that crosses may execute
+    tolerance_bps: int = 20  # how far beyond the touch a child that crosses may execute
     must_complete: bool = False  # rather pay than leave a rest, within every bound
 
 

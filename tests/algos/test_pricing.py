@@ -37,7 +37,7 @@ def test_join_takes_our_touch_and_cross_the_other_side_with_a_tolerance(
 ) -> None:
     market = quote(bid=bid, ask=ask)
     assert join(side, market, TICK) == (None if joined is None else D(joined))
-    assert cross(side, market, TICK) == (None if crossed is None else D(crossed))
+    assert cross(side, market, TICK, 20) == (None if crossed is None else D(crossed))
 
 
 PRICES = st.decimals(D("0.5"), D(1000), places=3)
@@ -48,8 +48,8 @@ def test_a_price_is_on_tick_and_no_more_aggressive_than_asked(
     side: Side, bid: Decimal, ask: Decimal, limit: Decimal, tick: Decimal
 ) -> None:
     market = quote(bid=str(bid), ask=str(ask))
-    for rule, touch in ((join, (bid, ask)), (cross, (ask, bid))):
-        price = within(side, rule(side, market, tick), limit, tick)
+    for wanted, touch in ((join(side, market, tick), (bid, ask)), (cross(side, market, tick, 20), (ask, bid))):
+        price = within(side, wanted, limit, tick)
         worst = (touch[0] if side is BUY else touch[1]) * (1 + side.sign * D("0.002"))
         if price is None:
             continue
