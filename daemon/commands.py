@@ -118,7 +118,7 @@ class Commands:
         """Measure drawdowns from the present equity on, and let trading go on after one."""
         del order
         self._check_ready()
-        run, equity = self._run, self._run.actors.exposure.equity
+        run, equity = self._run, self._run.actors.exposure.at_marks
         if equity <= 0:
             raise Refused(f"equity is {equity:,.2f}: there is nothing to measure from")
         run.bus.publish(HighWaterMarkReset(ts=run.clock.now(), equity=equity, by=by))

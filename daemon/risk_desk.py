@@ -76,6 +76,10 @@ def lines_of(risk: dict[str, Any]) -> list[str]:
             "proposed by {by}: {text}".format(**wanted)
             + (f"; granted by {by}" if by else "; waits for another supervisor")
         )
+    lines += [
+        f"the mark of {mark['symbol']} is {mark['age_s']:,.0f} s old: equity counts less of what is held at it"
+        for mark in risk["old_marks"]
+    ]
     lines += [f"{strategy} is stopped: {text}" for strategy, text in risk["stopped"].items()]
     return [*lines, "", *_model_lines(risk["model"], equity)]
 

@@ -44,6 +44,7 @@ def risk_of(run: "Run") -> Facts:
         "score": points,
         "fullest": fullest,
         "uses": found,
+        "old_marks": list(exposure.marks.old()),
         "overrides": run.actors.overrides.open(now),
         "stopped": exposure.stopped,
         "model": _model(run, exposure.tail, now) if exposure.tail is not None else None,

@@ -12,7 +12,8 @@ How far each position may get with what is reserved, and the sums over all of th
 picture with what is committed, for parents, and one with what is working, for children.
 
 Marks are mids. Equity moves with each mark and each fill by its difference; decimals make the sum exact, so it needs no
-re-summing. What the broker has less of counts as gone (`risk.broker`).
+re-summing. What the broker has less of counts as gone (`risk.broker`), and a part of what is held at an old mark
+(`risk.marks`).
 """
 
 import datetime as dt
@@ -41,8 +42,10 @@ from core.events import (
     Reason,
     RegimeSet,
     RiskModelSet,
+    SignalReceived,
     StrategyResumed,
     StrategyStopped,
+    TimeAdvanced,
     TradingHalted,
     TradingResumed,
 )
@@ -53,6 +56,7 @@ from core.trading import Causes
 from core.units import NS_PER_DAY, NS_PER_S, ZERO
 from risk.broker import BrokerView
 from risk.limits import LimitsInForce, for_opening
+from risk.marks import Marks
 from risk.reach import Reach, span
 from risk.resting import RestingOrders
 from risk.tail import Stake, TailRisk
@@ -179,6 +183,7 @@ class Exposure:
         "in_doubt",
         "instruments",
         "market",
+        "marks",
         "messages",
         "newest",
         "own_parents_today",
@@ -202,6 +207,7 @@ class Exposure:
         self._limits = limits
         self.book = Book()
         self.broker = BrokerView()
+        self.marks = Marks(instruments, limits)
         self.causes = Causes()
         self.market: dict[str, MarketData] = {}
         self.children: dict[str, ChildExposure] = {}
@@ -231,7 +237,15 @@ class Exposure:
 
     @property
     def equity(self) -> Decimal:
-        """The lower of what our books and the broker's show, in the account's currency."""
+        """What fractions are of: the lower equity, less what old marks may overstate, in the account's currency."""
+        return self.at_marks - self.marks.haircut
+
+    @property
+    def at_marks(self) -> Decimal:
+        """The lower of what our books and the broker's show, however old the marks: what losses are measured by.
+
+        A mark that grows old is no loss: nothing was traded, and nobody quoted less.
+        """
         return self.marked + self.broker.short
 
     @property
@@ -280,6 +294,10 @@ class Exposure:
             at, mark = self.own_held(owner, symbol), self._marks.get(symbol, ZERO)  # nothing comes before its first one
             buying, selling = (self.own_committed(owner, symbol, side) for side in (Side.BUY, Side.SELL))
             yield owner, symbol, self._worth(symbol, max(at + buying, selling - at), mark)
+
+    def opening(self, symbol: str, side: Side, qty: Decimal) -> Decimal:
+        """How much of a parent's quantity would open a position, with all that is committed done."""
+        return _opening(side.sign * self.held(symbol) + self.committed(symbol, side), qty)
 
     def holders(self, symbol: str) -> list[tuple[str, Decimal]]:
         """Strategies that hold a symbol, by name, and their signed quantities."""
@@ -342,11 +360,16 @@ class Exposure:
     def hear(self, event: AccountReported) -> None:
         """How the account stands by its broker's books."""
         self.broker.hear(event, self.marked)
+        self.marks.advance(event.ts)
 
     def move(self, event: CashMoved) -> None:
         """Cash is paid in, or out."""
         self.book.move(event)
         self.broker.move(event)
+
+    def advance(self, event: TimeAdvanced | SignalReceived) -> None:
+        """Marks grow older."""
+        self.marks.advance(event.ts)
 
     def quote(self, event: MarketData) -> None:
         """Mark the symbol anew."""
@@ -354,10 +377,14 @@ class Exposure:
         self.market[symbol] = event
         mid = event.mid
         if mid is None:
+            self.marks.advance(event.ts)
             return
+        self.marks.take(symbol, event.ts)
         held, before = self.book.qty(symbol), self._marks.get(symbol)
         if held:
-            self._value += self._worth(symbol, held, mid) - self._worth(symbol, held, before or mid)
+            value = self._worth(symbol, held, mid)
+            self._value += value - self._worth(symbol, held, before or mid)
+            self.marks.hold(symbol, value)
         self._marks[symbol] = mid
         if before is None or symbol in self._of_children.spans or symbol in self._of_parents.spans:
             self._moved[symbol] = None  # a price moves no others
@@ -365,7 +392,6 @@ class Exposure:
     def accept(self, event: ParentAccepted) -> None:
         """Commit a parent's quantity."""
         parent = event.parent
-        before = parent.side.sign * self.held(parent.symbol) + self.committed(parent.symbol, parent.side)
         exposure = self.parents[event.parent_id] = ParentExposure(
             parent.strategy,
             parent.symbol,
@@ -374,7 +400,7 @@ class Exposure:
             valid_until=parent.valid_until,
             flatten=parent.flatten,
             waives=event.waives,
-            opening=_opening(before, event.order_qty),
+            opening=self.opening(parent.symbol, parent.side, event.order_qty),
             unit=self._unit(parent.symbol, parent.how.price),
         )
         self._unsent += exposure.unsent
@@ -514,6 +540,8 @@ class Exposure:
         mark = self._marks.get(event.symbol)
         if mark is None:
             mark = self._marks[event.symbol] = event.last_px
+            self.marks.take(event.symbol, event.ts)
+        self.marks.hold(event.symbol, self._worth(event.symbol, self.book.qty(event.symbol), mark))
         self._value += self._worth(event.symbol, signed, mark)
         self._moved[event.symbol] = None
 
@@ -613,6 +641,7 @@ class Exposure:
             "messages": {venue: rate.dump() for venue, rate in self.messages.items()},
             "market": [msgspec.to_builtins(event) for event in self.market.values()],
             "marks": dict(self._marks),
+            "ages": self.marks.dump(),
             "tail": self._tail.dump() if self._tail is not None else None,
         }
 
@@ -635,12 +664,15 @@ class Exposure:
             self.messages.setdefault(venue, Rate()).load(rate)
         self.market = {event.symbol: event for event in state.market}
         self._marks = state.marks
+        self.marks.load(state.ages)
         if self._tail is not None and state.tail is not None:
             self._tail.load(state.tail)
         self._value = ZERO
         for symbol, qty in self.book.symbols():
             if qty:
-                self._value += self._worth(symbol, qty, self._marks[symbol])
+                value = self._worth(symbol, qty, self._marks[symbol])
+                self._value += value
+                self.marks.hold(symbol, value)
         for cl_ord_id, child in self.children.items():
             self._rest(cl_ord_id, child)
             self._work(child, child.leaves_qty)
@@ -666,6 +698,7 @@ class _Dump(msgspec.Struct):
     messages: dict[str, list[int]]
     market: list[MarketData]
     marks: dict[str, Decimal]
+    ages: dict[str, object]
     tail: dict[str, object] | None = None
     newest: list[tuple[str, str, Newest]] = []
 

@@ -1,11 +1,11 @@
 """Limits that trip trading, not an order: on losses, on what venues and strategies do too often, on the broker's books.
 
-Equity is cash and positions at their marks. A day's loss is measured from the equity at the day's roll (00:00 UTC, or
-the first moment after it at which somebody looks), a drawdown from the high-water mark. A single quote that is wrong by
-a factor of ten must neither halt trading nor set a mark, and it stays the mark of its symbol while others are quoted.
-So what is seen counts once it was seen without a break for `CONFIRM_NS`, and every symbol that is held was quoted
-`LOOKS` times meanwhile; where one is not quoted any more, after `LATEST_NS`. A new mark is the lowest equity of that
-time.
+Equity is here cash and positions at their marks, however old: the haircut of an old mark is no loss. A day's loss is
+measured from the equity at the day's roll (00:00 UTC, or the first moment after it at which somebody looks), a drawdown
+from the high-water mark. A single quote that is wrong by a factor of ten must neither halt trading nor set a mark, and
+it stays the mark of its symbol while others are quoted. So what is seen counts once it was seen without a break for
+`CONFIRM_NS`, and every symbol that is held was quoted `LOOKS` times meanwhile; where one is not quoted any more, after
+`LATEST_NS`. A new mark is the lowest equity of that time.
 
 A daily loss is REDUCING until the next roll. A drawdown is HALTED until somebody resets the mark by name. What is paid
 into the account, or out of it, moves the day's first equity and the mark as it moves the equity: it is no gain and no
@@ -89,8 +89,8 @@ class Sight(msgspec.Struct):
             self.since = 0
             return False
         if not self.since:
-            self.since, self.lowest, self.quotes = event.ts, exposure.equity, {}
-        self.lowest = min(self.lowest, exposure.equity)
+            self.since, self.lowest, self.quotes = event.ts, exposure.at_marks, {}
+        self.lowest = min(self.lowest, exposure.at_marks)
         self.quotes[event.symbol] = self.quotes.get(event.symbol, 0) + 1
         age = event.ts - self.since
         if age < CONFIRM_NS:
@@ -153,12 +153,12 @@ class Guard:
     @property
     def day_loss(self) -> Decimal:
         """What the day has lost, of its first equity; negative: gained."""
-        return _lost(self.day_equity, self._exposure.equity)
+        return _lost(self.day_equity, self._exposure.at_marks)
 
     @property
     def drawdown(self) -> Decimal:
         """How far equity is under the high-water mark, of that mark; negative before a new one is confirmed."""
-        return _lost(self.mark, self._exposure.equity)
+        return _lost(self.mark, self._exposure.at_marks)
 
     def next_due(self) -> int | None:
         """When the day rolls."""
@@ -188,10 +188,10 @@ class Guard:
         exposure, limits = self._exposure, self._limits.current
         lost = self._loss.look(event, exposure, shown=self.day_loss > limits.daily_loss_max)
         fallen = self._fall.look(event, exposure, shown=self.drawdown > limits.drawdown_max)
-        gone = self._gone.look(event, exposure, shown=exposure.equity <= 0)
+        gone = self._gone.look(event, exposure, shown=exposure.at_marks <= 0)
         shown = ((DAILY_LOSS, lost), (DRAWDOWN, fallen), (ACCOUNT, gone))
         self._tripped = tuple(cause for cause, is_confirmed in shown if is_confirmed)
-        if self._high.look(event, exposure, shown=exposure.equity > self.mark):
+        if self._high.look(event, exposure, shown=exposure.at_marks > self.mark):
             self.mark = self._high.lowest
             self._high = Sight()
 
@@ -288,7 +288,7 @@ class Guard:
                     f"{event.venue} has an equity of {theirs:,.2f}, and our books {ours:,.2f}: in two reports in a row"
                 )
                 yield halted(ACCOUNT, event.ts, text=text)
-        elif broker.agrees(most) and exposure.equity > 0:
+        elif broker.agrees(most) and exposure.at_marks > 0:
             yield TradingResumed(ts=event.ts, cause=ACCOUNT, by="execd")
 
     def on_due(self, event: TimeAdvanced) -> Iterable[Event]:
@@ -297,7 +297,7 @@ class Guard:
         if due is None or event.ts < due:
             return
         day = dt.datetime.fromtimestamp(event.ts // NS_PER_S, dt.UTC).date()
-        yield DayRolled(ts=event.ts, day=day.isoformat(), equity=self._exposure.equity)
+        yield DayRolled(ts=event.ts, day=day.isoformat(), equity=self._exposure.at_marks)
         if DAILY_LOSS in self._exposure.causes:
             yield TradingResumed(ts=event.ts, cause=DAILY_LOSS, by="execd")
 
@@ -323,7 +323,7 @@ class Guard:
             yield halted(cause, event.ts, text=f"{text}: {said}" if said else text)
 
     def _in_words(self, cause: str) -> str:
-        equity = self._exposure.equity
+        equity = self._exposure.at_marks
         if cause == ACCOUNT:
             return f"nothing is left: equity is {equity:,.0f}"
         if cause == DAILY_LOSS:

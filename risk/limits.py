@@ -13,6 +13,8 @@ from risk.strikes import Often
 
 _MOST = {  # above them a limit limits nothing; all must be positive
     "quote_age_s_max": 86_400,  # s, one day
+    "mark_age_s_max": 86_400,  # s, one day
+    "mark_age_s_block": 86_400,  # s, one day
     "positions_max": 100_000,
     "orders_per_s": 100_000,
     "messages_per_s": 100_000,
@@ -42,6 +44,7 @@ _FRACTIONS = {  # and the most of each; all must be positive
     "drawdown_max": 1,
     "slippage_max": 1,
     "disagreement_max": 1,
+    "mark_haircut": 1,
     "collar": 1,
     "strength_fraction": 1,
     "strength_min": 1,
@@ -84,6 +87,9 @@ NOT_AT_THE_GATE = frozenset(  # no check compares with them: the sizer, the guar
         "strength_notional_min",
         "strength_notional_max",
         "risk_budget",
+        "mark_age_s_max",
+        "mark_haircut",
+        "mark_age_s_block",
         "signal_horizon_s",
         "override",
     }
@@ -142,6 +148,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     daily_loss_max: Decimal = Decimal("0.02")  # R10, of the equity at the day's roll; beyond it only reducing goes
     drawdown_max: Decimal = Decimal("0.1")  # R11, of the high-water mark; beyond it nothing goes
     disagreement_max: Decimal = Decimal("0.01")  # Z5, of our equity, between it and the broker's; then likewise
+    mark_age_s_max: float = 60.0  # Z5, in its session; what is held at an older mark is taken to be worth less
+    mark_haircut: Decimal = Decimal("0.02")  # Z5, of its value: how much less, long or short
+    mark_age_s_block: float = 600.0  # Z5, likewise; beyond it strengths and targets open nothing
     rejects_max: int = 3  # R17, orders that one venue rejects within the window; with that many only reducing goes
     rejects_window_s: float = 60.0  # R17
     failures_max: int = 3  # R17, orders to one venue that were not sent or are in doubt, likewise
@@ -176,6 +185,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         _check_bounds(self)
         if not (isfinite(self.duplicate_window_s) and 0 <= self.duplicate_window_s <= _WINDOW_MAX):
             raise ValueError(f"duplicate_window_s = {self.duplicate_window_s}: 0 to {_WINDOW_MAX:,} s belong here")
+        if self.mark_age_s_block < self.mark_age_s_max:
+            raise ValueError(f"mark_age_s_block = {self.mark_age_s_block}: no less than mark_age_s_max belongs here")
         if self.close_margin_s < 0:
             raise ValueError(f"close_margin_s = {self.close_margin_s}: zero or more seconds belong here")
         bounds = self.strength_notional_min, self.strength_notional_max
@@ -186,6 +197,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def quote_age_ns_max(self) -> int:
         """Bound on the age of a quote, ns."""
         return int(self.quote_age_s_max * NS_PER_S)
+
+    @property
+    def mark_age_ns_max(self) -> int:
+        """Age from which on a mark is old, ns."""
+        return int(self.mark_age_s_max * NS_PER_S)
+
+    @property
+    def mark_age_ns_block(self) -> int:
+        """Age of a mark from which on nothing is sized up, ns."""
+        return int(self.mark_age_s_block * NS_PER_S)
 
     @property
     def approval_ttl_ns(self) -> int:

@@ -350,6 +350,12 @@ class Sizer:
             return _ignored(event, "NO_PRICE", f"{symbol} has no market data yet, its size cannot be computed")
         instrument = self._exposure.instruments[symbol]
         mark = self._exposure.mark(symbol)
+        too_old = self._exposure.marks.too_old() if resizable else None
+        if too_old is not None:
+            qty -= self._exposure.opening(symbol, side, qty)
+            if not qty:
+                text = f"{symbol}: nothing opens while the mark of {too_old.symbol} is {too_old.age_s:,.0f} s old"
+                return _ignored(event, "OLD_MARK", text)
         lots = floor_to(qty, instrument.lot)
         if lots <= 0:
             return _ignored(event, "NO_TRADE", f"{symbol}: {qty:f} is under one lot of {instrument.lot}")

@@ -187,6 +187,7 @@ STATES: dict[int, dict[str, set[str]]] = {
     5: {
         "analyst": {"cases", "last_quote", "tallies"},
         "exposure": {
+            "ages",
             "book",
             "broker",
             "causes",
