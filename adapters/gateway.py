@@ -82,7 +82,10 @@ class Gateway(Protocol):
         ...
 
     async def cancel(self, cl_ord_id: str) -> None:
-        """Ask for a cancel; the answer arrives as a report (CANCELED, or CANCEL_REJECTED)."""
+        """Ask for a cancel; the answer arrives as a report (CANCELED, or CANCEL_REJECTED).
+
+        A refusal states the order's status, or none where the venue does not say it: then the order is asked about.
+        """
         ...
 
     async def cancel_all(self) -> None:

@@ -31,6 +31,7 @@ CANCELS_MAX = 3  # on one way up the ladder; what is to cross is taken back all 
 HOLD_NS_MAX = 60 * NS_PER_S  # the longest pause after refusals in a row; they double from RETRY_NS
 CATCH_UP_STEPS = 2  # of the curve's largest, the most that is sent from one of its points to the next
 PATIENCE_NS = 20 * NS_PER_S  # the way up the ladder of a parent that follows the volume, from its child on
+_NO_NEWS = frozenset({OrdStatus.UNKNOWN, OrdStatus.SETTLING})  # of an order that was asked back
 BY_VOLUME = frozenset({Algo.POV, Algo.ADAPTIVE})  # everything is wanted at once; their pace is what bounds it
 
 
@@ -287,7 +288,7 @@ class Parent(msgspec.Struct, kw_only=True):
         child = self.children[event.cl_ord_id]
         self.leaves_qty += event.leaves_qty - child.leaves_qty
         child.leaves_qty = event.leaves_qty
-        asked = child.cancelling and event.ord_status is OrdStatus.UNKNOWN  # no answer yet: asking again is noise
+        asked = child.cancelling and event.ord_status in _NO_NEWS  # no answer yet, or it ended: asking again is noise
         child.cancelling = asked or event.ord_status is OrdStatus.PENDING_CANCEL
         if event.ord_status is OrdStatus.NEW:
             self.refusals = 0

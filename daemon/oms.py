@@ -7,7 +7,8 @@ of booked executions. A terminal report that states more than we have seen, or t
 Settling, and the oms asks.
 
 An order whose acknowledgement is overdue, or whose fate nobody knows, is asked about (`OrderQueried`) at growing
-intervals. Only proof ends the doubt; without proof, `OrderUnresolved` does not free its quantity either.
+intervals. Only proof ends the doubt; without proof, `OrderUnresolved` does not free its quantity either. An order whose
+cancel was refused while we thought it worked is asked about at once: if it is too late, a report was lost.
 """
 
 from collections.abc import Iterable
@@ -48,6 +49,7 @@ _ASKED = frozenset(
 )
 
 
+_UNANSWERED = frozenset({OrdStatus.PENDING_CANCEL, OrdStatus.SETTLING})  # after a refused cancel: it settled nothing
 _DOUBTFUL = frozenset({OrdStatus.PENDING_SUBMIT, OrdStatus.SENT, OrdStatus.UNKNOWN})
 
 
@@ -242,6 +244,9 @@ class Oms:
             yield _anomaly(event, f"a status that no venue can state: {event.ord_status}")
         else:
             yield from self._move(order, trigger, event.ts, event.text, event.order_id)
+            is_refused = event.exec_type is ExecType.CANCEL_REJECTED
+            if is_refused and order.ord_status in _UNANSWERED and not order.queries:
+                yield _queried(order, event.ts)
 
     def on_due(self, event: TimeAdvanced) -> Iterable[Event]:
         """Ask about silent orders; give up those that have been in doubt for too long."""
@@ -257,14 +262,7 @@ class Oms:
                     leaves_qty=order.leaves_qty,
                 )
             else:
-                yield OrderQueried(
-                    ts=event.ts,
-                    cl_ord_id=cl_ord_id,
-                    parent_id=order.parent_id,
-                    venue=order.venue,
-                    symbol=order.symbol,
-                    attempt=order.queries + 1,
-                )
+                yield _queried(order, event.ts)
 
     def _on_trade(self, order: Order, event: ExecutionReport) -> Iterable[Event]:
         if event.exec_id in order.exec_ids:
@@ -413,6 +411,17 @@ def _updated(order: Order, status: OrdStatus, now: int, text: str, order_id: str
         terminal=status in TERMINAL,
         avg_px=order.avg_px,
         text=text,
+    )
+
+
+def _queried(order: Order, now: int) -> OrderQueried:
+    return OrderQueried(
+        ts=now,
+        cl_ord_id=order.cl_ord_id,
+        parent_id=order.parent_id,
+        venue=order.venue,
+        symbol=order.symbol,
+        attempt=order.queries + 1,
     )
 
 

@@ -33,10 +33,13 @@ _ENDINGS = frozenset({Trigger.COMPLETED, Trigger.CANCELED, Trigger.EXPIRED, Trig
 
 
 def trigger_of(order: Order, event: ExecutionReport) -> Trigger | None:
-    """What a report that is no execution means for the order; None where it makes no sense."""
-    if event.exec_type is ExecType.CANCEL_REJECTED:
-        return _cancel_rejected(order)
-    if event.exec_type is ExecType.STATUS:
+    """What a report that is no execution means for the order; None where it makes no sense.
+
+    A cancel is refused because the order has ended, or for another reason: the status that the venue states says which.
+    """
+    if event.exec_type is ExecType.CANCEL_REJECTED and event.ord_status is None:
+        return Trigger.CANCEL_REQUESTED if order.ord_status is OrdStatus.PENDING_CANCEL else _cancel_rejected(order)
+    if event.exec_type in {ExecType.STATUS, ExecType.CANCEL_REJECTED}:
         if event.ord_status in {OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED}:
             return _works(order)
         trigger = _STATUS.get(event.ord_status)

@@ -308,6 +308,8 @@ class PaperGateway:
                 exec_type=ExecType.CANCEL_REJECTED,
                 cl_ord_id=event.cl_ord_id,
                 order_id=order.order_id if order is not None else "",
+                ord_status=order.ord_status if order is not None else None,
+                cum_qty=order.cum_qty if order is not None else None,
                 text=event.reason,
             )
         else:

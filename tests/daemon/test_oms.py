@@ -98,6 +98,11 @@ def ended(kind: ExecType, cum: str | None = None) -> ExecutionReport:
     return report(kind, cum_qty=None if cum is None else D(cum))
 
 
+def refused(stated: OrdStatus | None, cum: str | None = None) -> ExecutionReport:
+    facts = msgspec.structs.replace(status(stated, cum), exec_type=ExecType.CANCEL_REJECTED)
+    return msgspec.structs.replace(facts, text="too late")
+
+
 def answer(outcome: Outcome, text: str = "") -> SubmitResult:
     order_id = "V" if outcome is Outcome.ACCEPTED else ""
     return SubmitResult(ts=NOW, venue="paper", cl_ord_id="A", outcome=outcome, order_id=order_id, text=text)
@@ -289,11 +294,54 @@ CASES: dict[str, tuple[list[Event], list[Event]]] = {
         [anomaly("a bust of execution 'E9', which is not booked")],
     ),
     "a cancel that is refused": (
-        [ACK, cancel(), report(X.CANCEL_REJECTED, text="too late")],
-        [updated(S.NEW), updated(S.PENDING_CANCEL, text="please"), updated(S.NEW, text="too late")],
+        [ACK, cancel(), report(X.CANCEL_REJECTED, ord_status=S.NEW, text="too often")],
+        [updated(S.NEW), updated(S.PENDING_CANCEL, text="please"), updated(S.NEW, text="too often")],
+    ),
+    "a cancel that is too late, and the execution was never heard of": (
+        [ACK, cancel(), refused(S.FILLED, "10"), refused(S.FILLED, "10"), trade("E1", "10"), status(S.FILLED, "10")],
+        [
+            updated(S.NEW),
+            updated(S.PENDING_CANCEL, text="please"),
+            updated(S.SETTLING, text="too late"),
+            OrderQueried(ts=NOW, cl_ord_id="A", parent_id="P1", venue="paper", symbol="AAPL", attempt=1),
+            updated(S.SETTLING, text="too late"),  # said twice, asked once
+            booked("E1", "10"),
+            position("10", cash="99000"),
+            updated(S.FILLED, "10"),
+            updated(S.FILLED, "10"),
+        ],
+    ),
+    "a cancel that is too late, and the one before was never heard of": (
+        [ACK, cancel(), refused(S.CANCELED, "0")],
+        [updated(S.NEW), updated(S.PENDING_CANCEL, text="please"), updated(S.CANCELED, text="too late")],
+    ),
+    "a cancel that is too late for an execution that is on its way": (
+        [ACK, cancel(), trade("E1", "10"), refused(S.FILLED, "10")],
+        [
+            updated(S.NEW),
+            updated(S.PENDING_CANCEL, text="please"),
+            booked("E1", "10"),
+            position("10", cash="99000"),
+            updated(S.FILLED, "10"),
+            updated(S.FILLED, "10", text="too late"),
+        ],
+    ),
+    "a cancel that is refused without a word on the order": (
+        [ACK, cancel(), refused(None), status(S.NEW, "0")],
+        [
+            updated(S.NEW),
+            updated(S.PENDING_CANCEL, text="please"),
+            updated(S.PENDING_CANCEL, text="too late"),
+            OrderQueried(ts=NOW, cl_ord_id="A", parent_id="P1", venue="paper", symbol="AAPL", attempt=1),
+            updated(S.NEW),
+        ],
+    ),
+    "a cancel that is refused without a word, late": (
+        [ACK, refused(None)],
+        [updated(S.NEW), updated(S.NEW, text="too late")],
     ),
     "a cancel that is refused after fills": (
-        [trade("E1", "4"), cancel(), report(X.CANCEL_REJECTED)],
+        [trade("E1", "4"), cancel(), report(X.CANCEL_REJECTED, ord_status=S.PARTIALLY_FILLED)],
         [
             booked("E1", "4"),
             position("4", cash="99600"),
@@ -411,7 +459,7 @@ def test_an_overdue_acknowledgement_is_asked_for_at_growing_intervals() -> None:
         ([answer(Outcome.REJECTED)], False),
         ([answer(Outcome.UNKNOWN)], True),
         ([ACK, cancel()], True),
-        ([ACK, cancel(), report(ExecType.CANCEL_REJECTED)], False),
+        ([ACK, cancel(), refused(S.NEW, "0")], False),
         ([ACK, ended(ExecType.CANCELED, "4")], True),
     ],
 )
@@ -421,6 +469,19 @@ def test_only_a_silent_venue_is_asked(said: list[Event], *, is_asked: bool) -> N
     asked = [event for event in bench.due(NOW + 60 * NS_PER_S) if isinstance(event, OrderQueried)]
     assert asked == ([queried(1, NOW + 60 * NS_PER_S)] if is_asked else [])
     assert (bench.oms.next_due() is not None) == is_asked
+
+
+def test_a_cancel_that_is_too_late_is_asked_about_at_once_and_later_and_later_where_nobody_answers() -> None:
+    bench = Bench()
+    bench.say(ACK, cancel())
+    assert bench.say(refused(S.FILLED, "10"))[-1] == queried(1, NOW)
+    asked = [NOW]
+    for attempt in (2, 3, 4):
+        due = bench.oms.next_due()
+        assert due is not None
+        assert bench.due(due) == [queried(attempt, due)]
+        asked.append(due)
+    assert [later - earlier for earlier, later in pairwise(asked)] == [ACK_TIMEOUT << n for n in (1, 2, 3)]
 
 
 def test_an_order_is_asked_about_once_however_many_watches_ran_out() -> None:

@@ -1,6 +1,7 @@
 """The profiles of chaos: each fault comes as often as it should, and under any of them the books agree in the end."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from adapters.brokers.chaos import PROFILES, WINDOW_NS, Chaos, Faults, Profile, drawn
 from adapters.brokers.paper import NO_LINE, PaperSettings
 from adapters.gateway import Accepted, NotSent, Unknown
+from core.events import Event, ExecutionReport, OrderCancelRequest
 from core.orders import ExecType
 from core.units import NS_PER_S
 from daemon.markets import open_market
@@ -129,7 +131,7 @@ async def test_while_the_line_is_down_nothing_gets_through(only: Only, monkeypat
 # A day ----------------------------------------------------------------------------------------------------------------
 
 
-def day(folder: Path, chaos: Chaos, seed: int) -> tuple[Run, str]:
+def day(folder: Path, chaos: Chaos, seed: int, hear: Callable[[int, Event], None] | None = None) -> tuple[Run, str]:
     """A day of 24 parents in both directions, and its trace."""
     folder.mkdir()
     signals = [
@@ -143,7 +145,13 @@ def day(folder: Path, chaos: Chaos, seed: int) -> tuple[Run, str]:
     trips_nothing = msgspec.structs.replace(settings.limits, rejects_max=10_000, failures_max=10_000)
     settings = msgspec.structs.replace(settings, limits=trips_nothing, paper=PaperSettings(chaos=chaos, seed=seed))
     runs: list[Run] = []
-    trace = simulate(settings, open_market(settings), watch=runs.append).trace_hash
+
+    def watch(run: Run) -> None:
+        runs.append(run)
+        if hear is not None:
+            run.bus.tap(hear)
+
+    trace = simulate(settings, open_market(settings), watch=watch).trace_hash
     return runs[0], trace
 
 
@@ -163,3 +171,20 @@ def test_whatever_the_line_does_our_books_are_the_venues_in_the_end(tmp_path: Pa
     elif chaos == "storm":
         assert len(ours) > len(theirs), "every order was taken in"
         assert day(tmp_path / "again", chaos, seed)[1] == trace
+
+
+@pytest.mark.parametrize("seed", [4, 5])  # which lose the report of a fill whose parent then wants the order back
+def test_an_order_whose_fill_was_lost_is_asked_about_and_not_cancelled_again_and_again(
+    tmp_path: Path, seed: int
+) -> None:
+    cancels, refusals = Counter[str](), list[str]()
+
+    def hear(_: int, event: Event) -> None:
+        if isinstance(event, OrderCancelRequest):
+            cancels[event.cl_ord_id] += 1
+        if isinstance(event, ExecutionReport) and event.exec_type is ExecType.CANCEL_REJECTED:
+            refusals.append(event.text)
+
+    day(tmp_path / "day", "flaky", seed, hear)
+    assert "too late: the order is FILLED" in refusals
+    assert max(cancels.values()) == 1

@@ -181,7 +181,7 @@ async def test_a_cancel_travels_and_is_answered_by_a_report() -> None:
     await venue.clock.advance(T0 + 10 * MS)
     assert venue.told() == [
         (10, "A", "CANCELED", D(0)),
-        (10, "A", "CANCEL_REJECTED", None),
+        (10, "A", "CANCEL_REJECTED", D(0)),
         (10, "Z", "CANCEL_REJECTED", None),
     ]
     assert [r.text for r in venue.reports] == ["", "too late: the order is CANCELED", "unknown order"]
