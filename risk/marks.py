@@ -76,7 +76,7 @@ class Marks:
         at_old = sum(
             (aged.at_old for market, (aged, _) in self._by_market.items() if self._counts(market, bound)), ZERO
         )
-        return at_old * self._limits.current.mark_haircut
+        return at_old * self._limits.current.mark_haircut if at_old else ZERO
 
     def too_old(self) -> OldMark | None:
         """The oldest mark over the second bound that something is held at: nothing may be sized up by it."""
