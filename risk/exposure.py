@@ -462,10 +462,10 @@ class Exposure:
         if child is None:
             return
         self.broker.update(event)
-        stood, child.ord_status = (child.ord_status, child.leaves_qty > 0), event.ord_status
+        stood, child.ord_status = (child.ord_status, child.leaves_qty > 0, child.given_up), event.ord_status
         child.given_up = child.given_up and event.ord_status is OrdStatus.UNKNOWN
         self._set_leaves(child, event.leaves_qty)
-        if stood != (event.ord_status, event.leaves_qty > 0):
+        if stood != (event.ord_status, event.leaves_qty > 0, child.given_up):
             self._rest(event.cl_ord_id, child)
         if event.terminal:
             del self.children[event.cl_ord_id]
