@@ -63,6 +63,7 @@ from core.events import (
     ParentEnded,
     ParentPaced,
     ParentScheduled,
+    PositionAdjusted,
     Reason,
     RegimeSet,
     RiskModelSet,
@@ -128,6 +129,11 @@ class Slicer:
         """Remember the market of a symbol, and how it compares with what is usual."""
         self._market[event.symbol] = event
         self._watch(event.symbol).look(event)
+
+    def adjust(self, event: PositionAdjusted) -> None:
+        """Forget a market whose shares have become others; no parent is live in it."""
+        self._market.pop(event.symbol, None)
+        self._watches.pop(event.symbol, None)
 
     def open(self, event: ParentAccepted) -> None:
         """A parent begins; it has no curve yet."""

@@ -195,6 +195,19 @@ class CashMoved(Event, frozen=True, tag=True):
     reason: str
 
 
+class PositionAdjusted(Event, frozen=True, tag=True):
+    """`denominator` shares of a symbol have become `numerator`, as by a split: neither gain nor loss.
+
+    Every position in it is so much larger, at a price so much lower; what was quoted before means nothing any more.
+    """
+
+    symbol: str
+    numerator: int
+    denominator: int
+    by: str
+    reason: str
+
+
 class RiskModelSet(Event, frozen=True, tag=True):
     """Orders are judged by this model from now on: scenarios, made of daily returns beside the event loop.
 
@@ -894,6 +907,7 @@ AnyEvent = (
     | DayRolled
     | HighWaterMarkReset
     | CashMoved
+    | PositionAdjusted
     | RiskModelSet
     | RegimeSet
     | LimitsSet

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import msgspec
 
-from core.events import AccountOpened, CashMoved, FillBooked, FillBusted
+from core.events import AccountOpened, CashMoved, FillBooked, FillBusted, PositionAdjusted
 from core.units import ZERO
 
 
@@ -45,7 +45,7 @@ class Position:
 
 
 class Book:
-    """All positions and the cash of an account; a fold over `AccountOpened`, `CashMoved` and fills."""
+    """All positions and the cash of an account: a fold over fills, and what happens to cash and shares besides."""
 
     __slots__ = ("_by_key", "_by_symbol", "cash", "currency")
 
@@ -77,6 +77,15 @@ class Book:
         position.fees += fee
         self.cash -= signed * event.last_px * event.multiplier + fee
         self._by_symbol[event.symbol] = self._by_symbol.get(event.symbol, ZERO) + signed
+
+    def adjust(self, event: PositionAdjusted) -> None:
+        """Shares have become others: what they have cost, and what they have gained, is as it was."""
+        numerator, denominator = event.numerator, event.denominator
+        for (_, symbol), position in self._by_key.items():
+            if symbol == event.symbol:
+                position.qty = position.qty * numerator / denominator
+                position.avg_px = position.avg_px * denominator / numerator
+        self._by_symbol[event.symbol] = self.qty(event.symbol) * numerator / denominator
 
     def qty(self, symbol: str) -> Decimal:
         """The account's signed quantity over all strategies."""

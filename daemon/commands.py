@@ -16,11 +16,12 @@ from core.events import (
     HighWaterMarkReset,
     OverrideGranted,
     OverrideProposed,
+    PositionAdjusted,
     RegimeSet,
     StrategyResumed,
 )
 from core.signals import AMOUNT_BOUNDS, fault_of_change, is_amount
-from core.units import NS_PER_S
+from core.units import NS_PER_S, is_multiple
 from daemon.control import TEXT_MAX, Order
 from daemon.halts import Refused
 from risk.regime import Regime
@@ -34,6 +35,8 @@ NOT_ON_RECORD = "it holds, but the database is away: after a restart before it i
 CASH_MAX = Decimal(10) ** 12  # money in one move; more is mistyped
 OVER = frozenset({"ended", "denied"})  # states of a parent on record
 DENIALS_MAX = 100  # newest ones among which that of an amendment is looked for
+SHARES_MAX = 1_000  # of either side of a split; more is mistyped
+NAMED = 3  # of what stands in the way
 COMMIT_S = 2.0  # how long an answer waits for the database before it says that it is away
 
 
@@ -156,6 +159,56 @@ class Commands:
         await self._on_record("it is booked, but the database is away: see `execd status` before you say it again")
         return {"amount": amount, "cash": exposure.book.cash, "equity": exposure.equity, "mark": run.actors.guard.mark}
 
+    async def split(self, order: Order, by: str) -> Answer:
+        """Shares of a symbol have become others: all books follow, where nothing is live in it and no part is left."""
+        self._check_ready()
+        if not order.text:
+            raise Refused("say why, for the record")
+        run, exposure, symbol = self._run, self._run.actors.exposure, order.symbol
+        numerator, denominator = _ratio(order)
+        self._check_adjustable(symbol, numerator, denominator)
+        gateway = run.gateways.get(run.instruments[symbol].venue)
+        if isinstance(gateway, PaperGateway):  # any other venue has done it
+            try:
+                gateway.adjust(symbol, numerator, denominator)
+            except ValueError as error:
+                raise Refused(str(error)) from error
+        adjusted = PositionAdjusted(
+            ts=run.clock.now(),
+            symbol=symbol,
+            numerator=numerator,
+            denominator=denominator,
+            by=by,
+            reason=order.text[:TEXT_MAX],
+        )
+        run.bus.publish(adjusted)
+        await self._on_record("it is booked, but the database is away: see `execd status` before you say it again")
+        positions = {
+            strategy: {"qty": position.qty, "avg_px": position.avg_px}
+            for strategy, held, position in exposure.book.positions()
+            if held == symbol and position.qty
+        }
+        return {"positions": positions, "equity": exposure.equity}
+
+    def _check_adjustable(self, symbol: str, numerator: int, denominator: int) -> None:
+        exposure, instrument = self._run.actors.exposure, self._run.instruments.get(symbol)
+        if instrument is None:
+            raise Refused(f"{symbol} is not among the instruments")
+        for what, live in (("orders work", exposure.children), ("parents are live", exposure.parents)):
+            if names := sorted(key for key, each in live.items() if each.symbol == symbol):
+                more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+                raise Refused(f"{what} in {symbol}, wait for their end: {', '.join(names[:NAMED])}{more}")
+        holders = exposure.holders(symbol)
+        if not holders:
+            raise Refused(f"nothing is held in {symbol}: there is nothing to adjust")
+        for strategy, qty in holders:
+            after = qty * numerator / denominator
+            if not is_multiple(after, instrument.lot):
+                raise Refused(
+                    f"{strategy} holds {qty:f} {symbol}, which would be {after:f} and no multiple of the lot "
+                    f"{instrument.lot:f}: trade what is paid out in cash first"
+                )
+
     async def regime(self, order: Order, by: str) -> Answer:
         """The market's regime is what a person says, or what the data says again."""
         self._check_ready()
@@ -254,6 +307,17 @@ class Commands:
     def _check_ready(self) -> None:
         if not self._run.ready.is_set():
             raise Refused("the daemon is starting: ask again when `execd status` says that it has")
+
+
+def _ratio(order: Order) -> tuple[int, int]:
+    """New shares and old ones; raises Refused."""
+    new, _, old = order.ratio.partition(":")
+    sides = [
+        int(side) for side in (new, old) if side.isascii() and side.isdecimal() and len(side) <= len(f"{SHARES_MAX}")
+    ]
+    if len(sides) < len((new, old)) or not all(0 < side <= SHARES_MAX for side in sides) or sides[0] == sides[1]:
+        raise Refused(f"{order.ratio}: new shares and old ones belong here, as 4:1; {SHARES_MAX:,} each at most")
+    return sides[0], sides[1]
 
 
 def _amount(order: Order) -> Decimal:

@@ -5,7 +5,9 @@ HTTP on a Unix socket; the kernel says who asks (`SO_PEERCRED`), the configurati
 | role       | may                                                         |
 | viewer     | see: everybody who can open the socket                      |
 | operator   | halt and resume, a strategy that was stopped too; amend, pause, resume and cancel a parent |
-| supervisor | flatten, move cash, change what limits orders; root and the daemon's own user are supervisors |
+| supervisor | flatten, move cash, adjust positions, change what limits orders |
+
+Root and the daemon's own user are supervisors.
 
 Every command is on record with its author, a refused one too; of those who may not command, a few a minute and how many
 more there were. A halt does not wait for the database and never comes too late; anything else that is found after its
@@ -82,6 +84,7 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
     amount: Decimal | None = None  # money
     parent_id: str = ""
     change: Change | None = None  # of that parent
+    ratio: str = ""  # 4:1 is four shares from one
 
 
 Command = Callable[[Order, str], Awaitable[dict[str, Any]]]
@@ -185,6 +188,7 @@ class Control:
             order.strategy,
             order.override_id,
             "" if order.amount is None else f"{order.amount}",
+            order.ratio,
             order.parent_id,
             "" if order.change is None else in_words(order.change),
         )

@@ -98,6 +98,19 @@ def _move(command: str, amount: str, reason: str, folder: Path) -> None:
     )
 
 
+def split(
+    symbol: Annotated[str, typer.Argument(help="Whose shares.")],
+    ratio: Annotated[str, typer.Argument(help="New to old: 4:1 is four shares from one, 1:10 one from ten.")],
+    reason: Why,
+    folder: Folder = LATEST,
+) -> None:
+    """Say that a symbol was split; positions and prices follow, at the paper venue too. Nothing may be live in it."""
+    answer = ask(find(folder).control, "POST", "split", {"symbol": symbol, "ratio": ratio, "text": reason})
+    for strategy, position in answer["positions"].items():
+        typer.echo(f"{strategy} holds {position['qty']} {symbol} at {position['avg_px']}")
+    typer.echo(f"{symbol} {ratio}: equity {answer['equity']}; its next quote says what a share is worth")
+
+
 def regime(
     what: Annotated[str, typer.Argument(help="NORMAL, VOLATILE or CRISIS; `auto`: what the data says.")],
     folder: Folder = LATEST,

@@ -179,6 +179,7 @@ def _control(run: "Run") -> Control:
             "flatten": (Role.SUPERVISOR, commands.flatten),
             "deposit": (Role.SUPERVISOR, commands.deposit),
             "withdraw": (Role.SUPERVISOR, commands.withdraw),
+            "split": (Role.SUPERVISOR, commands.split),
             "reset-mark": (Role.SUPERVISOR, commands.reset_mark),
             "regime": (Role.SUPERVISOR, commands.regime),
             "reload": (Role.SUPERVISOR, commands.reload),

@@ -30,6 +30,7 @@ from core.events import (
     OrderQueried,
     OrderUnresolved,
     OrderUpdated,
+    PositionAdjusted,
     PositionUpdated,
     SubmitResult,
     TimeAdvanced,
@@ -135,6 +136,10 @@ class Oms:
     def move(self, event: CashMoved) -> None:
         """Cash is paid in, or out."""
         self._book.move(event)
+
+    def adjust(self, event: PositionAdjusted) -> None:
+        """Shares have become others."""
+        self._book.adjust(event)
 
     def open(self, event: OrderApproved) -> None:
         """An order exists from its approval: recovered without a word from its venue, it is in doubt, not dead."""
@@ -248,6 +253,12 @@ class Oms:
             if is_refused and order.ord_status in _UNANSWERED and not order.queries:
                 yield _queried(order, event.ts)
 
+    def on_adjusted(self, event: PositionAdjusted) -> Iterable[Event]:
+        """Say how every strategy's position stands now."""
+        for strategy, symbol, _ in self._book.positions():
+            if symbol == event.symbol:
+                yield self._position(strategy, symbol, event.ts)
+
     def on_due(self, event: TimeAdvanced) -> Iterable[Event]:
         """Ask about silent orders; give up those that have been in doubt for too long."""
         for cl_ord_id in self._due:
@@ -290,7 +301,7 @@ class Oms:
             multiplier=self._instruments[order.symbol].multiplier,
             late=late,
         )
-        yield self._position(order, event.ts)
+        yield self._position(order.strategy, order.symbol, event.ts)
         trigger = Trigger.TRADED if order.open_qty else Trigger.COMPLETED
         yield from self._move(order, trigger, event.ts, event.text, event.order_id)
 
@@ -314,7 +325,7 @@ class Oms:
             fee=booked.fee,
             multiplier=self._instruments[order.symbol].multiplier,
         )
-        yield self._position(order, event.ts)
+        yield self._position(order.strategy, order.symbol, event.ts)
         yield _updated(order, order.ord_status, event.ts, event.text)  # it stands where it stood, with less done
 
     def _move(self, order: Order, trigger: Trigger, now: int, text: str, order_id: str = "") -> Iterable[Event]:
@@ -326,13 +337,13 @@ class Oms:
             return
         yield _updated(order, status, now, text, order_id)
 
-    def _position(self, order: Order, now: int) -> PositionUpdated:
-        position = self._book.position(order.strategy, order.symbol)
+    def _position(self, strategy: str, symbol: str, now: int) -> PositionUpdated:
+        position = self._book.position(strategy, symbol)
         assert position is not None
         return PositionUpdated(
             ts=now,
-            strategy=order.strategy,
-            symbol=order.symbol,
+            strategy=strategy,
+            symbol=symbol,
             qty=position.qty,
             avg_px=position.avg_px,
             realized_pnl=position.realized_pnl,

@@ -49,6 +49,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.AccountOpened, a.exposure.account, a.oms.account, a.guard.account)
     bus.fold(e.AccountReported, a.exposure.hear)
     bus.fold(e.CashMoved, a.exposure.move, a.oms.move, a.guard.move)
+    bus.fold(e.PositionAdjusted, a.exposure.adjust, a.oms.adjust, a.slicer.adjust)
     bus.fold(e.MarketData, a.exposure.quote, a.guard.look, a.slicer.quote, a.analyst.quote, a.triggers.look)
     bus.fold(e.TimeAdvanced, a.exposure.advance, a.slicer.advance, a.oms.advance)
     bus.fold(e.SignalReceived, a.exposure.advance, a.sequences.count)
@@ -103,6 +104,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.on(e.MarketData, a.guard.on_market, a.triggers.on_market)  # what the guard halts fires no stop
     bus.on(e.AccountReported, a.guard.on_reported)
     bus.on(e.HighWaterMarkReset, a.guard.on_reset)
+    bus.on(e.PositionAdjusted, a.oms.on_adjusted)
     bus.on(e.SubmitResult, a.oms.on_submit_result)  # only the oms reads raw reports: it de-duplicates
     bus.on(e.ExecutionReport, a.oms.on_execution_report)
     bus.on(e.OrderCancelRequest, a.oms.on_cancel_request)

@@ -39,6 +39,7 @@ from core.events import (
     ParentAccepted,
     ParentAmended,
     ParentEnded,
+    PositionAdjusted,
     Reason,
     RegimeSet,
     RiskModelSet,
@@ -366,6 +367,19 @@ class Exposure:
         """Cash is paid in, or out."""
         self.book.move(event)
         self.broker.move(event)
+
+    def adjust(self, event: PositionAdjusted) -> None:
+        """Shares have become others, worth as much in all; the market has to say anew what one is worth."""
+        symbol, mark = event.symbol, self._marks.get(event.symbol)
+        before = self.book.qty(symbol)
+        self.book.adjust(event)
+        self.market.pop(symbol, None)
+        if mark is not None:
+            adjusted = self._marks[symbol] = mark * event.denominator / event.numerator
+            value = self._worth(symbol, self.book.qty(symbol), adjusted)
+            self._value += value - self._worth(symbol, before, mark)
+            self.marks.hold(symbol, value)
+            self._moved[symbol] = None
 
     def advance(self, event: TimeAdvanced | SignalReceived) -> None:
         """Marks grow older."""

@@ -34,6 +34,7 @@ from core.events import (
     ParentAmendment,
     ParentEnded,
     ParentOrder,
+    PositionAdjusted,
     Reason,
     RegimeSet,
     RiskModelSet,
@@ -159,6 +160,13 @@ def reported(
 def moved(amount: str | Decimal, ts: int = NOW) -> CashMoved:
     """Cash is paid in, or out."""
     return CashMoved(ts=ts, amount=Decimal(amount), cash=ZERO, by="ann", reason="a test")
+
+
+def split(symbol: str, numerator: int, denominator: int, ts: int = NOW) -> PositionAdjusted:
+    """Shares become others."""
+    return PositionAdjusted(
+        ts=ts, symbol=symbol, numerator=numerator, denominator=denominator, by="ann", reason="a test"
+    )
 
 
 def quote(
@@ -395,6 +403,7 @@ def fold(exposure: Exposure, *events: Event) -> Exposure:
         AccountOpened: exposure.account,
         AccountReported: exposure.hear,
         CashMoved: exposure.move,
+        PositionAdjusted: exposure.adjust,
         MarketData: exposure.quote,
         TimeAdvanced: exposure.advance,
         SignalReceived: exposure.advance,

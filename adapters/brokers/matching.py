@@ -105,6 +105,15 @@ class Moved(msgspec.Struct, frozen=True, tag=True):
     amount: Decimal
 
 
+class Adjusted(msgspec.Struct, frozen=True, tag=True):
+    """`denominator` shares of a symbol have become `numerator`."""
+
+    ts: int
+    symbol: str
+    numerator: int
+    denominator: int
+
+
 class Refused(msgspec.Struct, frozen=True):
     """The venue refused an order, and forgets it."""
 
@@ -126,7 +135,7 @@ class CancelRefused(msgspec.Struct, frozen=True):
     reason: str
 
 
-Fact = Entered | Executed | Ended | Moved
+Fact = Entered | Executed | Ended | Moved | Adjusted
 """What changes the venue's state."""
 
 VenueEvent = Fact | Refused | Repeated | CancelRefused
@@ -306,6 +315,13 @@ class _Book:
         bid, ask = self.touch(Side.BUY), self.touch(Side.SELL)
         return (bid + ask) / 2 if bid is not None and ask is not None else self.last
 
+    def forget(self, numerator: int, denominator: int) -> None:
+        """Nothing is quoted any more; until it is, a share is worth `numerator` / `denominator` of what it was."""
+        mark = self.mark
+        self.halves = (_Half(Side.BUY), _Half(Side.SELL))
+        self.quoted = False
+        self.last = None if mark is None else mark * numerator / denominator
+
     def turn(self, now: int) -> None:
         """Begin to count anew where a minute is over."""
         if now // MINUTE_NS != self.minute:
@@ -405,6 +421,12 @@ class Exchange:
         self._happen(Moved(now, amount), events)
         return events
 
+    def adjust(self, symbol: str, numerator: int, denominator: int, now: int) -> list[VenueEvent]:
+        """Shares become others; raises ValueError for a symbol that is not here, or in which orders work."""
+        events: list[VenueEvent] = []
+        self._happen(Adjusted(now, symbol, numerator, denominator), events)
+        return events
+
     def enter(self, order: NewOrderSingle, now: int) -> list[VenueEvent]:
         """An order arrives. The first event is the answer to it: Entered, Refused or Repeated."""
         known = self.orders.get(order.cl_ord_id)
@@ -452,6 +474,8 @@ class Exchange:
         elif type(fact) is Moved:
             self.cash += fact.amount
             self.paid_in = True
+        elif type(fact) is Adjusted:
+            self._fold_adjusted(fact)
         else:
             assert type(fact) is Ended
             order = self._living(fact.cl_ord_id)
@@ -488,6 +512,15 @@ class Exchange:
         self.cash -= self._books[symbol].instrument.notional(signed, fact.last_px) + fact.fee
         if not order.leaves_qty:
             self._leave(order)
+
+    def _fold_adjusted(self, fact: Adjusted) -> None:
+        book = self._books.get(fact.symbol)
+        if book is None:
+            raise ValueError(f"{fact.symbol} is adjusted, which is not among the instruments: add it")
+        if any(half.orders for half in book.halves):
+            raise ValueError(f"{fact.symbol} is adjusted while orders work in it")
+        book.forget(fact.denominator, fact.numerator)
+        self.positions[fact.symbol] = self.positions.get(fact.symbol, ZERO) * fact.numerator / fact.denominator
 
     def _next_order_id(self) -> str:
         return f"{self._name}-{len(self.orders) + 1}"

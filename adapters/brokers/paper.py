@@ -220,6 +220,11 @@ class PaperGateway:
         self._check_open()
         self._happened(self._exchange.move(amount, self._clock.now()))
 
+    def adjust(self, symbol: str, numerator: int, denominator: int) -> None:
+        """Shares become others here; raises ConnectionError, and ValueError where orders work in the symbol."""
+        self._check_open()
+        self._happened(self._exchange.adjust(symbol, numerator, denominator, self._clock.now()))
+
     async def close(self) -> None:
         """Hang up: what is under way either way is lost, orders in the book stay. A closed venue does not reopen."""
         self._hang_up("the paper venue was closed")

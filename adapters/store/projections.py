@@ -51,6 +51,7 @@ from core.events import (
     ParentPaced,
     ParentRouted,
     ParentScheduled,
+    PositionAdjusted,
     PositionUpdated,
     RegimeSet,
     RiskModelSet,
@@ -404,6 +405,11 @@ def _moved(seq: int, event: CashMoved) -> list[Write]:
     return [Write(tables.cash_moves, Op.INSERT, row), *_meta({"cash": event.cash})]
 
 
+def _adjusted(seq: int, event: PositionAdjusted) -> list[Write]:
+    row = {"seq": seq} | _take(_plain(event), ("ts", "symbol", "numerator", "denominator", "by", "reason"))
+    return [Write(tables.adjustments, Op.INSERT, row)]
+
+
 def _limited(_seq: int, event: LimitsSet) -> list[Write]:
     text = msgspec.json.encode(event.limits).decode()
     return [Write(tables.limits, Op.INSERT, {"version": event.version, "ts": event.ts, "text": text})]
@@ -506,6 +512,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     StrategyStopped: _stopped,
     StrategyResumed: _let_go_on,
     CashMoved: _moved,
+    PositionAdjusted: _adjusted,
     LimitsSet: _limited,
     ShadowSet: _shaded,
     CommandGiven: _commanded,

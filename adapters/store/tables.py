@@ -302,6 +302,18 @@ cash_moves = Table(
     _word("reason"),
 )
 
+adjustments = Table(
+    "adjustments",
+    metadata,
+    _seq(),
+    _time("ts"),
+    _word("symbol"),
+    Column("numerator", BigInteger, nullable=False),  # so many shares
+    Column("denominator", BigInteger, nullable=False),  # from so many
+    _word("by"),
+    _word("reason"),
+)
+
 halts = Table(
     "halts",
     metadata,

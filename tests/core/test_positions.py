@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.events import AccountOpened, FillBooked, FillBusted
+from core.events import AccountOpened, FillBooked, FillBusted, PositionAdjusted
 from core.orders import Side
 from core.positions import Book, Position
 from core.units import ZERO
@@ -210,3 +210,41 @@ def test_what_was_never_traded_is_nothing() -> None:
     assert book.qty("AAPL") == ZERO
     assert book.position("alpha", "AAPL") is None
     assert not [*book.symbols(), *book.positions()]
+
+
+# Shares that become others --------------------------------------------------------------------------------------------
+
+RATIOS = st.sampled_from([(4, 1), (2, 1), (1, 10), (3, 2), (5, 4), (1_000, 1)])
+
+
+@given(FILLS, RATIOS)
+def test_a_split_moves_no_money_and_no_gain(fills: list[FillBooked], ratio: tuple[int, int]) -> None:
+    numerator, denominator = ratio
+    plain, after = account(*fills), account(*fills)
+    after.adjust(PositionAdjusted(ts=1, symbol="AAPL", numerator=numerator, denominator=denominator, by="", reason=""))
+    assert after.cash == plain.cash
+    for strategy, symbol, before in plain.positions():
+        position = after.position(strategy, symbol)
+        assert position is not None
+        assert (position.realized_pnl, position.fees) == (before.realized_pnl, before.fees)
+        if symbol != "AAPL":
+            assert (position.qty, position.avg_px) == (before.qty, before.avg_px)
+            continue
+        assert position.qty * denominator == before.qty * numerator
+        paid = Fraction(position.qty) * Fraction(position.avg_px) - Fraction(before.qty) * Fraction(before.avg_px)
+        assert abs(paid) <= CLOSE_ENOUGH
+    for symbol in MULTIPLIERS:
+        held = [position.qty for _, name, position in after.positions() if name == symbol]
+        assert after.qty(symbol) == sum(held, ZERO)
+
+
+def test_a_split_of_whole_numbers_is_exact() -> None:
+    book = account(fill("alpha", "AAPL", Side.BUY, Decimal(100), Decimal(50)))
+    book.adjust(PositionAdjusted(ts=1, symbol="AAPL", numerator=4, denominator=1, by="", reason=""))
+    position = book.position("alpha", "AAPL")
+    assert position is not None
+    assert (position.qty, position.avg_px, position.unrealized_pnl(Decimal(15))) == (
+        Decimal(400),
+        Decimal("12.5"),
+        Decimal(1_000),
+    )

@@ -85,6 +85,49 @@ def test_what_the_venue_lends_no_more_for_is_denied(tmp_path: Path) -> None:
     assert D(first["value"]) > D(first["limit"])
 
 
+# Shares that become others --------------------------------------------------------------------------------------------
+
+
+def test_a_split_is_booked_here_and_at_the_paper_venue_and_stays_over_a_restart(make: Make, execd: Execd) -> None:
+    service = make("service", account={"cash": 1_000_000, "ask_s": 0.2}, signals={"socket": "signals.sock"}).start()
+    there = ("--dir", str(service.folder))
+    wanted: dict[str, Any] = {"kind": "order", "strategy": "alpha", "symbol": "ALFA", "side": "BUY", "qty": 101}
+    wanted["how"] = {"algo": "MARKET", "ord_type": "MARKET"}
+    assert execd("signal", "send", json.dumps(wanted), *there)[0] == ExitCode.OK
+    service.until(lambda: service.rows("select 1 from positions where qty = '101'"), "the position")
+    service.until(lambda: service.status()["parents"] == 0, "the end of its parent")
+    for symbol, ratio, said in (
+        ("ALFA", "1:2", "alpha holds 101 ALFA, which would be 50.5 and no multiple of the lot 1: trade"),
+        ("BRAV", "2:1", "nothing is held in BRAV: there is nothing to adjust"),
+        ("NONE", "2:1", "NONE is not among the instruments"),
+        *(
+            ("ALFA", bad, f"{bad}: new shares and old ones belong here")
+            for bad in ("2", "0:1", "3:3", "-1:2", "9999:1")
+        ),
+    ):
+        code, _, errors = execd("adjust", "split", "--reason", "a test", *there, "--", symbol, ratio)
+        assert (code, errors.startswith(f"execd: {said}")) == (ExitCode.REFUSED, True), errors
+    (paid,) = service.rows("select avg_px from positions where symbol = 'ALFA'")[0]
+    code, out, errors = execd("adjust", "split", "ALFA", "4:1", "--reason", "4 for 1 of June", *there)
+    assert (code, errors) == (ExitCode.OK, "")
+    assert out.startswith(f"alpha holds 404 ALFA at {D(paid) / 4}\nALFA 4:1: equity ")
+    assert service.rows("select symbol, numerator, denominator, reason from adjustments") == [
+        ("ALFA", 4, 1, "4 for 1 of June")
+    ]
+    service.until(lambda: service.rows("select 1 from positions where qty = '404'"), "the position in SQL")
+    assert [(fact["symbol"], fact["numerator"]) for fact in service.venue("Adjusted")] == [("ALFA", 4)]
+    resting = wanted | {"how": {"algo": "LIMIT", "price": 97, "duration_s": 900}}
+    assert execd("signal", "send", json.dumps(resting), *there)[0] == ExitCode.OK
+    service.until(lambda: service.status()["orders"] == 1, "an order that works")
+    (order,), *_ = service.rows("select cl_ord_id from orders where ord_status = 'NEW'")
+    refusal = f"execd: orders work in ALFA, wait for their end: {order}\n"
+    assert execd("adjust", "split", "ALFA", "2:1", "--reason", "again", *there)[2] == refusal
+    service.kill()
+    status = service.start().status()
+    assert (status["quarantined"], status["causes"]) == ({}, [])
+    assert service.rows("select qty from positions where symbol = 'ALFA'") == [("404",)]
+
+
 # What is paid in and out ----------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from core.events import (
     OrderUnresolved,
     OrderUpdated,
     Outcome,
+    PositionAdjusted,
     PositionUpdated,
     SubmitResult,
     TimeAdvanced,
@@ -33,7 +34,7 @@ from core.units import NS_PER_S, ZERO
 from daemon import oms as oms_module
 from daemon.bus import Bus
 from daemon.oms import QUERY_NS_MAX, Oms, OmsSettings
-from tests.builders import INSTRUMENTS, NOW, approved, child, moved, opened
+from tests.builders import INSTRUMENTS, NOW, approved, child, moved, opened, split
 
 D = Decimal
 CASH = D(100_000)
@@ -59,6 +60,8 @@ class Bench:
         bus.on(SubmitResult, oms.on_submit_result)
         bus.on(ExecutionReport, oms.on_execution_report)
         bus.fold(CashMoved, oms.move)
+        bus.fold(PositionAdjusted, oms.adjust)
+        bus.on(PositionAdjusted, oms.on_adjusted)
         bus.on(TimeAdvanced, oms.on_due)
         bus.tap(lambda seq, event: self.trace.append(event))
         if not empty:
@@ -482,6 +485,14 @@ def test_a_cancel_that_is_too_late_is_asked_about_at_once_and_later_and_later_wh
         assert bench.due(due) == [queried(attempt, due)]
         asked.append(due)
     assert [later - earlier for earlier, later in pairwise(asked)] == [ACK_TIMEOUT << n for n in (1, 2, 3)]
+
+
+def test_after_a_split_every_strategy_hears_how_its_position_stands() -> None:
+    bench = Bench()
+    bench.say(trade("E1", "10"))
+    assert bench.say(split("AAPL", 4, 1)) == [position("40", cash="99000", avg_px="25")]
+    assert bench.say(split("SHRT", 4, 1)) == []
+    assert bench.oms.positions() == {"AAPL": D(40)}
 
 
 def test_an_order_is_asked_about_once_however_many_watches_ran_out() -> None:

@@ -23,12 +23,14 @@ from core.events import (
     ParentAccepted,
     ParentAmended,
     ParentEnded,
+    Reason,
     TradingHalted,
     TradingResumed,
 )
 from core.orders import TERMINAL, OrdStatus, Side
 from core.signals import Change
 from core.units import NS_PER_MS, NS_PER_S, ZERO
+from risk.checks import Case, price_is_fresh
 from risk.exposure import Exposure, Rate
 from risk.reach import Span, span
 from tests.builders import (
@@ -47,15 +49,18 @@ from tests.builders import (
     fold,
     given_up,
     held,
+    limits,
     moved,
     opened,
     parent,
     quote,
     reported,
     silent,
+    split,
     updated,
     working,
 )
+from tests.risk.test_checks import ask
 
 BUY, SELL = Side.BUY, Side.SELL
 SYMBOLS = ("AAPL", "FUTR")
@@ -497,6 +502,15 @@ def test_a_child_that_outlives_its_parent_stays_reserved_for_children_and_for_pa
     assert reserved(exposure) == "0 0"
 
 
+def test_an_order_that_was_given_up_and_is_heard_of_after_all_stands_in_the_way_again() -> None:
+    order = child(qty="100")
+    exposure = book(accepted(parent(qty="100")), approved(order), updated(order, OrdStatus.NEW), given_up(order))
+    place = ("paper", "AAPL", BUY)
+    assert exposure.resting.best(place) is None
+    fold(exposure, updated(order, OrdStatus.NEW))
+    assert exposure.resting.best(place) == ("P1C1A1", Decimal(100))
+
+
 def test_the_quantity_of_a_busted_execution_is_not_worked_again_by_its_child() -> None:
     order = child(qty="100")
     fill = filled(order, "40")
@@ -522,6 +536,43 @@ def test_a_position_in_a_symbol_that_is_no_instrument_any_more_is_still_worth_it
     stranger = msgspec.structs.replace(held("AAPL", 5), symbol="GONE")
     exposure = fold(silent(), opened("1000"), stranger, quote("GONE", "109", "111"))
     assert exposure.equity == 1050
+
+
+RATIOS = st.sampled_from([(4, 1), (1, 2), (5, 4), (1, 10), (3, 2), (1, 7)])
+
+
+@given(lots=st.integers(-500, 500), cents=st.integers(1, 40_000), ratio=RATIOS, quoted=st.booleans())
+def test_a_split_moves_no_equity_until_the_market_has_priced_the_new_share(
+    lots: int, cents: int, ratio: tuple[int, int], *, quoted: bool
+) -> None:
+    numerator, denominator = ratio
+    price, qty = Decimal(cents) / 100, lots * denominator
+    quotes = [quote("SHRT", str(price), str(price))] if quoted else []
+    exposure = fold(silent(), opened(), quote("AAPL"), held("AAPL", 3), *quotes, held("SHRT", qty))
+    before, mark = exposure.equity, exposure.mark("SHRT")
+    fold(exposure, split("SHRT", numerator, denominator))
+    assert mark is not None
+    assert exposure.held("SHRT") == qty * numerator / denominator
+    assert abs(exposure.equity - before) < Decimal("1e-15")
+    if not mark * denominator % numerator:
+        assert exposure.equity == before
+    assert "SHRT" not in exposure.market
+    assert exposure.held("AAPL") == 3
+    twin = silent()
+    twin.load(msgspec.json.decode(msgspec.json.encode(exposure.dump())))
+    later = quote("SHRT", str(price), str(price))
+    for each in (exposure, twin):
+        fold(each, later)
+    worth = exposure.held("SHRT") * price + 3 * Decimal(100)
+    assert exposure.equity == twin.equity == exposure.book.cash + worth
+
+
+def test_after_a_split_nothing_is_sent_before_a_quote() -> None:
+    exposure = book(held("AAPL", 100), split("AAPL", 4, 1))
+    assert (exposure.mark("AAPL"), exposure.held("AAPL")) == (Decimal(25), Decimal(400))
+    denial = price_is_fresh(Case(ask(), exposure), limits())
+    assert denial is not None
+    assert denial.reason is Reason.NO_PRICE
 
 
 # The rate -------------------------------------------------------------------------------------------------------------

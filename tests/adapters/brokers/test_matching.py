@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.brokers.matching import (
     MINUTE_NS,
+    Adjusted,
     CancelRefused,
     Ended,
     Entered,
@@ -175,7 +176,7 @@ def tell(event: VenueEvent) -> str:
             return f"{event.cl_ord_id} refused: {event.reason}"
         case Repeated():
             return f"{event.cl_ord_id} is {event.order_id}"
-        case Entered() | Moved():
+        case Entered() | Moved() | Adjusted():
             return ""
 
 

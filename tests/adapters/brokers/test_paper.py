@@ -425,6 +425,29 @@ async def test_the_account_is_not_stated_where_the_market_has_not_priced_what_is
     assert (await account(again)).equity == D("10028.20")
 
 
+async def test_shares_that_become_others_are_worth_what_they_were_until_the_market_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    venue = Venue(tmp_path / "paper.jsonl", cash="10000")
+    await venue.gateway.connect()
+    venue.quote("10.00", 300, "10.02", 60)
+    await venue.clock.run(venue.gateway.submit(approve("A", 60), let_go))
+    before = (await account(venue)).equity
+    await venue.clock.run(venue.gateway.submit(approve("B", 60, price="9"), let_go))
+    with pytest.raises(ValueError, match="X is adjusted while orders work in it"):
+        venue.gateway.adjust("X", 4, 1)
+    await venue.gateway.cancel("B")
+    await venue.clock.advance(venue.clock.now() + 20 * MS)
+    venue.gateway.adjust("X", 4, 1)
+    assert (await account(venue)).equity == before
+    again = Venue(tmp_path / "paper.jsonl", cash="77")
+    await again.gateway.connect()
+    for each in (venue, again):
+        assert dict((await each.clock.run(each.gateway.picture())).positions) == {"X": D(240)}
+        each.quote("2.50", 300, "2.52", 60)
+        assert (await account(each)).equity == D("9398.20") + 240 * D("2.51")
+
+
 async def test_what_is_lost_and_more_buys_nothing() -> None:
     venue = Venue(cash="100", settings=msgspec.structs.replace(EXACT, leverage=D(1)))
     await venue.gateway.connect()

@@ -26,6 +26,7 @@ from core.events import (
     OverrideProposed,
     OverrideUsed,
     ParentRouted,
+    PositionAdjusted,
     Reason,
     ShadowSet,
     SignalDead,
@@ -410,6 +411,11 @@ def test_a_strategy_that_was_stopped_is_listed_with_who_let_it_go_on() -> None:
         ("repeats", "STOPPED", "", "alpha: 20 parents to BUY AAPL"),
         ("repeats", "RESUMED", "ann", "alpha"),
     ]
+
+
+def test_a_split_is_listed() -> None:
+    split = PositionAdjusted(ts=1, symbol="AAPL", numerator=4, denominator=1, by="ann", reason="four for one")
+    assert tables_after(split)["adjustments"] == [{"seq": 1} | msgspec.structs.asdict(split)]
 
 
 def test_cash_that_was_moved_is_listed_and_is_in_the_accounts_cash() -> None:
