@@ -116,12 +116,12 @@ def test_a_split_is_booked_here_and_at_the_paper_venue_and_stays_over_a_restart(
     ]
     service.until(lambda: service.rows("select 1 from positions where qty = '404'"), "the position in SQL")
     assert [(fact["symbol"], fact["numerator"]) for fact in service.venue("Adjusted")] == [("ALFA", 4)]
-    resting = wanted | {"how": {"algo": "LIMIT", "price": 97, "duration_s": 900}}
+    resting = wanted | {"symbol": "BRAV", "how": {"algo": "LIMIT", "price": 48.5, "duration_s": 900}}
     assert execd("signal", "send", json.dumps(resting), *there)[0] == ExitCode.OK
     service.until(lambda: service.status()["orders"] == 1, "an order that works")
-    (order,), *_ = service.rows("select cl_ord_id from orders where ord_status = 'NEW'")
-    refusal = f"execd: orders work in ALFA, wait for their end: {order}\n"
-    assert execd("adjust", "split", "ALFA", "2:1", "--reason", "again", *there)[2] == refusal
+    (order,) = service.ask("GET", "live")["orders"]
+    refusal = f"execd: orders work in BRAV, wait for their end: {order['cl_ord_id']}\n"
+    assert execd("adjust", "split", "BRAV", "2:1", "--reason", "again", *there)[2] == refusal
     service.kill()
     status = service.start().status()
     assert (status["quarantined"], status["causes"]) == ({}, [])
