@@ -52,9 +52,14 @@ class BrokerView:
         self._spent = ZERO  # of it, by orders that have ended since
         self._spent_ts = 0  # the last of them
 
+    @property
+    def apart(self) -> Decimal:
+        """How far apart the two equities are as far as that is confirmed, money."""
+        return min(map(abs, self.gaps)) if len(self.gaps) == CONFIRMED else ZERO
+
     def differs(self, most: Decimal) -> bool:
         """Whether it is confirmed that the two equities are more than so much money apart."""
-        return len(self.gaps) == CONFIRMED and all(abs(gap) > most for gap in self.gaps)
+        return self.apart > most
 
     def agrees(self, most: Decimal) -> bool:
         """Whether none of the last reports was so far off."""

@@ -22,8 +22,8 @@ OF_EQUITY = "of equity"
 class Use(msgspec.Struct, frozen=True):
     """The nearest use of one limit, 1 in `ratio` where it is full.
 
-    `value` and `most` are in `unit`: fractions "of equity", "money" where there is no equity left, or a count of what
-    the limit's name says. `of` names what is nearest, where the limit is one for each of several.
+    `value` and `most` are in `unit`: fractions "of equity", "money" of buying power and where no equity is left, or a
+    count of what the limit's name says. `of` names what is nearest, where the limit is one for each of several.
     """
 
     limit: str
@@ -55,11 +55,22 @@ def uses(exposure: Exposure, guard: Guard, limits: Limits, now: int) -> list[Use
         _count("positions", len(reach.spans), limits.positions_max),
         _fraction("daily_loss", guard.day_loss, limits.daily_loss_max),
         _fraction("drawdown", guard.drawdown, limits.drawdown_max),
+        *_by_the_broker(exposure, limits),
         _count("parents_per_day", exposure.parents_on(now), limits.parents_per_day),
         _rate("orders_per_s", exposure.rates, limits.orders_per_s_at, now),
         _rate("messages_per_s", exposure.messages, limits.messages_per_s_at, now),
         *_strategies(exposure, equity, limits, now),
     ]
+
+
+def _by_the_broker(exposure: Exposure, limits: Limits) -> Iterator[Use]:
+    """What the broker's last reports bound: how far its equity may be from ours, and its buying power."""
+    broker, ours = exposure.broker, max(exposure.marked, ZERO)
+    if broker.gaps:
+        yield _of(ours, "disagreement", broker.apart, limits.disagreement_max)
+    power, reserved = broker.buying_power, exposure.reserved(of_parents=True)
+    if power is not None:
+        yield Use("buying_power", float(reserved), float(power), float(reserved / power) if power else 1.0, "money")
 
 
 def _clusters(exposure: Exposure, equity: Decimal, limits: Limits) -> list[Use]:

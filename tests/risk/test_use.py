@@ -21,6 +21,7 @@ from tests.builders import (
     modelled,
     parent,
     quote,
+    reported,
     working,
 )
 
@@ -77,6 +78,43 @@ def test_each_use_is_that_of_what_is_nearest(
     assert (use.of, use.most) == (of, most)
     assert use.value == pytest.approx(value)
     assert use.ratio == pytest.approx(value / most)
+
+
+def apart(ours: int, *theirs: int, power: int | None = None) -> tuple[Event, ...]:
+    """The broker's reports of its equity, while ours is 100,000 and some."""
+    shown = quote("AAPL", str(100 + ours), str(100 + ours))
+    return (
+        held("AAPL", 100),
+        shown,
+        *(reported(str(each), buying_power=None if power is None else str(power)) for each in theirs),
+    )
+
+
+@pytest.mark.parametrize(
+    "events,limit,expected",
+    [
+        (apart(0, 99_000), "disagreement", (0.0, 0.02, 0.0)),  # not confirmed yet
+        (apart(0, 99_000, 99_500), "disagreement", (0.005, 0.02, 0.25)),
+        (apart(0, 103_000, 102_000), "disagreement", (0.02, 0.02, 1.0)),
+        (apart(250, 126_250, 126_250), "disagreement", (0.01, 0.02, 0.5)),  # of ours, which is 125,000
+        (apart(0, 100_000, power=20_000), "buying_power", (0.0, 20_000.0, 0.0)),
+        (
+            (*apart(0, 100_000, power=20_000), accepted(parent(qty="50"))),
+            "buying_power",
+            (5_000.0, 20_000.0, 0.25),
+        ),
+        (apart(0, 100_000, power=0), "buying_power", (0.0, 0.0, 1.0)),
+    ],
+)
+def test_what_the_broker_says_bounds_the_account_too(
+    events: tuple[Event, ...], limit: str, expected: tuple[float, float, float]
+) -> None:
+    use = used(*events, bounds=limits(disagreement_max=Decimal("0.02")))[limit]
+    assert (use.value, use.most, use.ratio) == pytest.approx(expected)
+
+
+def test_a_broker_that_says_nothing_bounds_nothing() -> None:
+    assert not {"disagreement", "buying_power"} & used(held("AAPL", 100)).keys()
 
 
 def test_a_strategys_and_a_venues_own_limits_are_used_by_whoever_is_nearest_to_his() -> None:
