@@ -104,7 +104,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.on(e.MarketData, a.guard.on_market, a.triggers.on_market)  # what the guard halts fires no stop
     bus.on(e.AccountReported, a.guard.on_reported)
     bus.on(e.HighWaterMarkReset, a.guard.on_reset)
-    bus.on(e.PositionAdjusted, a.oms.on_adjusted)
+    bus.on(e.PositionAdjusted, a.oms.on_adjusted, a.triggers.on_adjusted)
     bus.on(e.SubmitResult, a.oms.on_submit_result)  # only the oms reads raw reports: it de-duplicates
     bus.on(e.ExecutionReport, a.oms.on_execution_report)
     bus.on(e.OrderCancelRequest, a.oms.on_cancel_request)

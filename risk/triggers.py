@@ -35,6 +35,7 @@ from core.events import (
     FillBusted,
     MarketData,
     ParentEnded,
+    PositionAdjusted,
     SignalIgnored,
     StopEnd,
     StopEnded,
@@ -241,9 +242,17 @@ class Triggers:
 
     def on_break(self, event: BreakFound) -> Iterable[Event]:
         """Suspend the stops of a symbol whose books do not agree with the venue's."""
-        for stop in list(self._stops.get(event.symbol, {}).values()):
+        return self._suspend_all(event.symbol, event.ts, f"{event.symbol} is in quarantine: {event.text}")
+
+    def on_adjusted(self, event: PositionAdjusted) -> Iterable[Event]:
+        """Suspend the stops of a symbol that was split: their prices are of shares that are no more."""
+        text = f"{event.symbol} was split {event.numerator}:{event.denominator}"
+        return self._suspend_all(event.symbol, event.ts, text)
+
+    def _suspend_all(self, symbol: str, now: int, text: str) -> Iterable[Event]:
+        for stop in list(self._stops.get(symbol, {}).values()):
             if not stop.suspended:
-                yield _suspended(stop, event.ts, f"{event.symbol} is in quarantine: {event.text}")
+                yield _suspended(stop, now, text)
 
     def _next(self, stop: Stop, now: int) -> Iterable[Event]:
         until = stop.order.valid_until

@@ -279,6 +279,7 @@ class PureBus:
         bus.fold(e.TradingResumed, exposure.resume, slicer.resume)
         bus.fold(e.FlattenRequested, slicer.flatten)
         bus.fold(e.BreakFound, exposure.quarantine)
+        bus.fold(e.PositionAdjusted, exposure.adjust, slicer.adjust)
         bus.fold(e.LimitsSet, self.in_force.take, slicer.reconsider)
         bus.on(e.SignalReceived, sizer.on_signal)
         bus.on(e.ParentOrder, gate.on_parent_order)
@@ -302,6 +303,7 @@ class PureBus:
         bus.on(e.FillBusted, triggers.on_moved)
         bus.on(e.ParentEnded, triggers.on_moved)
         bus.on(e.BreakFound, triggers.on_break)
+        bus.on(e.PositionAdjusted, triggers.on_adjusted)
         bus.hand(e.OrderApproved, venue.send)
         bus.hand(e.OrderCancelRequest, venue.cancel)
 

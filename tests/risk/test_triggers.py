@@ -21,6 +21,7 @@ from core.events import (
     ParentAccepted,
     ParentEnded,
     ParentOrder,
+    PositionAdjusted,
     Reason,
     SignalIgnored,
     SignalRefused,
@@ -249,6 +250,16 @@ def test_a_new_stop_takes_the_place_of_a_suspended_one() -> None:
     assert [(each.order.stop_id, each.suspended) for each in world.bus.triggers] == [("s2", False)]
     world.prices("29", "29")
     assert not world.fired()  # the exit would be denied: it is held as in HALTED
+
+
+def test_a_split_suspends_the_stops_of_the_symbol() -> None:
+    world = World()
+    world.signal(stop("40"))
+    world.tell(PositionAdjusted(ts=NOW, symbol="SHRT", numerator=4, denominator=1, by="ann", reason="split"))
+    (suspended,) = world.all(StopSuspended)
+    assert suspended.text == "SHRT was split 4:1"
+    world.prices("12", "12")
+    assert not world.fired()
 
 
 # The exit -------------------------------------------------------------------------------------------------------------
