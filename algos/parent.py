@@ -81,6 +81,7 @@ class Parent(msgspec.Struct, kw_only=True):
     unresolved: bool = False
     flatten: bool = False  # goes on while trading is halted
     stopped: bool = False  # an operator, a signal or a stop wants no more of it
+    flatten_id: str = ""  # the flatten that stopped it and waits for its children
     held: bool = False  # nor anything sent until he, or it, says so
     since: int = 0  # from when on its curves are planned: its start, or when it was amended
     base: Decimal = ZERO  # what was done by then, in whole lots

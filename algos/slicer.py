@@ -258,7 +258,8 @@ class Slicer:
         self._causes.halt(event)
         for parent in self.parents.values():
             parent.denied = None if parent.is_paused else parent.denied
-            parent.stopped |= parent.flatten and event.working is WorkingOrders.CANCEL_ALL
+            if event.working is WorkingOrders.CANCEL_ALL:
+                parent.stopped, parent.flatten_id = parent.stopped or parent.flatten, ""
         self._arm_all(event.ts)
 
     def resume(self, event: TradingResumed) -> None:
@@ -280,6 +281,7 @@ class Slicer:
         """What works in a symbol that is to be flat is over."""
         for parent in self._in(event.symbol):
             parent.stopped = True
+            parent.flatten_id = event.request_id if parent.children else ""  # without any it ends before the sizing
         self._arm_all(event.ts)
 
     def take_back(self, event: StopTriggered) -> None:
@@ -708,4 +710,5 @@ def _ended(parent: Parent, now: int, reason: EndReason, text: str = "") -> Paren
         leaves_qty=max(parent.order_qty - parent.cum_qty, ZERO),
         reason=reason,
         text=text,
+        flatten_id=parent.flatten_id,
     )

@@ -722,6 +722,7 @@ class ParentEnded(Event, frozen=True, tag=True):
     leaves_qty: Decimal  # not executed
     reason: EndReason
     text: str = ""
+    flatten_id: str = ""  # the flatten that stopped it while children of it worked, and closes what they leave held
 
 
 # The oms --------------------------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.ShadowSet, a.limits.shade)
     bus.fold(e.StrategyStopped, a.exposure.stop)
     bus.fold(e.StrategyResumed, a.exposure.let_go_on, a.guard.let_go_on)
-    bus.fold(e.FlattenRequested, a.slicer.flatten)
+    bus.fold(e.FlattenRequested, a.exposure.flatten, a.slicer.flatten)
     bus.fold(e.OverrideProposed, a.overrides.propose)
     bus.fold(e.OverrideGranted, a.overrides.grant)
     bus.fold(e.OverrideUsed, a.overrides.use)
@@ -117,7 +117,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.on(e.StopTriggered, a.slicer.on_triggered, a.triggers.on_triggered)  # likewise
     bus.on(e.ExitRequested, a.sizer.on_exit)
     bus.on(e.BreakFound, a.triggers.on_break)
-    bus.on(e.ParentEnded, a.analyst.on_ended, a.triggers.on_moved)
+    bus.on(e.ParentEnded, a.analyst.on_ended, a.triggers.on_moved, a.sizer.on_ended)
 
     # edges: hand over to a task.
     bus.hand(e.OrderApproved, a.sender.send)

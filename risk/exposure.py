@@ -31,6 +31,7 @@ from core.events import (
     CashMoved,
     FillBooked,
     FillBusted,
+    FlattenRequested,
     MarketData,
     OrderApproved,
     OrderCancelRequest,
@@ -85,7 +86,7 @@ class ParentExposure(msgspec.Struct):
 
     `valid_until`, ns, is the instant from which on none of its children may leave. `opening` of its shares were to open
     a position when it was accepted or made larger, at `unit` money each. `waives` is what two people want it not to be
-    denied for.
+    denied for. One that is `stopped`, by an operator's flatten, sends nothing more.
     """
 
     strategy: str
@@ -99,16 +100,17 @@ class ParentExposure(msgspec.Struct):
     waives: Reason | None = None
     opening: Decimal = ZERO
     unit: Decimal = ZERO
+    stopped: bool = False
 
     @property
     def unsent(self) -> Decimal:
         """Money for what opens and no child was sent for; what shrinks is taken to be sent first."""
-        return self.unit * min(self.opening, max(self.order_qty - self.cum_qty - self.live_qty, ZERO))
+        return self.unit * min(self.opening, self.open_qty - self.live_qty)
 
     @property
     def open_qty(self) -> Decimal:
-        """Accepted and not executed; what is live where that is more, as after a venue's over-fill."""
-        return max(self.order_qty - self.cum_qty, self.live_qty)
+        """Accepted and not executed; what is live where that is more, as after a venue's over-fill, or all there is."""
+        return self.live_qty if self.stopped else max(self.order_qty - self.cum_qty, self.live_qty)
 
 
 class Newest(msgspec.Struct, frozen=True):
@@ -269,6 +271,10 @@ class Exposure:
     def committed(self, symbol: str, side: Side) -> Decimal:
         """What accepted parents of one side may still execute, and children that outlived theirs."""
         return self._committed.get((symbol, side), ZERO)
+
+    def coming_back(self, symbol: str) -> Decimal:
+        """What children of one symbol's stopped parents may still execute, on both sides."""
+        return sum((each.live_qty for each in self.parents.values() if each.stopped and each.symbol == symbol), ZERO)
 
     def expected(self, strategy: str, symbol: str) -> Decimal:
         """A strategy's signed position once its accepted parents are done."""
@@ -514,6 +520,12 @@ class Exposure:
             self._unsent -= parent.unsent
             self._commit(parent, parent.live_qty - parent.open_qty)
 
+    def flatten(self, event: FlattenRequested) -> None:
+        """What was not sent of a symbol that is to be flat never will be: the flatten may have it."""
+        for parent in self.parents.values():
+            if event.symbol in {"", parent.symbol}:
+                self._change_parent(parent, stop=True)
+
     def halt(self, event: TradingHalted) -> None:
         """A cause holds trading back."""
         self.causes.halt(event)
@@ -564,10 +576,13 @@ class Exposure:
         if parent is not None:
             self._change_parent(parent, cum=qty)
 
-    def _change_parent(self, parent: ParentExposure, *, cum: Decimal = ZERO, live: Decimal = ZERO) -> None:
+    def _change_parent(
+        self, parent: ParentExposure, *, cum: Decimal = ZERO, live: Decimal = ZERO, stop: bool = False
+    ) -> None:
         before, unsent = parent.open_qty, parent.unsent
         parent.cum_qty += cum
         parent.live_qty += live
+        parent.stopped |= stop
         self._commit(parent, parent.open_qty - before)
         self._unsent += parent.unsent - unsent
 

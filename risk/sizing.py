@@ -19,6 +19,7 @@ from core.events import (
     FlattenRequested,
     MarketData,
     ParentAmendment,
+    ParentEnded,
     ParentOrder,
     SignalAccepted,
     SignalIgnored,
@@ -173,9 +174,14 @@ class Sizer:
         held = sorted(symbol for symbol, qty in self._exposure.book.symbols() if qty)
         for symbol in held if not event.symbol else [event.symbol]:
             if symbol in self._exposure.instruments:
-                yield from self._flatten(event, symbol)
+                yield from self._flatten(event.ts, event.request_id, symbol)
 
-    def _flatten(self, event: FlattenRequested, symbol: str) -> Iterable[Event]:
+    def on_ended(self, event: ParentEnded) -> Iterable[Event]:
+        """Orders that close what a stopped parent leaves held, now that nothing of it is on its way any more."""
+        if event.flatten_id:
+            yield from self._flatten(event.ts, event.flatten_id, event.symbol, after=event.parent_id)
+
+    def _flatten(self, now: int, request: str, symbol: str, *, after: str = "") -> Iterable[Event]:
         """The account's net position, from the strategies that hold its side, in pieces."""
         net = self._exposure.held(symbol)
         side = Side.SELL if net > 0 else Side.BUY
@@ -187,7 +193,8 @@ class Sizer:
             part = min(abs(qty), left)
             left -= part
             for number, size in enumerate(self._parts(symbol, part, largest)):
-                yield self._closing(event, strategy, symbol, (side, size), number)
+                order = self._closing(now, request, strategy, symbol, (side, size), leg=f"{symbol}{after}#{number}")
+                yield msgspec.structs.replace(order, flatten=True)
 
     def on_exit(self, event: ExitRequested) -> Iterable[Event]:
         """Orders that close what a strategy holds and nothing of its own closes, none larger than one order may be."""
@@ -196,7 +203,9 @@ class Sizer:
         left = held - self._exposure.own_committed(owner, symbol, side)
         largest = self._largest(symbol, left, owner)
         for number, size in enumerate(self._parts(symbol, left, largest)):
-            made = self._closing(event, owner, symbol, (side, size), number)
+            leg = f"{symbol}#{number}"
+            made = self._closing(event.ts, event.stop_id, owner, symbol, (side, size), leg=leg)
+            made = msgspec.structs.replace(made, signal_ts=event.signal_ts, how=event.how, protects=True)
             yield from self._route(made, self._exposure.market.get(symbol))
 
     def _parts(self, symbol: str, qty: Decimal, largest: Decimal) -> Iterable[Decimal]:
@@ -221,16 +230,14 @@ class Sizer:
         return min(bounds)
 
     def _closing(
-        self, event: FlattenRequested | ExitRequested, owner: str, symbol: str, size: tuple[Side, Decimal], number: int
+        self, now: int, request: str, owner: str, symbol: str, size: tuple[Side, Decimal], *, leg: str
     ) -> ParentOrder:
         side, qty = size
-        request = event.request_id if isinstance(event, FlattenRequested) else event.stop_id
-        leg = f"{symbol}#{number}"
-        order = ParentOrder(
-            ts=event.ts,
+        return ParentOrder(
+            ts=now,
             parent_id=self._parent_id(owner, request, leg),
             signal_id=request,
-            signal_ts=event.ts,
+            signal_ts=now,
             strategy=owner,
             account=self._account,
             venue=self._exposure.instruments[symbol].venue,
@@ -241,9 +248,6 @@ class Sizer:
             decision_px=self._exposure.mark(symbol),
             how=Instruction(algo=Algo.MARKET),
         )
-        if isinstance(event, FlattenRequested):
-            return msgspec.structs.replace(order, flatten=True)
-        return msgspec.structs.replace(order, signal_ts=event.signal_ts, how=event.how, protects=True)
 
     def _refusal(self, event: SignalReceived) -> tuple[str, str] | None:
         signal = event.signal

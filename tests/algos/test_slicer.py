@@ -793,6 +793,73 @@ def test_a_flatten_counts_what_works_already_and_never_flips() -> None:
     assert world.exposure.held("AAPL") == 30
 
 
+def rests(part: str = "0") -> Reply:
+    return Reply("part", part=Decimal(part))
+
+
+def in_parts(qty: str) -> ParentOrder:
+    """A sale that rests, 250 at a time, the first at once."""
+    price, most = Decimal("100.50"), Decimal(250)
+    return order(Algo.LIMIT, side=SELL, qty=qty, price=price, max_slice=most, duration_s=400)
+
+
+def test_what_a_stopped_parent_has_not_sent_is_closed_at_once_and_its_children_once_they_are_back() -> None:
+    world = start(in_parts("1000"), reply=scripted([rests(), *[Reply()] * 9]))
+    world.bus.publish(held("AAPL", 1000))
+    world.at(NOW + 1, halt(NOW + 1, "REDUCING", working=WorkingOrders.STAND))
+    world.at(NOW + 2, flatten(NOW + 2))
+    world.run()
+    asked = [(event.ts - NOW, event.order_qty) for event in of_kind(world, ParentOrder) if event.flatten]
+    assert asked == [(2, Decimal(750)), (2 + PAPER_NS, Decimal(250))]
+    assert world.exposure.held("AAPL") == 0
+    assert of_kind(world, OrderDenied) == []
+
+
+@pytest.mark.parametrize("wait_ns", [0, 1, PAPER_NS // 2, PAPER_NS - 2, PAPER_NS, 2 * PAPER_NS])
+def test_a_flatten_right_after_a_halt_closes_what_the_halt_takes_back(wait_ns: int) -> None:
+    world = start(in_parts("900"), reply=scripted([rests(), *[Reply()] * 9]))
+    world.bus.publish(held("AAPL", 1000))
+    world.at(NOW + 1, halt(NOW + 1))
+    world.at(NOW + 1 + wait_ns, flatten(NOW + 1 + wait_ns))
+    world.run()
+    assert world.exposure.held("AAPL") == 0
+    assert of_kind(world, OrderDenied) == []  # nothing was asked for twice
+
+
+def test_what_the_other_side_still_bought_while_it_was_taken_back_is_closed_too() -> None:
+    purchase = order(Algo.LIMIT, price=Decimal("99.90"), qty="20", duration_s=60)
+    world = start(purchase, reply=scripted([Reply("touch", on_cancel="execute"), *[Reply()] * 9]))
+    world.bus.publish(held("AAPL", 50))
+    world.at(NOW + NS_PER_S, halt(NOW + NS_PER_S, "REDUCING", working=WorkingOrders.STAND))
+    world.at(NOW + NS_PER_S + 1, flatten(NOW + NS_PER_S + 1))
+    world.run()
+    assert [event.order_qty for event in of_kind(world, ParentOrder) if event.flatten] == [50, 20]
+    assert world.exposure.held("AAPL") == 0
+
+
+def test_a_second_flatten_closes_what_the_first_one_has_not() -> None:
+    world = start(reply=scripted([rests("0.1"), *[Reply()] * 9]))
+    world.bus.publish(held("AAPL", 1000))
+    world.at(NOW + 1, halt(NOW + 1))
+    for second in (1, 2):
+        world.at(NOW + second * NS_PER_S, flatten(NOW + second * NS_PER_S, number=second))
+    while world.now < NOW + 3 * NS_PER_S and world.step():
+        pass
+    assert world.exposure.held("AAPL") == 0
+    assert [event.order_qty for event in of_kind(world, ParentOrder)] == [1000, 900]
+
+
+def test_a_halt_after_a_flatten_leaves_held_what_it_takes_back() -> None:
+    sale = order(Algo.LIMIT, side=SELL, price=Decimal("100.50"), qty="50", duration_s=60)
+    world = start(sale, reply=scripted([rests()]))
+    world.bus.publish(held("AAPL", 50))
+    world.at(NOW + NS_PER_S, halt(NOW + NS_PER_S, "REDUCING", working=WorkingOrders.STAND))
+    world.at(NOW + NS_PER_S + 1, flatten(NOW + NS_PER_S + 1), halt(NOW + NS_PER_S + 1, cause="again"))
+    world.run()
+    assert [event.parent_id for event in of_kind(world, ParentOrder)] == ["P1"]
+    assert world.exposure.held("AAPL") == 50
+
+
 def test_a_halt_that_takes_everything_back_ends_a_flatten() -> None:
     world = start(reply=scripted([Reply("part", part=ZERO)]))  # it rests
     world.bus.publish(held("AAPL", 50))

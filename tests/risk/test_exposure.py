@@ -16,6 +16,7 @@ from core.events import (
     Event,
     FillBooked,
     FillBusted,
+    FlattenRequested,
     MarketData,
     OrderApproved,
     OrderUnresolved,
@@ -158,7 +159,7 @@ class Slow:
             openings[key] = max(openings.get(key, ZERO) + opens, ZERO)
             units[key] = then.unit(order.symbol, price)
         total = ZERO
-        for key in openings.keys() - self.ended():
+        for key in openings.keys() - self.ended() - self.stopped():
             left = max(self.size(key) - self.done(key) - self.live(key), ZERO)
             total += units[key] * min(openings[key], left)
         return total
@@ -214,12 +215,28 @@ class Slow:
     def ended(self) -> set[str]:
         return {event.parent_id for event in self.events if isinstance(event, ParentEnded)}
 
+    def stopped(self) -> set[str]:
+        """Parents that were there when their symbol was to be flat."""
+        found: set[str] = set()
+        there: dict[str, str] = {}
+        for event in self.events:
+            if isinstance(event, ParentAccepted):
+                there[event.parent_id] = event.parent.symbol
+            elif isinstance(event, FlattenRequested):
+                found |= {parent_id for parent_id, symbol in there.items() if event.symbol in {"", symbol}}
+        return found
+
+    def coming_back(self, symbol: str) -> Decimal:
+        """What children of stopped parents may still execute."""
+        ours = {order.parent_id for order in self.children() if order.order.symbol == symbol}
+        return sum((self.live(parent_id) for parent_id in ours & self.stopped() - self.ended()), ZERO)
+
     def committed(self, symbol: str, side: Side) -> Decimal:
-        """What open parents have not executed, or what is live if that is more; what children of ended ones may."""
+        """What open parents have not executed, or what is live if that is more; what children of other ones may."""
         total = ZERO
         for event in self.events:
             if isinstance(event, ParentAccepted) and (event.parent.symbol, event.parent.side) == (symbol, side):
-                if event.parent_id in self.ended():
+                if event.parent_id in self.ended() | self.stopped():
                     total += self.live(event.parent_id)
                 else:
                     total += max(self.size(event.parent_id) - self.done(event.parent_id), self.live(event.parent_id))
@@ -263,7 +280,10 @@ class World:
 
     def play(self) -> list[Event]:
         of_children = (self.send, self.acknowledge, self.fill, self.bust, self.end_child, self.cancel, self.give_up)
-        moves = (self.quote, self.open, self.amend, *of_children, self.end, self.halt, self.report, self.move)
+        moves = (
+            *(self.quote, self.open, self.amend, *of_children),
+            *(self.end, self.flatten, self.halt, self.report, self.move),
+        )
         while self.dice:
             moves[self.roll(len(moves))]()
         return self.events
@@ -371,6 +391,10 @@ class World:
                 self.events.append(ended(event.parent))
                 return
 
+    def flatten(self) -> None:
+        symbol = ("", *SYMBOLS)[self.roll(3)]
+        self.events.append(FlattenRequested(ts=NOW, request_id=self.name("F"), by="ann", symbol=symbol))
+
     def halt(self) -> None:
         cause = ("drill", "loss")[self.roll(2)]
         if self.roll(2):
@@ -418,6 +442,7 @@ def assert_same(exposure: Exposure, slow: Slow) -> None:
     for symbol in SYMBOLS:
         assert exposure.mark(symbol) == slow.mark(symbol)
         assert exposure.held(symbol) == slow.held(symbol)
+        assert exposure.coming_back(symbol) == slow.coming_back(symbol)
         for strategy in STRATEGIES:
             assert exposure.expected(strategy, symbol) == slow.expected(strategy, symbol)
             own = slow.of(strategy)
