@@ -18,12 +18,11 @@ from core.events import Nearest, Reason
 from core.instruments import Instrument
 from core.orders import OrdType, Side, TimeInForce
 from core.units import NS_PER_S, ZERO, floor_to, is_multiple
-from risk.exposure import Exposure
+from risk.exposure import Exposure, is_price
 from risk.limits import Limits, for_opening
 from risk.reach import Reach
 from risk.tail import View
 
-MARK_MAX = Decimal(10**12)  # a price from here on is a fault of the data, and its sums would leave exact arithmetic
 MARKET_REACH = Decimal("0.005")  # how far through the touch an order without a price is taken to trade
 ROUNDING = 1e-9  # a model's float that is a billionth larger is no larger
 
@@ -380,11 +379,12 @@ def price_is_fresh(case: Case, limits: Limits) -> Denial | None:
     """R7: there is a reference price, it is not crossed, and inside the session not stale."""
     ask, exposure = case.ask, case.exposure
     market = exposure.market.get(ask.symbol)
-    mark = exposure.mark(ask.symbol)
-    if market is None or mark is None:
+    newest = market.mid if market is not None else None
+    price = newest if newest is not None else exposure.mark(ask.symbol)
+    if market is None or price is None:
         return _refuse(Reason.NO_PRICE, f"{ask.symbol} has no market data yet")
-    if not ZERO < mark < MARK_MAX:
-        return _refuse(Reason.NO_PRICE, f"the mid of {ask.symbol} is {mark}: no price that can be traded at")
+    if not is_price(price):
+        return _refuse(Reason.NO_PRICE, f"the mid of {ask.symbol} is {price}: no price that can be traded at")
     if market.bid is not None and market.ask is not None and market.bid > market.ask:
         return _refuse(Reason.NO_PRICE, f"{ask.symbol} is crossed: bid {market.bid} above ask {market.ask}")
     age_ns = ask.ts - market.ts

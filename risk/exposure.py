@@ -11,9 +11,9 @@ What works is known by its price, too, so that no two orders of ours meet at a v
 How far each position may get with what is reserved, and the sums over all of them, are kept besides (`risk.reach`): one
 picture with what is committed, for parents, and one with what is working, for children.
 
-Marks are mids. Equity moves with each mark and each fill by its difference; decimals make the sum exact, so it needs no
-re-summing. What the broker has less of counts as gone (`risk.broker`), and a part of what is held at an old mark
-(`risk.marks`).
+Marks are mids that can be traded at; any other mid leaves the mark that was. Equity moves with each mark and each fill
+by its difference; decimals make the sum exact, so it needs no re-summing. What the broker has less of counts as gone
+(`risk.broker`), and a part of what is held at an old mark (`risk.marks`).
 """
 
 import datetime as dt
@@ -62,6 +62,8 @@ from risk.marks import Marks
 from risk.reach import Reach, span
 from risk.resting import RestingOrders
 from risk.tail import Stake, TailRisk
+
+MARK_MAX = Decimal(10**12)  # a price from here on is a fault of the data, and its sums would leave exact arithmetic
 
 
 class ChildExposure(msgspec.Struct):
@@ -396,7 +398,7 @@ class Exposure:
         symbol = event.symbol
         self.market[symbol] = event
         mid = event.mid
-        if mid is None:
+        if mid is None or not is_price(mid):
             self.marks.advance(event.ts)
             return
         self.marks.take(symbol, event.ts)
@@ -730,6 +732,11 @@ class _Dump(msgspec.Struct):
     ages: dict[str, object]
     tail: dict[str, object] | None = None
     newest: list[tuple[str, str, Newest]] = []
+
+
+def is_price(mid: Decimal) -> bool:
+    """Whether a mid can be traded at, and a position be worth it."""
+    return ZERO < mid < MARK_MAX
 
 
 def _opening(before: Decimal, qty: Decimal) -> Decimal:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -555,6 +556,20 @@ def test_a_fill_without_a_market_is_worth_what_it_cost() -> None:
     exposure = fold(silent(), opened("1000"), held("AAPL", 5))
     assert exposure.equity == 1000
     assert exposure.mark("AAPL") == 100
+
+
+@pytest.mark.parametrize("price", ["0", "-5", "1e12", "1e40", "Infinity"])
+def test_a_price_that_nobody_can_trade_at_marks_nothing_and_leaves_nothing_behind(price: str) -> None:
+    exposure, gone = book(held("AAPL", 500)), quote("AAPL", price, price)
+    fold(exposure, gone)
+    assert (exposure.mark("AAPL"), exposure.equity) == (100, 100_000)
+    assert exposure.market["AAPL"] == gone  # the gate sees it, and says so
+    fold(exposure, quote("AAPL", "109", "111"))
+    assert exposure.equity == 105_000
+
+
+def test_before_its_first_price_that_can_be_traded_at_a_symbol_has_no_mark() -> None:
+    assert fold(silent(), opened(), quote("AAPL", "0", "0")).mark("AAPL") is None
 
 
 def test_a_position_in_a_symbol_that_is_no_instrument_any_more_is_still_worth_its_mark() -> None:

@@ -140,6 +140,7 @@ KINDS: list[tuple[str, Signal, tuple[Event, ...], str]] = [
     ("an order to sell what is not held: the gate's business", order(side=SELL), (), "SELL 10 AAPL"),
     ("full strength: 0.95 of 8,000", strength(1.0), (), "BUY 76 AAPL"),
     ("half strength", strength(0.5), (), "BUY 38 AAPL"),
+    ("at a mid of nothing: by the one before", strength(0.5), (quote(bid="0", ask="0"),), "BUY 38 AAPL"),
     ("confidence multiplies", strength(1.0, confidence=0.5), (), "BUY 38 AAPL"),
     ("too weak", strength(0.09), (), "WEAK"),
     ("too weak by confidence", strength(-0.5, confidence=0.1), (), "WEAK"),
