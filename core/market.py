@@ -168,8 +168,11 @@ class Conflator:
         self._waiting: dict[str, None] = {}  # an ordered set: iteration order reaches effects
 
     def add(self, update: Update) -> None:
-        """Merge one raw update into what waits for its symbol; the rest of the book and halts are for venues alone."""
-        if not isinstance(update, Quote | Trade | Bar):
+        """Merge one raw update into what waits for its symbol; the rest of the book and halts are for venues alone.
+
+        One with a NaN or an infinity in it is passed over, as if it had not come: the symbol's price grows old.
+        """
+        if not isinstance(update, Quote | Trade | Bar) or not _has_numbers(update):
             return
         pending = self._state.get(update.symbol)
         if pending is None:
@@ -185,3 +188,14 @@ class Conflator:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+
+def _has_numbers(update: Quote | Trade | Bar) -> bool:
+    """Whether it can be compared and summed: a NaN would raise in whoever compares it first."""
+    if type(update) is Quote:
+        bid, ask = update.bid, update.ask
+        return (bid is None or bid.is_finite()) and (ask is None or ask.is_finite())
+    if type(update) is Trade:
+        return update.price.is_finite() and update.size.is_finite()
+    assert type(update) is Bar
+    return all(each.is_finite() for each in (update.open, update.high, update.low, update.close, update.volume))

@@ -52,6 +52,29 @@ def merged(heard: list[Update], since: int, symbol: str) -> MarketData:
     )
 
 
+@pytest.mark.parametrize(
+    "update",
+    [
+        Quote(2, "A", Decimal("NaN"), ZERO, Decimal(11), ZERO),
+        Quote(2, "A", Decimal(10), ZERO, Decimal("NaN"), ZERO),
+        Quote(2, "A", Decimal("sNaN"), ZERO, None, ZERO),
+        Trade(2, "A", Decimal("NaN"), Decimal(1)),
+        Trade(2, "A", Decimal(10), Decimal("Infinity")),
+        Bar(2, "A", 1, Decimal(10), Decimal(10), Decimal("NaN"), Decimal(10), Decimal(1)),
+        Bar(2, "A", 1, Decimal(10), Decimal(10), Decimal(10), Decimal(10), Decimal("NaN")),
+    ],
+)
+def test_what_is_no_number_is_not_merged_so_that_no_listener_has_to_compare_it(update: Update) -> None:
+    conflator = Conflator()
+    conflator.add(quote(1, "A", "10", "11"))
+    (before,) = conflator.take()
+    conflator.add(update)
+    assert conflator.take() == []
+    conflator.add(trade(3, "A", "10", 5))
+    (after,) = conflator.take()
+    assert (after.bid, after.ask, after.volume, after.notional) == (before.bid, before.ask, Decimal(5), Decimal(50))
+
+
 @given(TAPES)
 def test_what_is_taken_is_what_was_heard_since_the_last_time(tape: list[Update | None]) -> None:
     conflator = Conflator()
