@@ -88,6 +88,7 @@ class Parent(msgspec.Struct, kw_only=True):
     since_volume: float | None = None  # its symbol's by then; None: where its pace began
     above_bid: bool = False  # it sells short under a price restriction, as a denial has said
     denied: Reason | None = None  # its newest child was; None once one is approved
+    met: tuple[str, ...] = ()  # of ours, those that the denied child would have met and that have not ended
     child_max: Decimal | None = None  # the largest child that the gate takes, as far as a denial said
     burst: int = 0  # lots, the most that is sent in one period, from a point of the curve to the next
     period_end: int = 0  # a second after its begin, or later

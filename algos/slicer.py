@@ -12,7 +12,7 @@ there. A pause takes everything back and moves no end.
 
 While trading is halted nothing is sent but for an operator's flatten; a parent whose child is denied because trading is
 reducing pauses until the state changes. Who was denied for another reason asks again after a pause that doubles, and at
-once under another model, regime or limit; who would have met an order of ours, once an order in its symbol has ended.
+once under another model, regime or limit; who would have met orders of ours, once those have ended.
 Who sells short under a price restriction learns it by one denial, and then crosses no more: a tick above the bid is as
 near as it goes. Nothing of this moves their ends.
 
@@ -112,7 +112,7 @@ class Slicer:
         self._watches: dict[str, Watch] = {}
         self._causes = Causes()
         self._heap: list[tuple[int, str]] = []  # entries whose time is not their parent's `due` are stale
-        self._blocked: dict[str, None] = {}  # parents whose child would have met another order of ours
+        self._blocked: dict[str, dict[str, None]] = {}  # by order of ours: the parents whose child would have met it
         self._way: dict[str, tuple[Side, int]] = {}  # by symbol: the side that goes first, and until when, ns
         self._due: list[str] = []  # parents whose time has come with the present TimeAdvanced
 
@@ -175,8 +175,7 @@ class Slicer:
             else:
                 parent.refuse(event.ts)
             parent.above_bid |= event.reason is Reason.SHORT_PRICE
-            if event.reason is Reason.SELF_MATCH:
-                self._blocked[event.parent_id] = None
+            self._wait_for(parent, event.met)
             if self._gets_way(event):
                 self._way[event.symbol] = (event.side, event.ts + WAY_NS)
             if event.reason in OF_THE_SIZE and event.max_qty is not None:  # the limit is lower than when it began
@@ -189,6 +188,7 @@ class Slicer:
         if parent is not None:
             parent.children[event.cl_ord_id].reducing = event.reducing
             parent.denied = None
+            self._wait_for(parent, ())
 
     def update(self, event: OrderUpdated) -> None:
         """A child stands differently; a terminal one gives its remainder back to the gap."""
@@ -239,6 +239,7 @@ class Slicer:
         """A parent is over."""
         parent = self.parents.pop(event.parent_id, None)
         if parent is not None:
+            self._wait_for(parent, ())
             for child in parent.children:
                 del self._owner[child]
 
@@ -572,13 +573,23 @@ class Slicer:
         parent.drop(child)
         del self._owner[child]
 
+    def _wait_for(self, parent: Parent, orders: tuple[str, ...]) -> None:
+        """These orders of ours are in the way of a parent's child, and no others."""
+        for order in parent.met:
+            waiting = self._blocked[order]
+            del waiting[parent.parent_id]
+            if not waiting:
+                del self._blocked[order]
+        parent.met = orders
+        for order in orders:
+            self._blocked.setdefault(order, {})[parent.parent_id] = None
+
     def _unblock(self, event: OrderUpdated) -> None:
-        """An order has ended: who was denied because it would have met it asks again."""
-        for parent_id in list(self._blocked):
-            parent = self.parents.get(parent_id)
-            if parent is None or parent.denied is not Reason.SELF_MATCH:
-                del self._blocked[parent_id]
-            elif parent.symbol == event.symbol:
+        """An order has ended: in whose way it was the last asks again; all others would only be denied once more."""
+        for parent_id in list(self._blocked.get(event.cl_ord_id, ())):
+            parent = self.parents[parent_id]
+            self._wait_for(parent, tuple(order for order in parent.met if order != event.cl_ord_id))
+            if not parent.met:
                 parent.hold_until = event.ts
                 self._wake(parent_id, parent, event.ts)
 
@@ -629,8 +640,8 @@ class Slicer:
             self._owner.update(dict.fromkeys(parent.children, parent.parent_id))
             if parent.due is not None:
                 self._heap.append((parent.due, parent.parent_id))
-            if parent.denied is Reason.SELF_MATCH:
-                self._blocked[parent.parent_id] = None
+            for order in parent.met:
+                self._blocked.setdefault(order, {})[parent.parent_id] = None
         heapify(self._heap)
 
 

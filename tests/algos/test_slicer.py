@@ -369,11 +369,11 @@ class Bare:
         self.slicer.schedule(curve)
         self.curve = curve
 
-    def deny(self, now: int, reason: Reason) -> None:
+    def deny(self, now: int, reason: Reason, met: tuple[str, ...] = ()) -> None:
         self.count += 1
         sent = child(ts=now, cl_ord_id=f"P1C{self.count}A1")
         self.slicer.send(sent)
-        self.slicer.deny(denied(sent, reason))
+        self.slicer.deny(denied(sent, reason, met=met))
 
     def works(self, now: int) -> bool:
         """Whether another child is sent at that moment."""
@@ -404,21 +404,54 @@ def test_a_parent_that_is_paused_waits_for_another_state_and_its_end_says_so() -
     assert (over.reason, over.text) == (EndReason.DENIED, "STATE")
 
 
-def test_who_would_have_met_an_order_of_ours_asks_each_second_and_once_an_order_has_ended() -> None:
+def test_who_would_have_met_orders_of_ours_asks_each_second_and_once_they_have_ended() -> None:
     bare = Bare()
     for number in range(5):
-        bare.deny(NOW + number, Reason.SELF_MATCH)
+        bare.deny(NOW + number, Reason.SELF_MATCH, met=("W", "X", "Y") if number < 4 else ("X", "Y"))
     assert bare.slicer.next_due() == NOW + 4 + RETRY_NS
     again = Slicer(INSTRUMENTS)
     again.load(msgspec.json.decode(msgspec.json.encode(bare.slicer.dump(), enc_hook=str)))
     for slicer in (bare.slicer, again):
-        slicer.update(updated(child("SHRT", SELL, cl_ord_id="X"), OrdStatus.CANCELED, ts=NOW + 5))
-        assert slicer.next_due() == NOW + 4 + RETRY_NS  # of another symbol
-        slicer.update(updated(child("AAPL", SELL, cl_ord_id="X"), OrdStatus.CANCELED, ts=NOW + 6))
-        assert slicer.next_due() == NOW + 6
-    assert bare.works(NOW + 6)
+        for number, name in enumerate(("W", "Z", "X"), 5):  # no longer in its way, never, and one of two
+            slicer.update(updated(child("AAPL", SELL, cl_ord_id=name), OrdStatus.CANCELED, ts=NOW + number))
+            assert slicer.next_due() == NOW + 4 + RETRY_NS
+        slicer.update(updated(child("AAPL", SELL, cl_ord_id="Y"), OrdStatus.CANCELED, ts=NOW + 8))
+        assert slicer.next_due() == NOW + 8
+    assert bare.works(NOW + 8)
     (over,) = over_of(again, bare.curve.end)
     assert (over.reason, over.text) == (EndReason.DENIED, "SELF_MATCH")
+
+
+def test_who_was_denied_for_something_else_since_waits_for_no_order() -> None:
+    bare = Bare()
+    bare.deny(NOW, Reason.SELF_MATCH, met=("X",))
+    bare.deny(NOW + 1, Reason.POSITION)
+    bare.slicer.update(updated(child("AAPL", SELL, cl_ord_id="X"), OrdStatus.CANCELED, ts=NOW + 2))
+    assert bare.slicer.next_due() == NOW + 1 + RETRY_NS
+    bare.deny(NOW + 3, Reason.SELF_MATCH, met=("X",))
+    (over,) = over_of(bare.slicer, bare.curve.end)
+    bare.slicer.end(over)
+    bare.slicer.update(updated(child("AAPL", SELL, cl_ord_id="X"), OrdStatus.CANCELED, ts=bare.curve.end))
+    assert bare.slicer.next_due() is None
+
+
+def test_orders_that_end_in_nobodys_way_wake_nobody() -> None:
+    """As many denials a second as parents wait, however many others trade meanwhile."""
+    wait, others = 8, 40
+    resting = bid("10", "SHRT", "REST")
+    world = start(resting, reply=lambda number: Reply("fill" if number else "touch"))
+    for number in range(wait):
+        sale = way_out(0, "10", "SHRT", duration_s=60)
+        world.at(NOW + 1 + number, msgspec.structs.replace(sale, parent_id=f"S{number}", ts=NOW + 1 + number))
+    for number in range(others):
+        ts = NOW + NS_PER_S // 2 + number * NS_PER_MS
+        world.at(ts, msgspec.structs.replace(bid("1", "SHRT", f"T{number}", price=Decimal("99.50")), ts=ts))
+    while world.now < NOW + NS_PER_S and world.step():
+        pass
+    refused = [event for event in of_kind(world, OrderDenied) if event.ts < NOW + NS_PER_S]
+    assert {event.reason for event in refused} == {Reason.SELF_MATCH}
+    assert len(refused) == wait
+    assert len(of_kind(world, ParentEnded)) == others
 
 
 def test_under_a_lower_limit_on_one_order_a_parent_goes_on_in_smaller_ones() -> None:
