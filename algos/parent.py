@@ -44,7 +44,6 @@ class Child(msgspec.Struct):
     rung: Rung = Rung.JOIN  # as sent
     cancelling: bool = False
     unresolved: bool = False
-    reducing: bool = False  # as approved: it can only shrink the position
 
 
 class Parent(msgspec.Struct, kw_only=True):

@@ -29,7 +29,7 @@ after a pause, a halt or a fill need not wait for the last of them. Cost per quo
 does not depend on how many parents live.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from heapq import heapify, heappop, heappush
 
@@ -95,6 +95,7 @@ class Slicer:
         "_heap",
         "_instruments",
         "_market",
+        "_may_open",
         "_owner",
         "_profiles",
         "_watches",
@@ -102,10 +103,19 @@ class Slicer:
         "parents",
     )
 
-    def __init__(self, instruments: Instruments, profiles: Mapping[str, Profile] | None = None) -> None:
-        """`profiles` of volume by symbol; for whom there is none the usual one of a session is taken."""
+    def __init__(
+        self,
+        instruments: Instruments,
+        profiles: Mapping[str, Profile] | None = None,
+        may_open: Callable[[str, Side], bool] = lambda *_: True,
+    ) -> None:
+        """`profiles` of volume by symbol; for whom there is none the usual one of a session is taken.
+
+        `may_open` says of a symbol and a side whether what works there could do more than close the position now.
+        """
         self._instruments = instruments
         self._profiles = profiles or {}
+        self._may_open = may_open
         self.parents: dict[str, Parent] = {}
         self._owner: dict[str, str] = {}  # live child -> parent
         self._market: dict[str, MarketData] = {}
@@ -183,10 +193,9 @@ class Slicer:
             self._arm(event.parent_id, parent, event.ts)
 
     def approve(self, event: OrderApproved) -> None:
-        """A child goes: remember whether it can only shrink the position."""
+        """A child goes: nothing denies its parent any more."""
         parent = self._parent_of(event.cl_ord_id)
         if parent is not None:
-            parent.children[event.cl_ord_id].reducing = event.reducing
             parent.denied = None
             self._wait_for(parent, ())
 
@@ -380,12 +389,16 @@ class Slicer:
         return self._work(event.parent_id, event.ts)
 
     def on_halted(self, event: TradingHalted) -> Iterable[Event]:
-        """Take working children back, those that the cause names; end a flatten that was stopped."""
+        """Take working children back, those that the cause names; end a flatten that was stopped.
+
+        What could only shrink the position when it was approved may open one by now, as others of its side may have
+        executed, or may before their cancels come: so each side of a symbol stands or is taken back as a whole.
+        """
         if event.working is WorkingOrders.STAND:
             return
-        kept = event.working is WorkingOrders.CANCEL_OPENING
         for parent in list(self.parents.values()):
-            yield from _cancel_all(parent, event.ts, f"halted: {event.cause}", but_reducing=kept)
+            if event.working is WorkingOrders.CANCEL_ALL or self._may_open(parent.symbol, parent.side):
+                yield from _cancel_all(parent, event.ts, f"halted: {event.cause}")
             if parent.stopped:
                 yield from self._work(parent.parent_id, event.ts)
 
@@ -692,9 +705,9 @@ def _cancel(parent: Parent, child: str, now: int, text: str) -> OrderCancelReque
     )
 
 
-def _cancel_all(parent: Parent, now: int, text: str, *, but_reducing: bool = False) -> Iterable[Event]:
+def _cancel_all(parent: Parent, now: int, text: str) -> Iterable[Event]:
     for child_id, child in list(parent.children.items()):
-        if not child.cancelling and not (but_reducing and child.reducing):
+        if not child.cancelling:
             yield _cancel(parent, child_id, now, text)
 
 

@@ -183,7 +183,7 @@ class Run:
             standing=self._standing,
             obstacles=[lambda: self.watch.obstacle() if self.watch is not None else ""],
         )
-        slicer = Slicer(self.instruments, profiles.of(config.algos.profiles, self.instruments))
+        slicer = Slicer(self.instruments, profiles.of(config.algos.profiles, self.instruments), exposure.may_open)
         router = Router(self.instruments, config.router, config.costs.model)
         triggers = Triggers(exposure, limits, config.stops)
         return Actors(

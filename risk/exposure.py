@@ -270,6 +270,10 @@ class Exposure:
         """What sent children of one side may still execute."""
         return self._working.get((symbol, side), ZERO)
 
+    def may_open(self, symbol: str, side: Side) -> bool:
+        """Whether what sent children of one side may still execute is more than closes what is held."""
+        return side.sign * self.held(symbol) + self.working(symbol, side) > 0
+
     def committed(self, symbol: str, side: Side) -> Decimal:
         """What accepted parents of one side may still execute, and children that outlived theirs."""
         return self._committed.get((symbol, side), ZERO)

@@ -231,7 +231,7 @@ class PureBus:
         self.in_force = LimitsInForce(self.limits)
         self.exposure = Exposure(self.instruments, self.in_force, abilities(self.instruments))
         self.triggers = Triggers(self.exposure, self.in_force, StopSettings(source=self.source))
-        self.slicer = Slicer(self.instruments)
+        self.slicer = Slicer(self.instruments, may_open=self.exposure.may_open)
         route = Router(self.instruments, RouterSettings()).route
         self.sizer = Sizer(
             self.exposure, self.in_force, route, self.slicer.amendment, self.triggers, tag="T", account="main"

@@ -668,6 +668,35 @@ def test_a_halt_takes_back_the_working_children_that_its_cause_names(working: Wo
     assert len(children(world)) == 2
 
 
+@pytest.mark.parametrize(
+    "second,ends_at,taken",
+    [
+        (None, 60, []),
+        ("50 at 99.50", 60, ["P1"]),  # executes: half of the first one would be short
+        ("50 at 104", 60, ["P1", "P2"]),  # may execute yet, before its cancel comes
+        ("50 at 104", 3, []),  # has ended without
+    ],
+)
+def test_what_shrank_the_position_when_it_was_approved_is_taken_back_where_it_would_open_now(
+    second: str | None, ends_at: int, taken: list[str]
+) -> None:
+    at, later = NOW + 5 * NS_PER_S, NOW + 7 * NS_PER_S
+    world = start(
+        order(Algo.LIMIT, symbol="SHRT", side=SELL, price=Decimal(103), duration_s=60), reply=scripted([Reply("touch")])
+    )
+    world.bus.publish(held("SHRT", 100))
+    if second is not None:
+        qty, price = second.split(" at ")
+        beside = order(Algo.LIMIT, qty, "SHRT", SELL, price=Decimal(price), end=NOW + ends_at * NS_PER_S)
+        world.at(NOW + 1, msgspec.structs.replace(beside, parent_id="P2", ts=NOW + 1))
+    world.at(at, halt(at, "REDUCING", working=WorkingOrders.CANCEL_OPENING))
+    world.at(later, quote("SHRT", "103.50", "103.52", ts=later))
+    world.run()
+    asked = [event.parent_id for event in of_kind(world, OrderCancelRequest) if event.text == "halted: drill"]
+    assert asked == taken
+    assert world.exposure.held("SHRT") >= 0
+
+
 def test_after_a_halt_it_catches_up_with_its_curve() -> None:
     world = start(order(slices=10, duration_s=100))
     world.at(NOW + 10 * NS_PER_S, halt(NOW + 10 * NS_PER_S))

@@ -562,7 +562,7 @@ def test_a_fill_without_a_market_is_worth_what_it_cost() -> None:
 def test_a_price_that_nobody_can_trade_at_marks_nothing_and_leaves_nothing_behind(price: str) -> None:
     exposure, gone = book(held("AAPL", 500)), quote("AAPL", price, price)
     fold(exposure, gone)
-    assert (exposure.mark("AAPL"), exposure.equity) == (100, 100_000)
+    assert (exposure.mark("AAPL"), exposure.equity) == (Decimal(100), Decimal(100_000))
     assert exposure.market["AAPL"] == gone  # the gate sees it, and says so
     fold(exposure, quote("AAPL", "109", "111"))
     assert exposure.equity == 105_000
