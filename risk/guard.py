@@ -11,9 +11,9 @@ A daily loss is REDUCING until the next roll. A drawdown is HALTED until somebod
 into the account, or out of it, moves the day's first equity and the mark as it moves the equity: it is no gain and no
 loss. What was lost before is then a larger part of what is left after a withdrawal, and a smaller one after a deposit.
 
-A venue trips trading by three things, each counted apart under its own limits: with so many within a window what we
-send is wrong, or the venue is, and parents try again. Trading is REDUCING until an operator has had a look and resumes;
-then the count of that thing begins anew.
+A venue trips trading by three things, each counted apart under its own limits, and each order once: with so many within
+a window what we send is wrong, or the venue is, and parents try again. Trading is REDUCING until an operator has had a
+look and resumes; then the count of that thing begins anew.
 
 - *Rejects*: the venue refused an order. What the gate denied never left, and does not count.
 - *Failures*: an order certainly did not get out (NOT_SENT: the line is down, or so much waits for the venue that it has
@@ -22,9 +22,9 @@ then the count of that thing begins anew.
   not count: LAPSED (our last check: an approval that grew too old, a halt, an order that was asked back before it
   left), an order that was asked back and turns out to be gone (PENDING_CANCEL), and one that an earlier run approved,
   since it may have ended before it sent it.
-- *Slips*: an execution farther than `slippage_max` beyond the quote by which its order was approved: a buy above the
-  ask, a sale below the bid. What rests is no worse than that quote, and never slips. Without a quote on that side, and
-  after the end of its order, there is nothing to compare with.
+- *Slips*: an order that executes farther than `slippage_max` beyond the quote by which it was approved: a buy above
+  the ask, a sale below the bid. What rests is no worse than that quote, and never slips. Without a quote on that side,
+  and after the end of the order, there is nothing to compare with.
 
 A strategy whose parents in one symbol and side were accepted `repeats_max` times within a window is in a loop, or looks
 like it. It is stopped, in everything that it does, until a person lets it go on by its name; its live parents go on, as
@@ -109,7 +109,7 @@ class _Breaker(NamedTuple):
 _BREAKERS = {
     REJECTS: _Breaker(lambda limits: limits.rejects, "rejected {} orders"),
     FAILURES: _Breaker(lambda limits: limits.failures, "did not get, or may not have got, {} orders"),
-    SLIPPAGE: _Breaker(lambda limits: limits.slips, "executed {} times far beyond the quote"),
+    SLIPPAGE: _Breaker(lambda limits: limits.slips, "executed {} orders far beyond the quote"),
 }
 _FAILED = frozenset({OrdStatus.NOT_SENT, OrdStatus.UNKNOWN})
 _STRIKES = _FAILED | {OrdStatus.REJECTED}

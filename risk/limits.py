@@ -156,7 +156,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     failures_max: int = 3  # R17, orders to one venue that were not sent or are in doubt, likewise
     failures_window_s: float = 60.0  # R17
     slippage_max: Decimal = Decimal("0.01")  # R17, of the quote at the approval; what executes farther beyond it slips
-    slips_max: int = 3  # R17, executions of one venue that slip within the window, likewise
+    slips_max: int = 3  # R17, orders that one venue executes with slippage within the window, likewise
     slips_window_s: float = 60.0  # R17
     collar: Decimal = Decimal("0.05")  # R7, of the reference price
     quote_age_s_max: float = 10.0  # R7

@@ -6,33 +6,41 @@ from hypothesis import strategies as st
 
 from risk.strikes import Key, Often, Strike, Strikes
 
-STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0, 1, 4, 5, 9, 10, 30])), max_size=60)
+STEPS = st.lists(
+    st.tuples(st.sampled_from("abc"), st.sampled_from([0, 1, 4, 5, 9, 10, 30]), st.integers(0, 5)), max_size=60
+)
 OFTEN = st.builds(Often, st.integers(1, 4), st.integers(1, 20))
 
 
-def struck(steps: list[tuple[str, int]]) -> list[tuple[Key, Strike]]:
+Steps = list[tuple[str, int, int]]
+
+
+def struck(steps: Steps) -> list[tuple[Key, Strike]]:
     now, found = 0, list[tuple[Key, Strike]]()
-    for number, (key, after) in enumerate(steps):
+    for key, after, number in steps:
         now += after
         found.append(((key,), Strike(now, f"O{number}")))
     return found
 
 
 @given(STEPS, OFTEN)
-def test_too_many_are_as_many_as_trip_of_one_key_within_the_window_before_the_newest(
-    steps: list[tuple[str, int]], often: Often
+def test_too_many_are_as_many_orders_as_trip_of_one_key_within_the_window_before_the_newest(
+    steps: Steps, often: Often
 ) -> None:
     strikes, everything = Strikes(), list[tuple[Key, Strike]]()
     for key, strike in struck(steps):
         strikes.add(key, strike, often)
         everything.append((key, strike))
-        within = [each for of, each in everything if of == key and strike.ts - each.ts < often.window_ns]
+        own = [each for of, each in everything if of == key]
+        ids = [each.order_id for each in own]
+        last = [each for at, each in enumerate(own) if each.order_id not in ids[at + 1 :]]  # of each order
+        within = [each for each in last if strike.ts - each.ts < often.window_ns]
         expected = within[-often.most :] if len(within) >= often.most else []
         assert strikes.too_many(key, strike, often) == expected
 
 
 @given(STEPS, OFTEN)
-def test_what_is_kept_is_bounded_by_what_trips_and_by_the_window(steps: list[tuple[str, int]], often: Often) -> None:
+def test_what_is_kept_is_bounded_by_what_trips_and_by_the_window(steps: Steps, often: Often) -> None:
     strikes = Strikes()
     for number, (_, strike) in enumerate(struck(steps)):
         strikes.add((f"K{number}",), strike, often)  # each time somebody else
@@ -43,7 +51,7 @@ def test_what_is_kept_is_bounded_by_what_trips_and_by_the_window(steps: list[tup
 
 
 @given(STEPS, OFTEN, st.integers(0, 60))
-def test_a_snapshot_goes_on_where_it_was(steps: list[tuple[str, int]], often: Often, cut: int) -> None:
+def test_a_snapshot_goes_on_where_it_was(steps: Steps, often: Often, cut: int) -> None:
     straight, broken = Strikes(), Strikes()
     for number, (key, strike) in enumerate(struck(steps)):
         if number == cut:
