@@ -62,8 +62,8 @@ class BrokerView:
         return self.apart > most
 
     def agrees(self, most: Decimal) -> bool:
-        """Whether none of the last reports was so far off."""
-        return all(abs(gap) <= most for gap in self.gaps)
+        """Whether it is confirmed that they are not: none of the last reports was so far off."""
+        return len(self.gaps) == CONFIRMED and all(abs(gap) <= most for gap in self.gaps)
 
     def hear(self, event: AccountReported, ours: Decimal) -> None:
         """Take a report over, while our own equity is `ours`."""

@@ -398,6 +398,8 @@ def test_nothing_left_is_reducing_until_there_is_equity_again() -> None:
     assert scene.said[3:] == []
     scene.price("34")
     scene.report(None)
+    assert scene.said[3:] == []  # of two reports one states no equity
+    scene.report("1000")
     assert scene.said[3:] == ["resumed account"]
 
 
