@@ -79,7 +79,7 @@ class Gate:
         override, waived = self._overridden(order, first)
         case, denial, _ = verdict = waived or self._cut(order, first, limits.current)
         said = self._accept(order, case, began, override) if denial is None else self._deny(case, denial, began)
-        shadow = None if limits.shadow is None else self._of_parent(order, limits.shadow)
+        shadow = None if limits.shadow is None else self._of_parent(order, limits.shadow, waives=case.ask.waives)
         if override is not None:
             yield _used(order, override)
         yield said  # which reserves: the shadow limits have judged before it
@@ -139,9 +139,9 @@ class Gate:
         if shadow is not None and shadow.qty != verdict.qty:
             yield self._differ(verdict, shadow)
 
-    def _of_parent(self, order: ParentOrder, limits: Limits) -> Verdict:
+    def _of_parent(self, order: ParentOrder, limits: Limits, *, waives: Reason | None) -> Verdict:
         """Of a parent, smaller where it may be resized."""
-        return self._cut(order, self._judged(_ask_of_parent(order, order.order_qty), limits), limits)
+        return self._cut(order, self._judged(_ask_of_parent(order, order.order_qty, waives), limits), limits)
 
     def _cut(self, order: ParentOrder, verdict: Verdict, limits: Limits) -> Verdict:
         """Of a parent that was judged as a whole, smaller where it may be resized."""
@@ -151,7 +151,8 @@ class Gate:
                 break
             if self._is_small(order.symbol, denial.max_qty):
                 break
-            verdict = self._judged(_ask_of_parent(order, denial.max_qty), limits, cut=denial)
+            ask = _ask_of_parent(order, denial.max_qty, verdict.case.ask.waives)
+            verdict = self._judged(ask, limits, cut=denial)
         return verdict
 
     def _judged(self, ask: Ask, limits: Limits, cut: Denial | None = None) -> Verdict:

@@ -18,6 +18,7 @@ from core.events import (
     ParentAccepted,
     ParentOrder,
     Reason,
+    ShadowVerdict,
     TradingHalted,
 )
 from core.orders import Side
@@ -37,12 +38,14 @@ from tests.builders import (
     limits_set,
     modelled,
     parent,
+    shadow_set,
     working,
 )
 
 BUY, SELL = Side.BUY, Side.SELL
 ANN, BOB = "ann (1)", "bob (2)"
 END = NOW + EXPIRES_S * NS_PER_S
+SMALL = SymbolLimits(order_qty_max=Decimal(30), order_notional_max=Decimal(1_000_000))
 TENTH = limits(override=True, position_max=Decimal("0.1"))  # 100 shares of 100,000
 
 
@@ -336,6 +339,25 @@ def test_an_order_passes_over_a_limit_exactly_where_a_grant_that_is_neither_used
                 del open_now[covering[0]]
             else:
                 assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    "shadow,shadow_qty",
+    [
+        (TENTH, []),  # by the same limits what two people want passes likewise
+        (limits(position_max=Decimal("0.01")), []),  # and by any limit of what they want it not to be denied for
+        (limits(symbols_default=SMALL), [Decimal(30)]),  # others still cut it
+    ],
+)
+def test_shadow_limits_waive_what_is_waived_as_they_do_for_its_children(
+    shadow: Limits, shadow_qty: list[Decimal]
+) -> None:
+    desk = Desk(proposed(), *working("AAPL", BUY, 20))
+    desk.in_force.shade(shadow_set(shadow))
+    used, verdict, *said = desk.ask(parent(qty="150", resizable=True))
+    assert isinstance(used, OverrideUsed)
+    assert isinstance(verdict, ParentAccepted)
+    assert [each.shadow_qty for each in said if isinstance(each, ShadowVerdict)] == shadow_qty
 
 
 def test_others_work_as_before_beside_an_override() -> None:
