@@ -184,7 +184,7 @@ def test_every_actor_comes_back_as_it_was(way: str, stopped: tuple[Config, Run],
 
 # Schema version to actors, and the names of their states; the ledger's are ids of orders.
 STATES: dict[int, dict[str, set[str]]] = {
-    5: {
+    6: {
         "analyst": {"cases", "last_quote", "tallies"},
         "exposure": {
             "ages",
