@@ -120,8 +120,8 @@ class Parent(msgspec.Struct, kw_only=True):
 
     @property
     def is_paused(self) -> bool:
-        """Whether trading is reducing and its children would open: it waits for another state."""
-        return self.denied is Reason.STATE and not self.flatten
+        """Whether trading is reducing and no child of it, however small, would shrink: it waits for another state."""
+        return self.denied is Reason.STATE and self.child_max is None and not self.flatten
 
     def to_send(self, now: int) -> Decimal:
         """What the curve wants sent, as far as its bounds let it; negative: what it wants back."""
@@ -310,6 +310,11 @@ class Parent(msgspec.Struct, kw_only=True):
             child.leaves_qty -= done
             self.leaves_qty -= done
             self.again = self.again and child.leaves_qty > 0
+
+    def enter_state(self) -> None:
+        """Trading is in another state: what the last one did not let go is asked for again."""
+        self.denied = None if self.denied is Reason.STATE else self.denied
+        self.child_max = None
 
     def pause(self, now: int) -> None:
         """Send nothing for a moment."""

@@ -11,10 +11,10 @@ is planned from what is done then; another price takes back what rests beyond it
 there. A pause takes everything back and moves no end.
 
 While trading is halted nothing is sent but for an operator's flatten; a parent whose child is denied because trading is
-reducing pauses until the state changes. Who was denied for another reason asks again after a pause that doubles, and at
-once under another model, regime or limit; who would have met orders of ours, once those have ended.
-Who sells short under a price restriction learns it by one denial, and then crosses no more: a tick above the bid is as
-near as it goes. Nothing of this moves their ends.
+reducing asks for the part of it that shrinks, and pauses until the state changes where there is none. Who was denied
+for another reason asks again after a pause that doubles, and at once under another model, regime or limit; who would
+have met orders of ours, once those have ended. Who sells short under a price restriction learns it by one denial, and
+then crosses no more: a tick above the bid is as near as it goes. Nothing of this moves their ends.
 
 What shrinks the position, and an operator's flatten, goes first: the orders of ours that it would meet are taken back,
 and the other side of the symbol sends nothing until it had its turn. A flatten's own make way for nobody.
@@ -79,7 +79,8 @@ from core.signals import AT_A_PRICE, Action, Algo, Change
 from core.trading import Causes
 from core.units import ZERO, floor_to, is_multiple
 
-OF_THE_SIZE = frozenset({Reason.ORDER_SIZE, Reason.ORDER_NOTIONAL})  # smaller ones pass
+# Smaller ones pass: a limit is lower than when it began, or while trading is reducing the rest would open.
+OF_THE_SIZE = frozenset({Reason.ORDER_SIZE, Reason.ORDER_NOTIONAL, Reason.STATE})
 OF_THE_MOMENT = frozenset({Reason.RATE, Reason.SELF_MATCH})  # what is denied for it is denied for when it came
 WAY_NS = 2 * RETRY_NS  # how long the other side stands back; who goes first asks again before, and renews it
 MAX_DUE = 16  # parents that one `TimeAdvanced` works, some 5 ms; the others are due at once, after whatever else waits
@@ -188,7 +189,7 @@ class Slicer:
             self._wait_for(parent, event.met)
             if self._gets_way(event):
                 self._way[event.symbol] = (event.side, event.ts + WAY_NS)
-            if event.reason in OF_THE_SIZE and event.max_qty is not None:  # the limit is lower than when it began
+            if event.reason in OF_THE_SIZE:
                 parent.child_max = event.max_qty
             self._arm(event.parent_id, parent, event.ts)
 
@@ -267,7 +268,7 @@ class Slicer:
         """Send nothing while a cause forbids it; one that takes everything back ends a flatten, too."""
         self._causes.halt(event)
         for parent in self.parents.values():
-            parent.denied = None if parent.is_paused else parent.denied
+            parent.enter_state()
             if event.working is WorkingOrders.CANCEL_ALL:
                 parent.stopped, parent.flatten_id = parent.stopped or parent.flatten, ""
         self._arm_all(event.ts)
@@ -276,14 +277,16 @@ class Slicer:
         """A cause has ended: every parent is due at once, to catch up with its curve."""
         self._causes.resume(event)
         for parent_id, parent in self.parents.items():
-            parent.denied = None if parent.is_paused else parent.denied
+            parent.enter_state()
             self._wake(parent_id, parent, event.ts)
 
     def reconsider(self, event: RiskModelSet | RegimeSet | LimitsSet) -> None:
         """The gate judges otherwise now: whom it denied asks at once, and for as much as it was to begin with."""
         for parent_id, parent in self.parents.items():
+            if parent.denied is Reason.STATE:
+                continue  # none of these is another state
             parent.child_max = None
-            if parent.denied is not None and not parent.is_paused:
+            if parent.denied is not None:
                 parent.hold_until = event.ts
                 self._wake(parent_id, parent, event.ts)
 

@@ -803,6 +803,37 @@ def test_while_reducing_the_gate_lets_only_shrinking_children_pass() -> None:
     assert [event.reason for event in refused] == [Reason.STATE]  # it asks once, and waits for another state
 
 
+def test_while_reducing_the_part_of_a_child_that_shrinks_goes_and_the_rest_waits() -> None:
+    world = start(order(side=SELL, qty="150", symbol="SHRT", slices=2, duration_s=60))
+    world.bus.publish(held("SHRT", 100))
+    world.at(NOW + 1, halt(NOW + 1, "REDUCING", working=WorkingOrders.STAND))
+    world.run()
+    first, rest = (event.order.order_qty for event in of_kind(world, OrderApproved))
+    assert [event.max_qty for event in of_kind(world, OrderDenied)] == [rest, None] == [100 - first, None]
+    assert (end_of(world).reason, end_of(world).text) == (EndReason.DENIED, "STATE")
+    assert world.exposure.held("SHRT") == 0
+
+
+@pytest.mark.parametrize("change", ["none", "regime", "resume", "halt"])
+def test_what_may_go_in_a_state_bounds_children_until_the_state_changes(change: str) -> None:
+    bare = Bare()
+    sent = child(ts=NOW, cl_ord_id="P1C1A1")
+    bare.slicer.halt(halt(NOW, "REDUCING", cause="loss"))
+    bare.slicer.send(sent)
+    bare.slicer.deny(msgspec.structs.replace(denied(sent, Reason.STATE), max_qty=Decimal(30)))
+    if change == "regime":
+        bare.slicer.reconsider(RegimeSet(ts=NOW + 1, regime="NORMAL", by="ann"))
+    elif change == "resume":
+        bare.slicer.resume(TradingResumed(ts=NOW + 1, cause="loss"))
+    elif change == "halt":
+        bare.slicer.halt(halt(NOW + 1, "REDUCING", cause="venue"))
+    now = NOW + RETRY_NS
+    bare.slicer.advance(TimeAdvanced(ts=now))
+    (again,) = bare.slicer.on_due(TimeAdvanced(ts=now))
+    assert isinstance(again, NewOrderSingle)
+    assert again.order_qty == (30 if change in {"none", "regime"} else 100)
+
+
 def test_a_parent_that_was_paused_goes_on_when_the_state_changes() -> None:
     world = start(order(slices=10, duration_s=100))
     world.at(NOW + 1, halt(NOW + 1, "REDUCING", working=WorkingOrders.STAND))
