@@ -89,8 +89,10 @@ class Commands:
         request_id = f"flatten-{now}"
         run.bus.publish(FlattenRequested(ts=now, request_id=request_id, by=by, symbol=order.symbol))
         await self._on_record("asked for, but the database is away: nothing leaves before it is back")
-        held = {symbol: qty for symbol, qty in exposure.book.symbols() if qty}
-        return {"request": request_id, "orders": await asyncio.to_thread(self._flattened, request_id), "held": held}
+        held = {symbol: qty for symbol, qty in exposure.book.symbols() if qty and order.symbol in {"", symbol}}
+        coming_back = {symbol: qty for symbol in held if (qty := exposure.coming_back(symbol))}
+        orders = await asyncio.to_thread(self._flattened, request_id)
+        return {"request": request_id, "orders": orders, "held": held, "coming_back": coming_back}
 
     async def parent(self, order: Order, by: str) -> Answer:
         """Amend one live parent, pause it, let it go on or cancel it, whatever the state of trading.

@@ -146,7 +146,13 @@ def flatten(
     answer = ask(find(folder).control, "POST", "flatten", {"symbol": "" if what == "all" else what})
     for order in answer["orders"]:
         typer.echo("{side} {order_qty} {symbol} of {strategy}: {state} {reason}".format(**order).rstrip())
-    if not answer["orders"]:
+    for symbol, qty in answer["coming_back"].items():
+        typer.echo(f"{qty} {symbol} are on their way back, and closed once they are")
+    for symbol in (
+        answer["held"].keys() - {order["symbol"] for order in answer["orders"]} - answer["coming_back"].keys()
+    ):
+        typer.echo(f"{answer['held'][symbol]} {symbol} stay held: what works closes them, or a limit lets no order be")
+    if not answer["held"]:
         typer.echo("nothing to close")
     typer.echo(f"`execd positions` and `execd parents` follow {answer['request']}")
 

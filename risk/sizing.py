@@ -227,7 +227,7 @@ class Sizer:
         least = self._limits.current.order_notional_max(symbol, instrument.venue, strategy)
         if least is not None and mark:
             bounds.append(FLATTEN_SHARE * least[0] / instrument.notional(Decimal(1), mark))
-        return min(bounds)
+        return max(min(bounds), min(wanted, instrument.lot))  # of less than a lot the gate says why it may not be
 
     def _closing(
         self, now: int, request: str, owner: str, symbol: str, size: tuple[Side, Decimal], *, leg: str

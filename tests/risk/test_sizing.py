@@ -688,6 +688,11 @@ def test_a_flatten_is_cut_by_what_its_venue_takes_and_not_by_what_its_strategy_m
     assert flatten(held("AAPL", 100), bounds=bounds) == [f"SELL {qty} AAPL of alpha" for qty in (45, 45, 10)]
 
 
+def test_where_not_even_a_lot_may_be_one_order_the_gate_is_asked_and_says_why() -> None:
+    bounds = limits(symbols_default=SymbolLimits(order_qty_max=Decimal(100), order_notional_max=Decimal(105)))
+    assert flatten(held("AAPL", 3), bounds=bounds) == ["SELL 1 AAPL of alpha"] * 3
+
+
 def test_the_parts_of_a_flatten_have_ids_of_their_own() -> None:
     request = FlattenRequested(ts=NOW, request_id="flatten-1", by="ann")
     bounds = limits(symbols_default=SymbolLimits(order_qty_max=Decimal(10), order_notional_max=Decimal(1_000_000)))
