@@ -385,9 +385,19 @@ def checks() -> str:
     """The gate's checks in their order."""
     rows = []
     for number, check in enumerate(CHECKS, 1):
-        reasons = dict.fromkeys(re.findall(r"\bReason\.(\w+)", inspect.getsource(check)))
+        reasons = dict.fromkeys(re.findall(r"\bReason\.(\w+)", "\n".join(_with_helpers(check))))
         rows.append((str(number), _code(check.__name__), _paragraphs(check)[0], _code(*(Reason[r] for r in reasons))))
     return _table(("", "check", "passes where", "denies with"), rows)
+
+
+def _with_helpers(function: Callable[..., object]) -> Iterator[str]:
+    """The source of a function and of those in its module that it calls, and they; none calls itself."""
+    source, module = inspect.getsource(function), sys.modules[function.__module__]
+    yield source
+    for name in dict.fromkeys(re.findall(r"\b(_\w+)\(", source)):
+        helper = getattr(module, name, None)
+        if inspect.isfunction(helper) and helper is not function:
+            yield from _with_helpers(helper)
 
 
 def causes() -> str:

@@ -1,5 +1,6 @@
 """The documentation tells the truth: generated parts are fresh, links lead somewhere, examples and commands work."""
 
+import inspect
 import json
 import re
 import tomllib
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from core.events import Reason
 from core.orders import TRANSITIONS
 from core.signals import BadSignal, parse
 from daemon.config import build, load
 from docs import build as pages
+from risk import checks as risk_checks
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "deploy/README.md"]
@@ -66,6 +69,14 @@ def test_a_part_that_nobody_makes_is_an_error() -> None:
 def test_every_part_has_its_place() -> None:
     placed = re.findall(r"<!-- generated:([\w-]+) -->", "".join(page.read_text() for page in PAGES))
     assert sorted(placed) == sorted(pages.PARTS)
+
+
+def test_the_table_of_checks_has_every_reason_that_a_check_denies_with_its_helpers_included() -> None:
+    rows = pages.checks().splitlines()
+    named = set(re.findall(r"\bReason\.(\w+)", inspect.getsource(risk_checks)))
+    assert {reason for reason in named if not any(f"`{Reason[reason]}`" in row for row in rows)} == set()
+    (rates,) = [row for row in rows if "`rate_is_kept`" in row]
+    assert rates.endswith("| `PARENTS_PER_DAY`, `RATE` |")
 
 
 def test_the_lifecycle_draws_every_move_that_changes_something() -> None:
