@@ -51,7 +51,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.CashMoved, a.exposure.move, a.oms.move, a.guard.move)
     bus.fold(e.PositionAdjusted, a.exposure.adjust, a.oms.adjust, a.slicer.adjust)
     bus.fold(e.MarketData, a.exposure.quote, a.guard.look, a.slicer.quote, a.analyst.quote, a.triggers.look)
-    bus.fold(e.TimeAdvanced, a.exposure.advance, a.slicer.advance, a.oms.advance)
+    bus.fold(e.TimeAdvanced, a.exposure.advance, a.guard.advance, a.slicer.advance, a.oms.advance)
     bus.fold(e.SignalReceived, a.exposure.advance, a.sequences.count)
     bus.fold(e.SignalAccepted, a.sizer.take)
     bus.fold(e.StopSet, a.triggers.take)

@@ -11,6 +11,10 @@ says nothing of it, and those before it stand, however old: silence is no reason
 one that was asked for before cash was last moved: the broker may not have known yet. Where the broker knew first, the
 move explains a difference: what remains is the smaller one of those with it and without it.
 
+What may be opened need not wait for a second report: it is judged by no more than the newest one states, with what the
+market and our fills have moved since (`doubt`). What is paid in counts there once a report knows it, so that a mistyped
+amount opens nothing at a broker that states an equity.
+
 Buying power is the broker's figure less what we have reserved since. Orders that it had acknowledged when it was asked
 are in its figure already, and are not counted again; every other one counts in full, in flight or in doubt, until it
 has ended unexecuted or a later report covers it. What shrinks a position frees nothing before the next report.
@@ -39,12 +43,24 @@ class Reserved(msgspec.Struct):
 class BrokerView:
     """The account by its broker's last reports. An account is at one broker, whose venues all speak of the same."""
 
-    __slots__ = ("_moved_ts", "_orders", "_spent", "_spent_ts", "buying_power", "gaps", "report", "reserved", "short")
+    __slots__ = (
+        "_moved_ts",
+        "_newest",
+        "_orders",
+        "_spent",
+        "_spent_ts",
+        "buying_power",
+        "gaps",
+        "report",
+        "reserved",
+        "short",
+    )
 
     def __init__(self) -> None:
         self.report: AccountReported | None = None
         self.gaps: tuple[Decimal, ...] = ()  # the broker's equity less ours, of the last reports; the newest last
         self.short = ZERO  # what is confirmed to be missing at the broker; negative
+        self._newest = ZERO  # the equity of the newest report less ours, which has cash moves since in it
         self.buying_power: Decimal | None = None  # as it was stated last
         self.reserved = ZERO  # money for what opens, of which that does not know
         self._moved_ts = 0  # when cash was last moved
@@ -56,6 +72,11 @@ class BrokerView:
     def apart(self) -> Decimal:
         """How far apart the two equities are as far as that is confirmed, money."""
         return min(map(abs, self.gaps)) if len(self.gaps) == CONFIRMED else ZERO
+
+    @property
+    def doubt(self) -> Decimal:
+        """What is missing at the broker, or may be by its newest report alone; negative."""
+        return min(self.short, self._newest)
 
     def differs(self, most: Decimal) -> bool:
         """Whether it is confirmed that the two equities are more than so much money apart."""
@@ -69,7 +90,8 @@ class BrokerView:
         """Take a report over, while our own equity is `ours`."""
         self.report = event
         if event.equity is not None and event.as_of >= self._moved_ts:
-            self._show((*self.gaps, event.equity - ours)[-CONFIRMED:])
+            self._newest = event.equity - ours
+            self._show((*self.gaps, self._newest)[-CONFIRMED:])
         if event.buying_power is not None:
             self.buying_power = event.buying_power
             self._cover(event.as_of)
@@ -77,6 +99,8 @@ class BrokerView:
     def move(self, event: CashMoved) -> None:
         """Cash is paid in, or out: by our books; by the broker's before or after."""
         self._moved_ts = event.ts
+        if self.gaps:
+            self._newest -= event.amount
         self._show(tuple(min(gap, gap - event.amount, key=abs) for gap in self.gaps))
 
     def reserve(self, cl_ord_id: str, unit: Decimal, qty: Decimal) -> None:
@@ -121,6 +145,7 @@ class BrokerView:
         return {
             "report": msgspec.to_builtins(self.report),
             "gaps": list(self.gaps),
+            "newest": self._newest,
             "moved": self._moved_ts,
             "buying_power": self.buying_power,
             "orders": {key: msgspec.to_builtins(order) for key, order in self._orders.items()},
@@ -132,6 +157,7 @@ class BrokerView:
         state = msgspec.convert(dumped, _Dump)
         self.report = state.report
         self._show(state.gaps)
+        self._newest = state.newest
         self._moved_ts = state.moved
         self.buying_power = state.buying_power
         self._orders = state.orders
@@ -142,6 +168,7 @@ class BrokerView:
 class _Dump(msgspec.Struct):
     report: AccountReported | None
     gaps: tuple[Decimal, ...]
+    newest: Decimal
     moved: int
     buying_power: Decimal | None
     orders: dict[str, Reserved]

@@ -127,7 +127,7 @@ class Case:
     def equity(self) -> Decimal:
         """What fractions are of; zero where nothing is left."""
         if self._equity is None:
-            self._equity = max(self.exposure.equity, ZERO)
+            self._equity = max(self.exposure.base(self.ask.ts), ZERO)
         return self._equity
 
     @property

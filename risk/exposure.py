@@ -13,7 +13,9 @@ picture with what is committed, for parents, and one with what is working, for c
 
 Marks are mids that can be traded at; any other mid leaves the mark that was. Equity moves with each mark and each fill
 by its difference; decimals make the sum exact, so it needs no re-summing. What the broker has less of counts as gone
-(`risk.broker`), and a part of what is held at an old mark (`risk.marks`).
+(`risk.broker`), and a part of what is held at an old mark (`risk.marks`). A wrong price, a mistyped deposit or a wrong
+report must not lift every limit at once: orders are sized and judged by an equity that rises only once it has stood
+(`risk.stood`), and falls at once.
 """
 
 import datetime as dt
@@ -61,8 +63,10 @@ from risk.limits import LimitsInForce, for_opening
 from risk.marks import Marks
 from risk.reach import Reach, span
 from risk.resting import RestingOrders
+from risk.stood import Stood
 from risk.tail import Stake, TailRisk
 
+MOVING = Decimal("0.01")  # of equity
 MARK_MAX = Decimal(10**12)  # a price from here on is a fault of the data, and its sums would leave exact arithmetic
 
 
@@ -176,6 +180,7 @@ class Exposure:
         "_of_children",
         "_of_parents",
         "_sent",
+        "_stood",
         "_tail",
         "_unsent",
         "_value",
@@ -232,6 +237,7 @@ class Exposure:
         self._coming: dict[tuple[str, str, Side], Decimal] = {}  # of what is committed, by strategy
         self._marks: dict[str, Decimal] = {}
         self._value = ZERO  # of all positions at their marks
+        self._stood = Stood()  # what equity was of late
         self._unsent = ZERO  # money for what parents are still to open
         self._of_children = Reach()  # with what is working
         self._of_parents = Reach()  # with what is committed
@@ -252,6 +258,16 @@ class Exposure:
         A mark that grows old is no loss: nothing was traded, and nobody quoted less.
         """
         return self.marked + self.broker.short
+
+    def base(self, now: int) -> Decimal:
+        """What orders are sized and judged by: the lowest equity of late, and no more than the newest report says."""
+        stood = min(self._stood.lowest(now, self.at_marks), self.marked + self.broker.doubt)
+        return stood - self.marks.haircut
+
+    def is_moving(self, now: int) -> bool:
+        """Whether equity was of late more than `MOVING` apart: what it is now may be a wrong price's."""
+        highest = self._stood.highest(now, self.at_marks)
+        return highest - self._stood.lowest(now, self.at_marks) > MOVING * abs(highest)
 
     @property
     def marked(self) -> Decimal:
@@ -369,16 +385,21 @@ class Exposure:
     def account(self, event: AccountOpened) -> None:
         """Start from this cash."""
         self.book.open(event)
+        self._stood = Stood()
 
     def hear(self, event: AccountReported) -> None:
         """How the account stands by its broker's books."""
+        before = self.at_marks
         self.broker.hear(event, self.marked)
+        self._stood.change(event.ts, before, self.at_marks)
         self.marks.advance(event.ts)
 
     def move(self, event: CashMoved) -> None:
         """Cash is paid in, or out."""
+        before = self.at_marks
         self.book.move(event)
         self.broker.move(event)
+        self._stood.change(event.ts, before, self.at_marks)
 
     def adjust(self, event: PositionAdjusted) -> None:
         """Shares have become others, worth as much in all; the market has to say anew what one is worth."""
@@ -408,8 +429,9 @@ class Exposure:
         self.marks.take(symbol, event.ts)
         held, before = self.book.qty(symbol), self._marks.get(symbol)
         if held:
-            value = self._worth(symbol, held, mid)
+            equity, value = self.at_marks, self._worth(symbol, held, mid)
             self._value += value - self._worth(symbol, held, before or mid)
+            self._stood.change(event.ts, equity, self.at_marks)
             self.marks.hold(symbol, value)
         self._marks[symbol] = mid
         if before is None or symbol in self._of_children.spans or symbol in self._of_parents.spans:
@@ -568,6 +590,7 @@ class Exposure:
         self.messages.setdefault(venue, Rate()).take(ts, self._limits.current.messages_per_s_at(venue))
 
     def _hold(self, event: FillBooked | FillBusted, signed: Decimal) -> None:
+        before = self.at_marks
         self.book.fill(event)
         mark = self._marks.get(event.symbol)
         if mark is None:
@@ -575,6 +598,7 @@ class Exposure:
             self.marks.take(event.symbol, event.ts)
         self.marks.hold(event.symbol, self._worth(event.symbol, self.book.qty(event.symbol), mark))
         self._value += self._worth(event.symbol, signed, mark)
+        self._stood.change(event.ts, before, self.at_marks)
         self._moved[event.symbol] = None
 
     def _fill_parent(self, parent_id: str, qty: Decimal) -> None:
@@ -677,6 +701,7 @@ class Exposure:
             "market": [msgspec.to_builtins(event) for event in self.market.values()],
             "marks": dict(self._marks),
             "ages": self.marks.dump(),
+            "stood": self._stood.dump(),
             "tail": self._tail.dump() if self._tail is not None else None,
         }
 
@@ -700,6 +725,7 @@ class Exposure:
         self.market = {event.symbol: event for event in state.market}
         self._marks = state.marks
         self.marks.load(state.ages)
+        self._stood.load(state.stood)
         if self._tail is not None and state.tail is not None:
             self._tail.load(state.tail)
         self._value = ZERO
@@ -734,6 +760,7 @@ class _Dump(msgspec.Struct):
     market: list[MarketData]
     marks: dict[str, Decimal]
     ages: dict[str, object]
+    stood: dict[str, object]
     tail: dict[str, object] | None = None
     newest: list[tuple[str, str, Newest]] = []
 

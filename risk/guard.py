@@ -68,11 +68,12 @@ from core.trading import halted
 from core.units import NS_PER_DAY, NS_PER_S, ZERO
 from risk.exposure import ChildExposure, Exposure
 from risk.limits import Limits, LimitsInForce
+from risk.stood import CONFIRM_NS
 from risk.strikes import Key, Often, Strike, Strikes
 
 LOOKS = 3
-CONFIRM_NS = 3 * NS_PER_S
 LATEST_NS = 60 * NS_PER_S
+ROLL_WAIT_NS = 60 * NS_PER_S  # how long a day's roll waits at most for an equity that stands
 NAMED = 3  # orders that a halt names
 
 
@@ -128,6 +129,7 @@ class Guard:
         "_fall",
         "_gone",
         "_high",
+        "_later",
         "_limits",
         "_loss",
         "_repeats",
@@ -144,6 +146,7 @@ class Guard:
         self.day = 0  # number of the UTC day that `day_equity` began; 0: no account yet
         self.day_equity = ZERO
         self.mark = ZERO
+        self._later = 0  # when the roll that was put off is looked at again, ns
         self._loss, self._fall, self._high, self._gone = Sight(), Sight(), Sight(), Sight()
         self._tripped: tuple[str, ...] = ()  # what the present look confirms
         self._earlier: set[str] = set()  # children that may have executed when this run began
@@ -162,9 +165,15 @@ class Guard:
 
     def next_due(self) -> int | None:
         """When the day rolls."""
-        return (self.day + 1) * NS_PER_DAY if self.day else None
+        return max((self.day + 1) * NS_PER_DAY, self._later) if self.day else None
 
     # folds
+
+    def advance(self, event: TimeAdvanced) -> None:
+        """Put the roll off while the equity does not stand: a wrong price would be a loss, or hide one, for a day."""
+        midnight = (self.day + 1) * NS_PER_DAY
+        is_due = self.day and midnight <= event.ts < midnight + ROLL_WAIT_NS
+        self._later = event.ts + NS_PER_S if is_due and self._exposure.is_moving(event.ts) else 0
 
     def start(self, event: DaemonStarted) -> None:
         """What was approved before may not have been sent because a run ended."""
@@ -339,6 +348,7 @@ class Guard:
             "day": self.day,
             "day_equity": self.day_equity,
             "mark": self.mark,
+            "later": self._later,
             "earlier": sorted(self._earlier),
             "strikes": {cause: strikes.dump() for cause, strikes in self._strikes.items()},
             "repeats": self._repeats.dump(),
@@ -349,6 +359,7 @@ class Guard:
         """State from a snapshot."""
         state = msgspec.convert(dumped, _Dump)
         self.day, self.day_equity, self.mark = state.day, state.day_equity, state.mark
+        self._later = state.later
         self._loss, self._fall, self._high, self._gone = state.loss, state.fall, state.high, state.gone
         self._earlier = state.earlier
         for cause, strikes in state.strikes.items():
@@ -360,6 +371,7 @@ class _Dump(msgspec.Struct):
     day: int
     day_equity: Decimal
     mark: Decimal
+    later: int
     earlier: set[str]
     strikes: dict[str, object]
     repeats: object

@@ -282,7 +282,7 @@ class Sizer:
         elif isinstance(signal, StopSignal):
             yield from self._triggers.asked(signal, event.ts)
         else:
-            yield self._target(event, signal.symbol, self._wanted(signal))
+            yield self._target(event, signal.symbol, self._wanted(signal, event.ts))
 
     def _strength(self, event: SignalReceived, signal: StrengthSignal) -> Event:
         strength = abs(signal.strength) * signal.confidence
@@ -294,7 +294,7 @@ class Sizer:
             )
         instrument = self._exposure.instruments[signal.symbol]
         side = Side.BUY if signal.strength > 0 else Side.SELL
-        notional = min(self._budget(instrument, strength), self._limits.current.strength_notional_max)
+        notional = min(self._budget(instrument, strength, event.ts), self._limits.current.strength_notional_max)
         if notional < self._limits.current.strength_notional_min:
             return _ignored(
                 event, "SMALL", f"{signal.symbol}: {notional:.2f} is under {self._limits.current.strength_notional_min}"
@@ -305,13 +305,13 @@ class Sizer:
             qty = min(qty, max(held, ZERO))
         return self._trade(event, signal.symbol, side, qty, resizable=True)
 
-    def _budget(self, instrument: Instrument, strength: float) -> Decimal:
+    def _budget(self, instrument: Instrument, strength: float, now: int) -> Decimal:
         """Money for a strength: its share of the position limit, less where the instrument moves more than budgeted."""
         scale = min(1.0, self._limits.current.risk_budget / instrument.volatility) if instrument.volatility else 1.0
         fraction = (
             exact(strength * scale * self._limits.current.strength_fraction, _FINE) * self._limits.current.position_max
         )
-        return fraction * max(self._exposure.equity, ZERO)
+        return fraction * max(self._exposure.base(now), ZERO)
 
     def _rebalance(self, event: SignalReceived, signal: RebalanceSignal) -> Iterable[Event]:
         names = self._exposure.names(signal.strategy) | signal.weights.keys()
@@ -323,14 +323,14 @@ class Sizer:
             return _ignored(
                 event, "UNKNOWN_SYMBOL", f"{symbol} is held but not among the instruments: trade it by hand"
             )
-        return self._target(event, symbol, self._weighted(symbol, weight))
+        return self._target(event, symbol, self._weighted(symbol, weight, event.ts))
 
-    def _wanted(self, signal: TargetSignal) -> Decimal | None:
-        return signal.qty if signal.weight is None else self._weighted(signal.symbol, signal.weight)
+    def _wanted(self, signal: TargetSignal, now: int) -> Decimal | None:
+        return signal.qty if signal.weight is None else self._weighted(signal.symbol, signal.weight, now)
 
-    def _weighted(self, symbol: str, weight: float) -> Decimal | None:
+    def _weighted(self, symbol: str, weight: float, now: int) -> Decimal | None:
         sign = -1 if weight < 0 else 1
-        notional = exact(abs(weight), _FINE) * max(self._exposure.equity, ZERO)
+        notional = exact(abs(weight), _FINE) * max(self._exposure.base(now), ZERO)
         qty = self._affordable(symbol, notional)
         return None if qty is None else sign * qty
 

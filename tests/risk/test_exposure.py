@@ -558,6 +558,26 @@ def test_a_fill_without_a_market_is_worth_what_it_cost() -> None:
     assert exposure.mark("AAPL") == 100
 
 
+def test_a_price_ten_times_as_high_lifts_no_limit_before_it_has_stood() -> None:
+    exposure = book(held("AAPL", 500))
+    before = exposure.base(NOW)
+    fold(exposure, quote("AAPL", "999.99", "1000.01", ts=NOW + 1))
+    assert exposure.equity > 5 * before
+    assert exposure.base(NOW + 1) == exposure.base(NOW + 3 * NS_PER_S) == before
+    fold(exposure, quote("AAPL", ts=NOW + NS_PER_S))
+    assert exposure.base(NOW + NS_PER_S) == before
+    fold(exposure, quote("AAPL", "49.99", "50.01", ts=NOW + NS_PER_S))  # what falls counts at once
+    assert exposure.base(NOW + NS_PER_S) == exposure.equity < before
+
+
+def test_one_report_that_shows_less_is_enough_to_size_and_judge_by() -> None:
+    exposure = book(held("AAPL", 500))
+    fold(exposure, reported(str(exposure.equity - 1_000)))
+    assert exposure.base(NOW) == exposure.equity - 1_000
+    fold(exposure, moved("100000000", ts=NOW + 1))
+    assert exposure.base(NOW + 1) < exposure.equity / 100
+
+
 @pytest.mark.parametrize("price", ["0", "-5", "1e12", "1e40", "Infinity"])
 def test_a_price_that_nobody_can_trade_at_marks_nothing_and_leaves_nothing_behind(price: str) -> None:
     exposure, gone = book(held("AAPL", 500)), quote("AAPL", price, price)

@@ -40,8 +40,9 @@ from core.signals import Algo, Instruction
 from core.units import NS_PER_DAY, NS_PER_S
 from daemon.bus import Bus
 from risk.exposure import Exposure
-from risk.guard import CONFIRM_NS, LATEST_NS, LOOKS, Guard
+from risk.guard import LATEST_NS, LOOKS, Guard
 from risk.limits import Limits, LimitsInForce
+from risk.stood import CONFIRM_NS
 from tests.builders import (
     NOW,
     accepted,
@@ -107,6 +108,7 @@ class Scene:
         bus.on(OrderUnresolved, guard.on_unresolved)
         bus.on(FillBooked, guard.on_filled)
         bus.on(ParentAccepted, guard.on_accepted)
+        bus.fold(TimeAdvanced, guard.advance)
         bus.on(TimeAdvanced, guard.on_due)
         bus.on(HighWaterMarkReset, guard.on_reset)
         bus.tap(lambda _, event: self.trace.append(event))
@@ -312,6 +314,37 @@ def test_a_snapshot_goes_on_where_it_was(steps: list[tuple[int, float]], cut: in
             first.guard.load(dumped)
     assert first.guard.dump() == straight.guard.dump()
     assert first.said == straight.said
+
+
+@pytest.mark.parametrize("wrong", ["1000", "10"])
+def test_a_wrong_price_at_midnight_is_no_equity_of_the_day(wrong: str) -> None:
+    scene = Scene()
+    for _ in range(5):
+        scene.price("100")
+    due = scene.guard.next_due()
+    assert due is not None
+    scene.now = due - NS_PER_S
+    scene.price(wrong, after_s=0.5)
+    scene.advance(due)
+    assert not any(isinstance(event, DayRolled) for event in scene.trace)
+    scene.price("100")
+    while scene.guard.next_due() != due + NS_PER_DAY:
+        scene.advance(scene.guard.next_due() or 0)
+    (rolled,) = (event for event in scene.trace if isinstance(event, DayRolled))
+    assert rolled.equity == scene.exposure.at_marks
+    assert due + 3 * NS_PER_S <= rolled.ts <= due + 6 * NS_PER_S
+
+
+def test_a_day_whose_prices_never_stand_rolls_all_the_same() -> None:
+    scene = Scene()
+    due = scene.guard.next_due()
+    assert due is not None
+    scene.now = due - NS_PER_S
+    for number in range(70):
+        scene.price(str(150 - number % 2 * 50), after_s=0.5)
+        scene.advance(scene.now + NS_PER_S // 2)
+    (rolled,) = (event for event in scene.trace if isinstance(event, DayRolled))
+    assert rolled.ts >= due + 60 * NS_PER_S
 
 
 # The broker's books ---------------------------------------------------------------------------------------------------

@@ -165,6 +165,7 @@ class Account:
         self.model = MODELS[0]
         self.said, self.by_hand = "NORMAL", ""
         self.bounds = WIDE
+        self.base = self.cash  # the lowest equity so far: it all happens in one moment, in which no rise counts
 
     def leaves(self, name: str) -> Decimal:
         """What a child or a parent has not executed."""
@@ -188,6 +189,10 @@ class Account:
     def equity(self) -> Decimal:
         """Cash and positions."""
         return self.cash + sum(qty * self.unit(symbol) for symbol, qty in self.held.items())
+
+    def look(self) -> None:
+        """What fractions are of falls at once."""
+        self.base = min(self.base, self.equity)
 
     @property
     def units(self) -> Vector:
@@ -214,7 +219,7 @@ class Account:
     def limit(self, key: Key) -> float:
         """What the measure is held to: money, or positions, or shares."""
         reason, what, _ = key
-        bounds, equity = self.bounds, max(self.equity, ZERO)
+        bounds, equity = self.bounds, max(self.base, ZERO)
         match reason:
             case Reason.POSITION:
                 return float(bounds.position_max * equity)
@@ -483,6 +488,7 @@ class History:
         price = account.marks[order.symbol] * (100 + step.percent) / 100
         account.held[order.symbol] += order.side.sign * qty
         account.cash -= order.side.sign * qty * price * UNIVERSE[order.symbol].multiplier
+        account.look()
         for name in (order.cl_ord_id, order.parent_id):
             account.done[name] += qty
         is_last = not account.leaves(order.cl_ord_id)
@@ -526,6 +532,7 @@ class History:
     def price(self, step: Step) -> None:
         mid, cent = MIDS[step.pick % len(MIDS)], Decimal("0.01")
         self.account.marks[step.symbol] = mid
+        self.account.look()
         fold(self.exposure, quote(step.symbol, str(mid - cent), str(mid + cent)))
         self.worst = self.measured()
 
