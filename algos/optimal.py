@@ -7,6 +7,8 @@ Everything is a fraction of the quantity or money, in float64, and pure. Three m
 - Almgren (2003): temporary impact that grows with a power of the rate, and no end but a characteristic time.
 - Obizhaeva and Wang (2013): a book that refills at a rate; a block at either end and an even rate between them.
 
+Of the three IS is worked by the first; nobody has measured what the others need, and they are here to compare with.
+
 Units: time in one unit throughout (days in the papers), volatility in money per share and square root of time,
 `temporary` (eta) in money per share for each share per unit of time, `permanent` (gamma) in money per share for each
 share, `fixed` (epsilon) in money per share, risk aversion (lambda) in 1 / money. Costs are positive when they hurt.

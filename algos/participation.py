@@ -17,7 +17,6 @@ HARD_MAX = 0.30  # of the volume, for whoever follows a curve
 FREE = frozenset({Algo.MARKET, Algo.LIMIT, Algo.ICEBERG})
 DEFAULT = {Algo.POV: 0.10, Algo.ADAPTIVE: 0.10}
 POLL_NS = 5_000_000_000  # a parent that waits for volume looks so often
-ADAPT_NS = 30_000_000_000  # how often ADAPTIVE looks at the market
 MOVED = 0.1  # of the pace: smaller moves are none
 
 

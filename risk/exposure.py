@@ -59,7 +59,7 @@ from core.positions import Book
 from core.trading import Causes
 from core.units import NS_PER_DAY, NS_PER_S, ZERO
 from risk.broker import BrokerView
-from risk.limits import LimitsInForce, for_opening
+from risk.limits import WINDOW_MAX, LimitsInForce, for_opening
 from risk.marks import Marks
 from risk.reach import Reach, span
 from risk.resting import RestingOrders
@@ -453,7 +453,7 @@ class Exposure:
         )
         self._unsent += exposure.unsent
         self._commit(exposure, event.order_qty)
-        self.newest[parent.strategy, parent.symbol] = Newest(event.ts, event.parent_id, parent.side, parent.order_qty)
+        self._remember(Newest(event.ts, event.parent_id, parent.side, parent.order_qty), parent.strategy, parent.symbol)
         if not (parent.flatten or parent.protects):  # the day's bound is on strategies, not on who has to stop them
             count, own = self.parents_on(event.ts), self.own_parents_on(parent.strategy, event.ts)
             if not count:  # a new day
@@ -641,12 +641,19 @@ class Exposure:
             else:
                 orders.drop(place, cl_ord_id)
 
+    def _remember(self, newest: Newest, strategy: str, symbol: str) -> None:
+        """The last parent of its kind; what is older than any window is forgotten, whoever it was."""
+        self.newest.pop((strategy, symbol), None)
+        self.newest[strategy, symbol] = newest
+        while self.newest[first := next(iter(self.newest))].ts < newest.ts - WINDOW_MAX * NS_PER_S:
+            del self.newest[first]
+
     def _work(self, order: ChildExposure, change: Decimal) -> None:
         key, own = (order.symbol, order.side), (order.strategy, order.symbol, order.side)
         total = self._working.get(key, ZERO) + change
         assert total >= 0, f"working {order.side} {order.symbol} fell to {total}"
         self._working[key] = total
-        self._sent[own] = self._sent.get(own, ZERO) + change
+        _add(self._sent, own, change)
         self._moved[order.symbol] = None
 
     def _commit(self, order: ParentExposure | ChildExposure, change: Decimal) -> None:
@@ -654,7 +661,7 @@ class Exposure:
         total = self._committed.get(key, ZERO) + change
         assert total >= 0, f"committed {order.side} {order.symbol} fell to {total}"
         self._committed[key] = total
-        self._coming[own] = self._coming.get(own, ZERO) + change
+        _add(self._coming, own, change)
         self._moved[order.symbol] = None
 
     def _measure(self, symbol: str) -> None:
@@ -768,6 +775,15 @@ class _Dump(msgspec.Struct):
 def is_price(mid: Decimal) -> bool:
     """Whether a mid can be traded at, and a position be worth it."""
     return ZERO < mid < MARK_MAX
+
+
+def _add(sums: dict[tuple[str, str, Side], Decimal], key: tuple[str, str, Side], change: Decimal) -> None:
+    """A sum changes; one of nothing is not kept."""
+    total = sums.get(key, ZERO) + change
+    if total:
+        sums[key] = total
+    else:
+        sums.pop(key, None)
 
 
 def _opening(before: Decimal, qty: Decimal) -> Decimal:

@@ -1,11 +1,12 @@
 """Limits that trip trading, not an order: on losses, on what venues and strategies do too often, on the broker's books.
 
 Equity is here cash and positions at their marks, however old: the haircut of an old mark is no loss. A day's loss is
-measured from the equity at the day's roll (00:00 UTC, or the first moment after it at which somebody looks), a drawdown
-from the high-water mark. A single quote that is wrong by a factor of ten must neither halt trading nor set a mark, and
-it stays the mark of its symbol while others are quoted. So what is seen counts once it was seen without a break for
-`CONFIRM_NS`, and every symbol that is held was quoted `LOOKS` times meanwhile; where one is not quoted any more, after
-`LATEST_NS`. A new mark is the lowest equity of that time.
+measured from the equity at the day's roll (00:00 UTC, or the first moment after it at which somebody looks; put off by
+at most `ROLL_WAIT_NS` while the equity does not stand), a drawdown from the high-water mark. A single quote that is
+wrong by a factor of ten must neither halt trading nor set a mark, and it stays the mark of its symbol while others are
+quoted. So what is seen counts once it was seen without a break for `CONFIRM_NS`, and every symbol that is held was
+quoted `LOOKS` times meanwhile; where one is not quoted any more, after `LATEST_NS`. A new mark is the lowest equity of
+that time.
 
 A daily loss is REDUCING until the next roll. A drawdown is HALTED until somebody resets the mark by name. What is paid
 into the account, or out of it, moves the day's first equity and the mark as it moves the equity: it is no gain and no

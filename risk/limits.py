@@ -30,7 +30,7 @@ _MOST = {  # above them a limit limits nothing; all must be positive
     "approval_ttl_ms": 3_600_000,  # ms, one hour
     "signal_horizon_s": 366 * 86_400,  # s, one year
 }
-_WINDOW_MAX = 86_400  # s
+WINDOW_MAX = 86_400  # s
 _LEVERAGE = 4  # of equity, what brokers lend within a day
 _FRACTIONS = {  # and the most of each; all must be positive
     "position_max": 1,
@@ -183,8 +183,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         _check_bounds(self)
-        if not (isfinite(self.duplicate_window_s) and 0 <= self.duplicate_window_s <= _WINDOW_MAX):
-            raise ValueError(f"duplicate_window_s = {self.duplicate_window_s}: 0 to {_WINDOW_MAX:,} s belong here")
+        if not (isfinite(self.duplicate_window_s) and 0 <= self.duplicate_window_s <= WINDOW_MAX):
+            raise ValueError(f"duplicate_window_s = {self.duplicate_window_s}: 0 to {WINDOW_MAX:,} s belong here")
         if self.mark_age_s_block < self.mark_age_s_max:
             raise ValueError(f"mark_age_s_block = {self.mark_age_s_block}: no less than mark_age_s_max belongs here")
         if self.close_margin_s < 0:

@@ -12,7 +12,6 @@ import numpy as np
 
 from risk.shortfall import ALPHA, Vector, finite
 
-NU_MIN = 3.0  # degrees of freedom: fewer have no finite skewness, and no sample tells them from three
 _ANGLES, _ANGLE_WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 

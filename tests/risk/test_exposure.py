@@ -31,7 +31,7 @@ from core.events import (
 )
 from core.orders import TERMINAL, OrdStatus, Side
 from core.signals import Change
-from core.units import NS_PER_MS, NS_PER_S, ZERO
+from core.units import NS_PER_DAY, NS_PER_MS, NS_PER_S, ZERO
 from risk.checks import Case, price_is_fresh
 from risk.exposure import Exposure, Rate
 from risk.reach import Span, span
@@ -556,6 +556,18 @@ def test_a_fill_without_a_market_is_worth_what_it_cost() -> None:
     exposure = fold(silent(), opened("1000"), held("AAPL", 5))
     assert exposure.equity == 1000
     assert exposure.mark("AAPL") == 100
+
+
+def test_strategies_that_come_and_go_leave_nothing_behind() -> None:
+    exposure = silent()
+    fold(exposure, opened(), quote())
+    for number in range(50):
+        ts, name = NOW + number * NS_PER_DAY, f"S{number}"
+        order = parent(ts=ts, strategy=name, parent_id=name)
+        sent = child(ts=ts, strategy=name, parent_id=name, cl_ord_id=f"{name}C1A1", qty="1")
+        fold(exposure, accepted(order), approved(sent), updated(sent, OrdStatus.CANCELED, ts=ts), ended(order))
+    assert list(exposure.newest) == [("S48", "AAPL"), ("S49", "AAPL")]
+    assert exposure._coming == exposure._sent == {}
 
 
 def test_a_price_ten_times_as_high_lifts_no_limit_before_it_has_stood() -> None:
