@@ -29,7 +29,7 @@ def conclude(configs: Mapping[str, Config], results: Mapping[str, Ran | Failed],
     ran = {algo: result for algo, result in results.items() if isinstance(result, Ran)}
     found = compare({algo: result.outcomes for algo, result in ran.items()}, t_quantile)
     failed = [f"{algo} failed and is not in here: {r.text}" for algo, r in results.items() if isinstance(r, Failed)]
-    notes = [*failed, *_left_out(found)]
+    notes = [*failed, *_turned_away(ran), *_left_out(found)]
     listings = [_costs(found), _ends(found)]
     if found.differences:
         listings.insert(1, _differences(found))
@@ -100,6 +100,18 @@ def _ends(found: Comparison) -> Listing:
             for row in found.rows
         ],
     )
+
+
+def _turned_away(ran: Mapping[str, Ran]) -> list[str]:
+    """What became no parent, and why; once, where it is the same under each algorithm."""
+    said: dict[tuple[str, ...], list[str]] = {}
+    for algo, result in ran.items():
+        said.setdefault(result.turned_away, []).append(algo)
+    return [
+        f"{', '.join(algos)}: not every signal became a parent: {text.printable('; '.join(reasons))}"
+        for reasons, algos in said.items()
+        if reasons
+    ]
 
 
 def _left_out(found: Comparison) -> list[str]:

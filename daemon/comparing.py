@@ -52,10 +52,11 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Ran(msgspec.Struct, frozen=True):
-    """What a run says last: its parents by the time of their start, and their ids on record."""
+    """What a run says last: its parents by the time of their start, their ids on record, and why others are none."""
 
     outcomes: list[Outcome]
     ids: dict[str, str]
+    turned_away: tuple[str, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -196,6 +197,7 @@ def gather(config: Config) -> Ran:
     try:
         parents = {row["parent_id"]: row["signal_id"] for row in queries.parents(engine, limit=PARENTS_MAX)}
         rows = queries.cost_reports(engine, limit=PARENTS_MAX + 1)
+        others = queries.turned_away(engine)
     finally:
         engine.dispose()
     if len(rows) > PARENTS_MAX:
@@ -204,7 +206,8 @@ def gather(config: Config) -> Ran:
     reports.sort(key=lambda report: (report.start, report.parent_id))
     names = {report.parent_id: _name(report, parents[report.parent_id]) for report in reports}
     outcomes = [_outcome(report, names[report.parent_id], config) for report in reports]
-    return Ran(outcomes, {name: parent_id for parent_id, name in names.items()})
+    away = tuple(f"{row['count']:,} {row['reason']}" + f" ({row['text']})" * bool(row["text"]) for row in others)
+    return Ran(outcomes, {name: parent_id for parent_id, name in names.items()}, away)
 
 
 def _name(report: CostReport, signal_id: str) -> str:

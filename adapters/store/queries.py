@@ -105,6 +105,24 @@ def denials(
     return _rows(engine, tables.risk_decisions, "seq", limit, verdict="denied", **filters)
 
 
+def turned_away(engine: Engine) -> Rows:
+    """Why what signals asked for became no parent: `reason`, `count`, and the `text` of the first; the most first."""
+    parents, decisions, signals = tables.parents, tables.risk_decisions, tables.signals
+    of_parent = (decisions.c.parent_id == parents.c.parent_id) & (decisions.c.cl_ord_id == "")
+    counted = func.count().label("count")
+    denied = select(parents.c.reason, counted, func.min(decisions.c.seq).label("first")).join(decisions, of_parent)
+    denied = denied.where(parents.c.state == "denied").group_by(parents.c.reason)
+    before = select(signals.c.reason, counted).where(signals.c.state.in_(("ignored", "refused")))
+    with engine.connect() as connection:
+        by_gate = connection.execute(denied).all()
+        text_of = select(decisions.c.seq, decisions.c.text).where(decisions.c.seq.in_([row.first for row in by_gate]))
+        texts = {row.seq: row.text for row in connection.execute(text_of)}
+        others = connection.execute(before.group_by(signals.c.reason)).all()
+    rows = [{"reason": reason, "count": count, "text": texts[first]} for reason, count, first in by_gate]
+    rows += [{"reason": reason, "count": count, "text": ""} for reason, count in others]
+    return sorted(rows, key=lambda row: (-row["count"], row["reason"]))
+
+
 def shadow(engine: Engine, *, limit: int = MAX_ROWS) -> dict[str, Any] | None:
     """What the newest shadow limits would have done while they judged: by reason, and the newest differences.
 

@@ -92,7 +92,9 @@ def test_names_may_be_written_as_people_do() -> None:
 
 def test_where_nothing_was_traded_there_is_nothing_to_pair(tmp_path: Path) -> None:
     """As where every signal was refused: no run has a parent."""
-    said = conclude({}, {"TWAP": Ran([], {}), "POV": Ran([], {})}, tmp_path, as_json=False)
+    why = ("2 ORDER_SIZE (9 shares are too many)", "1 EXPIRED")
+    said = conclude({}, {"TWAP": Ran([], {}, why), "POV": Ran([], {}, why)}, tmp_path, as_json=False)
+    assert "TWAP, POV: not every signal became a parent: 2 ORDER_SIZE (9 shares are too many); 1 EXPIRED\n" in said
     assert re.search(r"^POV +vs VWAP +0 +0 +0 +- +- +-$", said, re.MULTILINE)
     assert "0 parents on 0 days; the same under TWAP, POV." in (tmp_path / "compare.html").read_text()
 
@@ -127,8 +129,13 @@ def costs(report: str) -> list[dict[str, object]]:
 
 def test_what_is_gathered_of_a_run_is_in_its_cost_reports(tmp_path: Path) -> None:
     settings = configs(tmp_path, "TWAP")["TWAP"]
+    signals = settings.data_dir / "signals.jsonl"
+    lines = signals.read_text().splitlines()
+    large = {**json.loads(lines[0]), "signal_id": "large", "qty": 20_000}
+    signals.write_text("\n".join([json.dumps(large), *lines]))
     simulate(settings, open_market(settings))
     ran = comparing.gather(settings)
+    assert ran.turned_away == ("1 ORDER_SIZE (20000 shares are more than 10000 in one order)",)
     assert [outcome.parent for outcome in ran.outcomes] == [
         "crash s0 AAA",
         "crash s1 BBB",

@@ -11,9 +11,13 @@ from core.causes import TradingState
 from core.events import (
     Event,
     FillBooked,
+    OrderDenied,
     Outcome,
+    Reason,
     ShadowSet,
     SignalDead,
+    SignalIgnored,
+    SignalRefused,
     SubmitResult,
     TimeAdvanced,
     TradingHalted,
@@ -120,6 +124,27 @@ def test_the_story_of_an_order_is_told_in_order(order: str, seqs: list[int]) -> 
     told = queries.explain(engine, order)
     assert [row["seq"] for row in told] == seqs
     assert [decode(row["payload"]) for row in told] == [event for seq, event in read(engine) if seq in seqs]
+
+
+def test_what_became_no_parent_is_counted_by_reason_with_the_words_of_the_first() -> None:
+    def gone(parent_id: str, reason: Reason, text: str) -> OrderDenied:
+        return msgspec.structs.replace(examples.denied(30, ""), parent_id=parent_id, reason=reason, text=text)
+
+    story: list[Event] = [
+        *examples.STORY,  # with a child that is denied, of a parent that is none of these
+        msgspec.structs.replace(examples.denied(25, ""), amends=True),  # nor one that is to be larger
+        gone("P2", Reason.RATE, "too many"),
+        gone("P3", Reason.ORDER_SIZE, "300 shares are too many"),
+        gone("P4", Reason.ORDER_SIZE, "400 shares are too many"),
+        SignalIgnored(ts=31, signal_id="2", strategy="s", reason="TOO_WEAK"),
+        SignalRefused(ts=32, signal_id="3", strategy="s", reason="EXPIRED", text="late"),
+    ]
+    assert queries.turned_away(journaled(entries(*story))) == [
+        {"reason": "ORDER_SIZE", "count": 2, "text": "300 shares are too many"},
+        {"reason": "EXPIRED", "count": 1, "text": ""},
+        {"reason": "RATE", "count": 1, "text": "too many"},
+        {"reason": "TOO_WEAK", "count": 1, "text": ""},
+    ]
 
 
 def test_every_table_has_its_question() -> None:
