@@ -16,8 +16,8 @@ for another reason asks again after a pause that doubles, and at once under anot
 have met orders of ours, once those have ended. Who sells short under a price restriction learns it by one denial, and
 then crosses no more: a tick above the bid is as near as it goes. Nothing of this moves their ends.
 
-What shrinks the position, and an operator's flatten, goes first: the orders of ours that it would meet are taken back,
-and the other side of the symbol sends nothing until it had its turn. A flatten's own make way for nobody.
+Who goes first where orders of ours would meet, and who waits for which of them, is in `algos.precedence`; what may be
+asked of a live parent in `algos.amending`.
 
 Catching up is bounded: from one point of the curve to the next, and in any case within a second, a parent sends at most
 twice the most that its curve adds at a point (within a second, where points are closer). After a pause, a halt or a
@@ -36,12 +36,14 @@ from heapq import heapify, heappop, heappush
 import msgspec
 
 from algos import pricing
+from algos.amending import amendment
 from algos.conditions import Watch
-from algos.parent import REPRICE_NS, RETRY_NS, Parent
-from algos.planning import end_of, fault_of, plan, too_many_lots, window_of
+from algos.parent import REPRICE_NS, Parent
+from algos.planning import fault_of, plan, window_of
+from algos.precedence import Precedence
 from algos.profile import DEFAULT, Profile
 from algos.replanning import View, curve_again, curve_amended, pace_again
-from algos.trajectory import MAX_LOTS, Trajectory
+from algos.trajectory import Trajectory
 from core.causes import TradingState, WorkingOrders
 from core.events import (
     EndReason,
@@ -73,16 +75,15 @@ from core.events import (
     TradingResumed,
 )
 from core.ids import cl_ord_id
-from core.instruments import Instrument, Instruments
+from core.instruments import Instruments
 from core.orders import OrdStatus, OrdType, Side
-from core.signals import AT_A_PRICE, Action, Algo, Change
+from core.signals import AT_A_PRICE, Algo, Change
 from core.trading import Causes
-from core.units import ZERO, floor_to, is_multiple
+from core.units import ZERO, floor_to
 
 # Smaller ones pass: a limit is lower than when it began, or while trading is reducing the rest would open.
 OF_THE_SIZE = frozenset({Reason.ORDER_SIZE, Reason.ORDER_NOTIONAL, Reason.STATE})
 OF_THE_MOMENT = frozenset({Reason.RATE, Reason.SELF_MATCH})  # what is denied for it is denied for when it came
-WAY_NS = 2 * RETRY_NS  # how long the other side stands back; who goes first asks again before, and renews it
 MAX_DUE = 16  # parents that one `TimeAdvanced` works, some 5 ms; the others are due at once, after whatever else waits
 
 
@@ -90,7 +91,6 @@ class Slicer:
     """All live parents, and the heap of those that are due."""
 
     __slots__ = (
-        "_blocked",
         "_causes",
         "_due",
         "_heap",
@@ -98,9 +98,9 @@ class Slicer:
         "_market",
         "_may_open",
         "_owner",
+        "_precedence",
         "_profiles",
         "_watches",
-        "_way",
         "parents",
     )
 
@@ -119,12 +119,11 @@ class Slicer:
         self._may_open = may_open
         self.parents: dict[str, Parent] = {}
         self._owner: dict[str, str] = {}  # live child -> parent
+        self._precedence = Precedence(self.parents, self._owner)
         self._market: dict[str, MarketData] = {}
         self._watches: dict[str, Watch] = {}
         self._causes = Causes()
         self._heap: list[tuple[int, str]] = []  # entries whose time is not their parent's `due` are stale
-        self._blocked: dict[str, dict[str, None]] = {}  # by order of ours: the parents whose child would have met it
-        self._way: dict[str, tuple[Side, int]] = {}  # by symbol: the side that goes first, and until when, ns
         self._due: list[str] = []  # parents whose time has come with the present TimeAdvanced
 
     def next_due(self) -> int | None:
@@ -186,9 +185,7 @@ class Slicer:
             else:
                 parent.refuse(event.ts)
             parent.above_bid |= event.reason is Reason.SHORT_PRICE
-            self._wait_for(parent, event.met)
-            if self._gets_way(event):
-                self._way[event.symbol] = (event.side, event.ts + WAY_NS)
+            self._precedence.deny(event, parent)
             if event.reason in OF_THE_SIZE:
                 parent.child_max = event.max_qty
             self._arm(event.parent_id, parent, event.ts)
@@ -198,12 +195,14 @@ class Slicer:
         parent = self._parent_of(event.cl_ord_id)
         if parent is not None:
             parent.denied = None
-            self._wait_for(parent, ())
+            self._precedence.leave(parent)
 
     def update(self, event: OrderUpdated) -> None:
         """A child stands differently; a terminal one gives its remainder back to the gap."""
         if event.terminal:
-            self._unblock(event)
+            for waiting in self._precedence.over(event.cl_ord_id):
+                waiting.hold_until = event.ts
+                self._wake(waiting.parent_id, waiting, event.ts)
         parent = self._parent_of(event.cl_ord_id)
         if parent is None:
             return
@@ -249,7 +248,7 @@ class Slicer:
         """A parent is over."""
         parent = self.parents.pop(event.parent_id, None)
         if parent is not None:
-            self._wait_for(parent, ())
+            self._precedence.leave(parent)
             for child in parent.children:
                 del self._owner[child]
 
@@ -311,27 +310,7 @@ class Slicer:
         parent = self.parents.get(parent_id)
         if parent is None or parent.curve is None:
             return f"{parent_id or 'it'} is not live: `execd parents` lists what is"
-        if parent.is_over(now):
-            return f"{parent_id} is ending: its last children are on their way back"
-        instrument = self._instruments[parent.symbol]
-        if change.end is not None:
-            end = end_of(change.end, instrument, start=parent.start, valid_until=parent.valid_until)
-            change = msgspec.structs.replace(change, end=end)
-        fault = _fault_of_change(change, parent, instrument, now)
-        if fault is not None:
-            return f"{parent_id} {fault}"
-        return ParentAmendment(
-            ts=now,
-            parent_id=parent_id,
-            strategy=parent.strategy,
-            venue=parent.venue,
-            symbol=parent.symbol,
-            side=parent.side,
-            by=by,
-            change=change,
-            price=change.price or parent.how.price,
-            held=change.action is Action.PAUSE or (parent.held and change.action is not Action.RESUME),
-        )
+        return amendment(parent, self._instruments[parent.symbol], change, by=by, now=now)
 
     # decisions
 
@@ -379,7 +358,7 @@ class Slicer:
 
     def on_denied(self, event: OrderDenied) -> Iterable[Event]:
         """Take back what is in the way of a child that goes first: its parent asks again as each of them ends."""
-        for owner, child_id in self._in_the_way(event):
+        for owner, child_id in self._precedence.in_the_way(event):
             if not owner.children[child_id].cancelling:
                 yield _cancel(owner, child_id, event.ts, f"in the way of {event.cl_ord_id}")
 
@@ -443,7 +422,9 @@ class Slicer:
         how = parent.how
         is_plain = how.algo is Algo.MARKET and how.price is None and not parent.above_bid
         is_market = is_plain and how.ord_type is OrdType.MARKET
-        if qty <= 0 or now < parent.hold_until or (price is None and not is_market) or self._stands_back(parent, now):
+        if qty <= 0 or now < parent.hold_until or (price is None and not is_market):
+            return
+        if self._precedence.stands_back(parent, now):
             return
         yield NewOrderSingle(
             ts=now,
@@ -518,7 +499,7 @@ class Slicer:
         market = self._market.get(parent.symbol)
         if market is not None and pricing.is_beyond(parent.side, market, parent.how.price):
             return EndReason.LIMIT_PRICE
-        return EndReason.DENIED if self._stands_back(parent, now) else EndReason.WINDOW
+        return EndReason.DENIED if self._precedence.stands_back(parent, now) else EndReason.WINDOW
 
     # bookkeeping
 
@@ -545,33 +526,6 @@ class Slicer:
     def _is_held(self, parent: Parent) -> bool:
         return parent.held or parent.is_paused or (self._causes.state is TradingState.HALTED and not parent.flatten)
 
-    def _goes_first(self, event: OrderDenied) -> bool:
-        """Whether the other side makes way for a denied child: it shrinks the position, or is of a flatten."""
-        parent = self.parents.get(event.parent_id)
-        return parent is not None and (event.reducing or parent.flatten)
-
-    def _in_the_way(self, event: OrderDenied) -> list[tuple[Parent, str]]:
-        """Children that a denied one takes back; none of a flatten, which makes way for nobody."""
-        if not self._goes_first(event):
-            return []
-        owners = ((self._parent_of(child), child) for child in event.met)
-        return [(owner, child) for owner, child in owners if owner is not None and not owner.flatten]
-
-    def _gets_way(self, event: OrderDenied) -> bool:
-        """Whether the other side stands back: while something is taken back, and while the rate holds up who had it."""
-        if event.reason is Reason.RATE:
-            return self._goes_first(event) and self._first(event.symbol, event.ts) is event.side
-        return bool(self._in_the_way(event))
-
-    def _first(self, symbol: str, now: int) -> Side | None:
-        """The side that goes first, where one does."""
-        side, until = self._way.get(symbol, (None, 0))
-        return side if now < until else None
-
-    def _stands_back(self, parent: Parent, now: int) -> bool:
-        """Whether the other side of its symbol goes first."""
-        return self._first(parent.symbol, now) is parent.side.opposite and not parent.flatten
-
     def _in(self, symbol: str) -> list[Parent]:
         """The parents of a symbol; all of them where it is empty."""
         return [parent for parent in self.parents.values() if symbol in {"", parent.symbol}]
@@ -588,26 +542,6 @@ class Slicer:
     def _drop(self, parent: Parent, child: str) -> None:
         parent.drop(child)
         del self._owner[child]
-
-    def _wait_for(self, parent: Parent, orders: tuple[str, ...]) -> None:
-        """These orders of ours are in the way of a parent's child, and no others."""
-        for order in parent.met:
-            waiting = self._blocked[order]
-            del waiting[parent.parent_id]
-            if not waiting:
-                del self._blocked[order]
-        parent.met = orders
-        for order in orders:
-            self._blocked.setdefault(order, {})[parent.parent_id] = None
-
-    def _unblock(self, event: OrderUpdated) -> None:
-        """An order has ended: in whose way it was the last asks again; all others would only be denied once more."""
-        for parent_id in list(self._blocked.get(event.cl_ord_id, ())):
-            parent = self.parents[parent_id]
-            self._wait_for(parent, tuple(order for order in parent.met if order != event.cl_ord_id))
-            if not parent.met:
-                parent.hold_until = event.ts
-                self._wake(parent_id, parent, event.ts)
 
     def _wake(self, parent_id: str, parent: Parent, now: int) -> None:
         """Look at a parent at once."""
@@ -640,7 +574,11 @@ class Slicer:
     def dump(self) -> dict[str, object]:
         """State for a snapshot."""
         state = _State(
-            self._causes.dump(), list(self._market.values()), list(self.parents.values()), self._way, self._watches
+            self._causes.dump(),
+            list(self._market.values()),
+            list(self.parents.values()),
+            self._precedence.dump(),
+            self._watches,
         )
         dumped: dict[str, object] = msgspec.to_builtins(state)
         return dumped
@@ -650,14 +588,13 @@ class Slicer:
         state = msgspec.convert(dumped, _State)
         self._causes.load(state.causes)
         self._market = {event.symbol: event for event in state.market}
-        self._way, self._watches = state.way, state.watches
+        self._watches = state.watches
         for parent in state.parents:
             self.parents[parent.parent_id] = parent
             self._owner.update(dict.fromkeys(parent.children, parent.parent_id))
             if parent.due is not None:
                 self._heap.append((parent.due, parent.parent_id))
-            for order in parent.met:
-                self._blocked.setdefault(order, {})[parent.parent_id] = None
+        self._precedence.load(state.way)
         heapify(self._heap)
 
 
@@ -667,35 +604,6 @@ class _State(msgspec.Struct):
     parents: list[Parent]
     way: dict[str, tuple[Side, int]]
     watches: dict[str, Watch]
-
-
-def _fault_of_change(change: Change, parent: Parent, instrument: Instrument, now: int) -> str | None:
-    """Why a parent that is worked cannot be changed so, or None."""
-    if change.action in {Action.PAUSE, Action.RESUME}:
-        is_so = parent.held is (change.action is Action.PAUSE)
-        return f"is {'paused already' if parent.held else 'not paused'}" if is_so else None
-    if change.action is Action.CANCEL:
-        return None
-    if parent.flatten:
-        return "closes a position by an operator's will: cancel it, or flatten again"
-    if change.qty is not None and (fault := _fault_of_qty(change.qty, parent, instrument)):
-        return fault
-    if change.end is not None and change.end <= max(now, parent.start):
-        return "would end before it begins, or in the past; its session and validity are kept: cancel it instead"
-    if change.urgency is not None and parent.how.algo not in {Algo.IS, Algo.ADAPTIVE}:
-        return f"is a {parent.how.algo}, which knows no urgency: IS and ADAPTIVE do"
-    return None
-
-
-def _fault_of_qty(qty: Decimal, parent: Parent, instrument: Instrument) -> str | None:
-    least = parent.cum_qty + parent.leaves_qty
-    if not is_multiple(qty, instrument.lot):
-        return f"cannot be of {qty:f}: no multiple of the lot {instrument.lot:f}"
-    if qty / instrument.lot > MAX_LOTS:
-        return f"cannot be so large: {too_many_lots(instrument)}"
-    if qty < least:
-        return f"has {least:f} done or working: ask for no less, or pause it first, which takes back what works"
-    return None
 
 
 def _scheduled(parent_id: str, now: int, curve: Trajectory, start: int, end: int) -> ParentScheduled:

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from algos.parent import CANCELS_MAX, HOLD_NS_MAX, PATIENCE_NS, REPRICE_NS, RETRY_NS
 from algos.participation import FREE, HARD_MAX
 from algos.planning import ALGOS
+from algos.precedence import WAY_NS
 from algos.pricing import LADDER, Rung
 from algos.profile import Profile
-from algos.slicer import MAX_DUE, WAY_NS, Slicer
+from algos.slicer import MAX_DUE, Slicer
 from core.causes import TradingState, WorkingOrders
 from core.events import (
     EndReason,
