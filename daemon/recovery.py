@@ -1,8 +1,8 @@
 """Start is recovery: fold what was decided, ask the venues what became of it, and only then trade.
 
-There is no other way to start. A fresh daemon folds an empty journal; one that was killed folds its newest snapshot and
-the events behind it. Folding changes state and decides nothing, so new code, other limits or another machine cannot
-think again about orders that were already sent.
+There is no other way to start. A fresh daemon folds an empty journal; one that was killed loads its newest snapshot and
+folds the events behind it, or all of the journal where no snapshot can be read. Folding changes state and decides
+nothing, so new code, other limits or another machine cannot think again about orders that were already sent.
 
 Then the venues are asked. An order that we approved and never heard of is in doubt, not dead: it keeps its quantity
 until the venue has said otherwise. What a venue's reports explain is booked through the oms like any other report; what
@@ -24,6 +24,7 @@ from sqlalchemy import Engine
 
 from adapters.gateway import Gateway
 from adapters.store import journal, snapshots
+from adapters.store.snapshots import Snapshot
 from adapters.store.tape import TapeError, read_tape
 from core.causes import STARTUP
 from core.events import AccountReported, BreakFound, Event, ExecutionReport, TradingResumed
@@ -77,15 +78,15 @@ def stateful(actors: Actors) -> dict[str, Stateful]:
     }
 
 
-def fold(bus: Bus, actors: Actors, engine: Engine, tape_dir: Path) -> Recovered:
-    """Bring every actor to where it was; raises JournalError for a journal that does not verify."""
-    snapshot, notes = snapshots.load_latest(engine)
-    for note in notes:
-        _log.warning("snapshot skipped", reason=note)
+def fold(bus: Bus, actors: Actors, engine: Engine, tape_dir: Path, fresh: Callable[[], Actors]) -> Recovered:
+    """Bring every actor to where it was; raises JournalError for a journal that does not verify.
+
+    A snapshot is first tried on `fresh` actors: one that they cannot read has changed none of ours.
+    """
+    snapshot = _readable(engine, fresh)
     last_ts = 0
     if snapshot is not None:
-        for name, actor in stateful(actors).items():
-            actor.load(msgspec.convert(snapshot.state[name], dict[str, object]))
+        _load(snapshot, actors)
         bus.seq, last_ts = snapshot.seq, snapshot.ts
     start, count = bus.seq, 0
     for seq, event in _behind(engine, tape_dir, start):
@@ -94,6 +95,32 @@ def fold(bus: Bus, actors: Actors, engine: Engine, tape_dir: Path) -> Recovered:
         last_ts = max(last_ts, event.ts)
     actors.analyst.tear()
     return Recovered(start, count, last_ts)
+
+
+def _readable(engine: Engine, fresh: Callable[[], Actors]) -> Snapshot | None:
+    """The newest snapshot that can be trusted and that every actor can read; None: the whole journal is folded."""
+    before: int | None = None
+    while True:
+        snapshot, notes = snapshots.load_latest(engine, before)
+        for note in notes:
+            _log.warning("snapshot skipped", reason=note)
+        if snapshot is None:
+            if notes or before is not None:
+                _log.warning("the whole journal is folded", reason="no snapshot is left")
+            return None
+        try:
+            _load(snapshot, fresh())
+        except Exception as error:  # noqa: BLE001 - whatever it was, the journal has all that the snapshot has
+            said = f"its state cannot be read ({type(error).__name__}: {error})"
+            _log.warning("snapshot skipped", reason=f"snapshot at seq {snapshot.seq} is passed over: {said}")
+            before = snapshot.seq
+        else:
+            return snapshot
+
+
+def _load(snapshot: Snapshot, actors: Actors) -> None:
+    for name, actor in stateful(actors).items():
+        actor.load(msgspec.convert(snapshot.state[name], dict[str, object]))
 
 
 def _behind(engine: Engine, tape_dir: Path, seq: int) -> Iterator[tuple[int, Event]]:

@@ -122,7 +122,8 @@ class Run:
         self._standing = Standing(data_dir / "halted.json") if threaded else None
         self._tail = TailRisk() if config.risk.returns else None
         self.modeller = self._modeller(self._tail, threaded=threaded) if self._tail is not None else None
-        self.actors = self._actors(market)
+        self._filters = market.filters
+        self.actors = self._actors(self._tail)
         self.rows = Rows(oms=self.actors.oms, slicer=self.actors.slicer, exposure=self.actors.exposure)
         trading_on_it = [gateway.on_update for gateway in self.gateways.values() if isinstance(gateway, PaperGateway)]
         self.feed = Feed(market.updates, clock=clock, publish=self.bus.publish, listeners=trading_on_it)
@@ -151,7 +152,11 @@ class Run:
         )
         return {"paper": paper}
 
-    def _actors(self, market: Market) -> Actors:
+    def _fresh(self) -> Actors:
+        """Actors without a past that nobody listens to, for a snapshot to be tried on."""
+        return self._actors(None if self._tail is None else TailRisk())
+
+    def _actors(self, tail: TailRisk | None) -> Actors:
         config, publish = self.config, self.bus.publish
         recorder = Recorder(self.journal, self.tape)
         limits = LimitsInForce(config.limits)
@@ -159,7 +164,7 @@ class Run:
             self.instruments,
             limits,
             {name: gateway.capabilities for name, gateway in self.gateways.items()},
-            tail=self._tail,
+            tail=tail,
         )
         overrides, ledger = Overrides(), Ledger()
         oms = Oms(self.instruments, config.oms)
@@ -205,7 +210,7 @@ class Run:
             gate=Gate(exposure, limits, time.perf_counter_ns if self._threaded else lambda: 0, overrides=overrides),
             slicer=slicer,
             oms=oms,
-            analyst=Analyst(self.instruments, market.filters, config.costs.model),
+            analyst=Analyst(self.instruments, self._filters, config.costs.model),
             ledger=ledger,
             sender=sender,
             halts=halts,
@@ -306,7 +311,7 @@ class Run:
 
     async def _start(self) -> bool:
         """Recover, and ask the venues; False where the run was stopped meanwhile."""
-        self.recovered = recovery.fold(self.bus, self.actors, self.engine, self._tape_dir)
+        self.recovered = recovery.fold(self.bus, self.actors, self.engine, self._tape_dir, self._fresh)
         self._snapshot_seq = self.recovered.snapshot_seq
         self.bus.seq = max(self.bus.seq, self.tape.last_seq)  # the tape may reach behind what could be read of it
         self.clock.not_before(self.recovered.last_ts)

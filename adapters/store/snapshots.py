@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, Row, delete, insert, select
+from sqlalchemy import Engine, delete, insert, select
 
 from adapters.store.journal import tail
 from adapters.store.tables import snapshots
@@ -37,7 +37,7 @@ def save(engine: Engine, snapshot: Snapshot) -> None:
         "ts": snapshot.ts,
         "chain_hash": snapshot.chain_hash,
         "schema_version": SCHEMA_VERSION,
-        "sha256": sha256(payload).digest(),
+        "sha256": _digest(snapshot.seq, snapshot.ts, payload),
         "payload": payload,
     }
     kept = select(snapshots.c.seq).order_by(snapshots.c.seq.desc()).limit(KEPT)
@@ -47,24 +47,41 @@ def save(engine: Engine, snapshot: Snapshot) -> None:
         connection.execute(delete(snapshots).where(snapshots.c.seq.not_in(kept)))
 
 
-def load_latest(engine: Engine) -> tuple[Snapshot | None, list[str]]:
-    """The newest snapshot that can be trusted, None without one; and a note for each that could not."""
+def load_latest(engine: Engine, before: int | None = None) -> tuple[Snapshot | None, list[str]]:
+    """The newest snapshot, before a seq where one is given, that can be trusted; and a note for each that could not.
+
+    None without one. Whether its state can be read is for the actors to say.
+    """
     notes: list[str] = []
+    query = select(snapshots.c.seq).order_by(snapshots.c.seq.desc())
+    if before is not None:
+        query = query.where(snapshots.c.seq < before)
     with engine.connect() as connection:
-        rows = connection.execute(select(snapshots).order_by(snapshots.c.seq.desc())).all()
-    for row in rows:
-        fault = _fault(engine, row)
-        if fault is None:
-            return Snapshot(row.seq, row.ts, row.chain_hash, msgspec.msgpack.decode(row.payload)), notes
-        notes.append(f"snapshot at seq {row.seq} is passed over: {fault}")
+        seqs = connection.execute(query).scalars().all()
+    for seq in seqs:
+        try:
+            return _trusted(engine, seq), notes
+        except (ValueError, msgspec.MsgspecError) as error:
+            notes.append(f"snapshot at seq {seq} is passed over: {error}")
     return None, notes
 
 
-def _fault(engine: Engine, row: Row[Any]) -> str | None:
+def _trusted(engine: Engine, seq: int) -> Snapshot:
+    """The snapshot; raises ValueError or MsgspecError that says why it cannot be trusted."""
+    try:
+        with engine.connect() as connection:
+            row = connection.execute(select(snapshots).where(snapshots.c.seq == seq)).one()
+    except TypeError as error:  # of the driver: SQLite keeps text in a column of bytes, if somebody writes it there
+        raise ValueError("it is damaged") from error
     if row.schema_version != SCHEMA_VERSION:
-        return f"it has schema {row.schema_version}, this version reads {SCHEMA_VERSION}"
-    if sha256(row.payload).digest() != row.sha256:
-        return "it is damaged"
+        raise ValueError(f"it has schema {row.schema_version}, this version reads {SCHEMA_VERSION}")
+    if _digest(row.seq, row.ts, row.payload) != row.sha256:
+        raise ValueError("it is damaged")
     if tail(engine, before=row.seq + 1)[1] != row.chain_hash:
-        return "the journal has another hash there"
-    return None
+        raise ValueError("the journal has another hash there")
+    return Snapshot(row.seq, row.ts, row.chain_hash, msgspec.msgpack.decode(row.payload, type=State))
+
+
+def _digest(seq: int, ts: int, payload: bytes) -> bytes:
+    """Over what the journal's hash does not vouch for."""
+    return sha256(msgspec.msgpack.encode((seq, ts, payload))).digest()

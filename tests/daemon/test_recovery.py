@@ -3,15 +3,21 @@
 import json
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import msgspec
 import pytest
-from sqlalchemy import delete, select, update
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import delete, select, text, update
+from structlog.testing import capture_logs
 
 from adapters.gateway import Gateway
+from adapters.store import snapshots
 from adapters.store.snapshots import SCHEMA_VERSION
 from adapters.store.tables import journal as journal_table
 from adapters.store.tables import snapshots as snapshot_table
@@ -133,7 +139,7 @@ def reopened(settings: Config) -> Iterator[Run]:
 
 
 def folded(run: Run) -> recovery.Recovered:
-    return recovery.fold(run.bus, run.actors, run.engine, run._tape_dir)
+    return recovery.fold(run.bus, run.actors, run.engine, run._tape_dir, run._fresh)
 
 
 QUARTER, MIDDAY = OPEN + 900 * NS_PER_S, OPEN + 1_800 * NS_PER_S
@@ -268,14 +274,110 @@ def test_a_halt_before_the_snapshot_still_holds_the_way_out(stopped: tuple[Confi
         assert run.actors.sender.state == halted
 
 
-def test_a_damaged_snapshot_is_passed_over(stopped: tuple[Config, Run], tmp_path: Path) -> None:
+def state_at(run: Run, seq: int) -> dict[str, Any]:
+    with run.engine.connect() as connection:
+        payload = connection.execute(select(snapshot_table.c.payload).where(snapshot_table.c.seq == seq)).scalar_one()
+    found: dict[str, Any] = msgspec.msgpack.decode(payload)
+    return found
+
+
+def put(run: Run, seq: int, state: Any) -> None:  # noqa: ANN401 - whatever somebody writes there
+    """Another state in the place of a snapshot's, with a digest that fits."""
+    with run.engine.connect() as connection:
+        row = connection.execute(select(snapshot_table).where(snapshot_table.c.seq == seq)).one()
+    snapshots.save(run.engine, snapshots.Snapshot(row.seq, row.ts, row.chain_hash, state))
+
+
+def damage(run: Run, seq: int) -> None:
+    with run.engine.begin() as connection:
+        connection.execute(update(snapshot_table).where(snapshot_table.c.seq == seq).values(payload=b"?"))
+
+
+def write_text(run: Run, seq: int) -> None:
+    with run.engine.begin() as connection:
+        connection.execute(text("UPDATE snapshots SET payload = '{}' WHERE seq = :seq"), {"seq": seq})
+
+
+def change(*path: str, to: Any) -> Callable[[Run, int], None]:  # noqa: ANN401 - whatever somebody writes there
+    """Write something else at one place of a snapshot's state."""
+
+    def edit(run: Run, seq: int) -> None:
+        state = node = state_at(run, seq)
+        for name in path[:-1]:
+            node = node[name]
+        node[path[-1]] = to
+        put(run, seq, state)
+
+    return edit
+
+
+UNREADABLE: dict[str, tuple[Callable[[Run, int], None], str]] = {
+    "damaged": (damage, "it is damaged"),
+    "text where bytes belong": (write_text, "it is damaged"),
+    "no state at all": (lambda run, seq: put(run, seq, [1]), "Expected `object`, got `array`"),
+    "an actor is missing": (lambda run, seq: put(run, seq, {"limits": state_at(run, seq)["limits"]}), "KeyError"),
+    "a state of nothing": (change("halts", to={}), "KeyError: 'live'"),
+    "another type, far down": (change("oms", "orders", to=[{"cl_ord_id": "A"}]), "missing required field"),
+    "parts that do not fit": (change("exposure", "marks", to={}), "KeyError: 'AAA'"),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+@pytest.mark.parametrize("which", ["the newest", "all"])
+def test_a_snapshot_that_cannot_be_read_is_passed_over_and_said(
+    which: str, case: str, stopped: tuple[Config, Run], tmp_path: Path
+) -> None:
     settings, live = stopped
-    with reopened(copied(settings, tmp_path / "copy")) as run:
+    edit, why = UNREADABLE[case]
+    with reopened(copied(settings, tmp_path / "copy")) as run, capture_logs() as logs:
         older, newest = seqs(run)
-        with run.engine.begin() as connection:
-            connection.execute(update(snapshot_table).where(snapshot_table.c.seq == newest).values(payload=b"?"))
-        assert folded(run).snapshot_seq == older
+        broken, left = ([newest], older) if which == "the newest" else ([newest, older], 0)
+        for seq in broken:
+            edit(run, seq)
+        assert folded(run).snapshot_seq == left
         assert states(run) == states(live)
+    said = [line["reason"] for line in logs if line["event"] == "snapshot skipped"]
+    assert [reason.partition(" is passed over: ")[0] for reason in said] == [f"snapshot at seq {n}" for n in broken]
+    assert all(why in reason for reason in said)
+    assert ("the whole journal is folded" in [line["event"] for line in logs]) == (left == 0)
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401 - a tree of builtins
+    """The way to every node under this one."""
+    below = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child_node in below:
+        yield (*path, key)
+        yield from places(child_node, (*path, key))
+
+
+def test_whatever_is_written_into_a_snapshot_no_actor_is_half_loaded(
+    stopped: tuple[Config, Run], tmp_path: Path
+) -> None:
+    settings, live = stopped
+    copy = copied(settings, tmp_path / "copy")
+    with reopened(copy) as run:
+        newest = seqs(run)[-1]
+        sound = state_at(run, newest)
+    everywhere = list(places(sound))
+    passed_over = 0
+
+    @given(where=st.sampled_from(everywhere), to=st.sampled_from([None, "?", -1, 0.5, True, [], {}, [["?"]], {"?": 1}]))
+    @hypothesis.settings(max_examples=25)
+    def fold_with(where: tuple[Any, ...], to: Any) -> None:  # noqa: ANN401 - whatever somebody writes there
+        nonlocal passed_over
+        state = node = deepcopy(sound)
+        for key in where[:-1]:
+            node = node[key]
+        node[where[-1]] = to
+        with reopened(copy) as run:
+            put(run, newest, state)
+            if folded(run).snapshot_seq == newest:
+                return  # what is sound by itself is believed: nothing else vouches for it
+            assert states(run) == states(live)
+            passed_over += 1
+
+    fold_with()
+    assert passed_over
 
 
 def test_a_journal_that_was_changed_is_not_folded(stopped: tuple[Config, Run], tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, select, update
 
 from adapters.store.journal import GENESIS, tail
@@ -69,6 +71,7 @@ def test_before_the_first_entry_the_hash_is_the_genesis() -> None:
         ({"sha256": bytes(32)}, "it is damaged"),
         ({"schema_version": 99}, f"it has schema 99, this version reads {SCHEMA_VERSION}"),
         ({"chain_hash": bytes(32)}, "the journal has another hash there"),
+        ({"ts": 11}, "it is damaged"),
     ],
 )
 def test_one_that_cannot_be_trusted_falls_back_to_the_previous(values: dict[str, Any], note: str) -> None:
@@ -76,6 +79,42 @@ def test_one_that_cannot_be_trusted_falls_back_to_the_previous(values: dict[str,
     with engine.begin() as connection:
         connection.execute(update(snapshots).where(snapshots.c.seq == 10).values(values))
     assert load_latest(engine) == (snapshot(engine, 5), [f"snapshot at seq 10 is passed over: {note}"])
+
+
+def test_one_that_was_moved_is_passed_over() -> None:
+    engine = saved(5, 15)  # between entries the journal's hash is the same
+    with engine.begin() as connection:
+        connection.execute(update(snapshots).where(snapshots.c.seq == 15).values(seq=16))
+    found, notes = load_latest(engine)
+    assert (found, notes) == (snapshot(engine, 5), ["snapshot at seq 16 is passed over: it is damaged"])
+
+
+def test_what_is_no_state_is_passed_over() -> None:
+    engine = saved(5)
+    save(engine, msgspec.structs.replace(snapshot(engine, 10), state=["?"]))
+    found, notes = load_latest(engine)
+    assert (found, len(notes)) == (snapshot(engine, 5), 1)
+
+
+def test_whatever_becomes_of_its_bytes_it_is_passed_over() -> None:
+    engine = saved(5, 10)
+    with engine.connect() as connection:
+        payload = connection.execute(select(snapshots.c.payload).where(snapshots.c.seq == 10)).scalar_one()
+
+    @given(st.binary(max_size=40) | st.integers(0, len(payload) - 1).map(lambda kept: payload[:kept]))
+    def look(changed: bytes) -> None:
+        assume(changed != payload)
+        with engine.begin() as connection:
+            connection.execute(update(snapshots).where(snapshots.c.seq == 10).values(payload=changed))
+        assert load_latest(engine)[0] == snapshot(engine, 5)
+
+    look()
+
+
+def test_the_one_before_another_is_loaded() -> None:
+    engine = saved(5, 10)
+    assert load_latest(engine, before=10) == (snapshot(engine, 5), [])
+    assert load_latest(engine, before=5) == (None, [])
 
 
 def test_one_that_is_ahead_of_its_journal_is_passed_over() -> None:
