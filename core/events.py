@@ -686,7 +686,7 @@ class ParentPaced(Event, frozen=True, tag=True):
 
 
 class OrderCancelRequest(Event, frozen=True, tag=True):
-    """The slicer wants a working child back."""
+    """A working child is wanted back: by the slicer, or by the oms where it has outlived its session."""
 
     cl_ord_id: str
     parent_id: str
@@ -813,7 +813,7 @@ class OrderUnresolved(Event, frozen=True, tag=True):
 
 
 class Anomaly(Event, frozen=True, tag=True):
-    """A venue said what the table of orders does not allow; booked as far as it can be, and alerted."""
+    """A venue said what the table of orders does not allow, or keeps what its session should have ended: alerted."""
 
     venue: str
     cl_ord_id: str

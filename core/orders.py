@@ -240,6 +240,7 @@ class Order(msgspec.Struct, kw_only=True):
     busted_qty: Decimal = ZERO  # executed and taken back: the venue does not work it again
     notional: Decimal = ZERO  # sum of quantity times price
     queries: int = 0  # about its present status
+    day_end: int | None = None  # of a DAY order: the end of its session, ns; None once it was found open after that
     exec_ids: dict[str, None] = {}  # 17, in order, the busted among them: remembered as long as the order
 
     @property

@@ -9,6 +9,9 @@ Settling, and the oms asks.
 An order whose acknowledgement is overdue, or whose fate nobody knows, is asked about (`OrderQueried`) at growing
 intervals. Only proof ends the doubt; without proof, `OrderUnresolved` does not free its quantity either. An order whose
 cancel was refused while we thought it worked is asked about at once: if it is too late, a report was lost.
+
+A DAY order that its venue has not ended `ack_timeout_s` after the close of its session is told of and asked back, once,
+as soon as the daemon is there; then it is asked about like any other cancel.
 """
 
 from collections.abc import Iterable
@@ -17,6 +20,7 @@ from heapq import heapify, heappop, heappush
 
 import msgspec
 
+from core.calendar import CALENDARS
 from core.events import (
     AccountOpened,
     Anomaly,
@@ -25,6 +29,7 @@ from core.events import (
     ExecutionReport,
     FillBooked,
     FillBusted,
+    NewOrderSingle,
     OrderApproved,
     OrderCancelRequest,
     OrderQueried,
@@ -36,7 +41,7 @@ from core.events import (
     TimeAdvanced,
 )
 from core.instruments import Instruments
-from core.orders import TERMINAL, ExecType, Order, OrdStatus, Trigger
+from core.orders import TERMINAL, ExecType, Order, OrdStatus, TimeInForce, Trigger
 from core.positions import Book
 from core.reconcile import ExecutionView, OrderView
 from core.units import NS_PER_S, ZERO
@@ -57,7 +62,7 @@ _DOUBTFUL = frozenset({OrdStatus.PENDING_SUBMIT, OrdStatus.SENT, OrdStatus.UNKNO
 class OmsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long the oms waits for a venue."""
 
-    ack_timeout_s: float = 3.0  # then it asks
+    ack_timeout_s: float = 3.0  # then it asks; after a session's close, then DAY orders are asked back
     unknown_max_age_s: float = 900.0  # then the order is unresolved
 
     def __post_init__(self) -> None:
@@ -71,11 +76,13 @@ class Oms:
 
     __slots__ = (
         "_book",
+        "_days",
         "_due",
         "_ended",
         "_executions",
         "_heap",
         "_instruments",
+        "_outlived",
         "_settings",
         "_unresolved",
         "_watches",
@@ -93,12 +100,17 @@ class Oms:
         self._watches: dict[str, int] = {}  # when to ask about an order
         self._heap: list[tuple[int, str]] = []  # entries whose time is not their order's watch are stale
         self._due: list[str] = []
+        self._days: dict[int, dict[str, None]] = {}  # by the end of their session: DAY orders that may execute
+        self._outlived: dict[str, bool] = {}  # of these, found with the present TimeAdvanced: whether to ask it back
 
     def next_due(self) -> int | None:
         """When a `TimeAdvanced` is wanted, ns; None: not at all."""
         while self._heap and self._is_stale(*self._heap[0]):
             heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        found = [self._heap[0][0]] if self._heap else []
+        if self._days:
+            found.append(min(self._days) + self._ack_timeout_ns)
+        return min(found, default=None)
 
     def live(self) -> dict[str, OrderView]:
         """Orders that may execute, for reconciliation."""
@@ -154,7 +166,9 @@ class Oms:
             order_qty=order.order_qty,
             price=order.price,
             last_change=event.ts,
+            day_end=self._day_end(order),
         )
+        self._file(order.cl_ord_id)
         self._watch(order.cl_ord_id, event.not_after)
 
     def update(self, event: OrderUpdated) -> None:
@@ -172,6 +186,7 @@ class Oms:
             if event.ord_status in _ASKED:
                 self._watch(event.cl_ord_id, event.ts)
         if event.terminal:
+            self._unfile(event.cl_ord_id)
             self._forget_later(event.cl_ord_id)
 
     def fill(self, event: FillBooked) -> None:
@@ -211,8 +226,19 @@ class Oms:
         self._unresolved.add(event.cl_ord_id)
         self._watches.pop(event.cl_ord_id, None)
 
+    def cancel(self, event: OrderCancelRequest) -> None:
+        """An order was asked back with the present TimeAdvanced: once is enough."""
+        if event.cl_ord_id in self._outlived:
+            self._outlived[event.cl_ord_id] = False
+
     def advance(self, event: TimeAdvanced) -> None:
-        """Find the orders whose venue has been silent for too long."""
+        """Find the orders whose venue has been silent for too long, and those that have outlived their session."""
+        self._outlived = {}
+        for end in [end for end in self._days if end + self._ack_timeout_ns <= event.ts]:
+            for cl_ord_id in self._days.pop(end):
+                order = self.orders[cl_ord_id]
+                order.day_end = None
+                self._outlived[cl_ord_id] = order.ord_status is not OrdStatus.PENDING_CANCEL
         self._due = []
         while self._heap and self._heap[0][0] <= event.ts:
             due, cl_ord_id = heappop(self._heap)
@@ -260,7 +286,15 @@ class Oms:
                 yield self._position(strategy, symbol, event.ts)
 
     def on_due(self, event: TimeAdvanced) -> Iterable[Event]:
-        """Ask about silent orders; give up those that have been in doubt for too long."""
+        """Ask back what has outlived its session, ask about silent orders; give up who is in doubt for too long."""
+        for cl_ord_id, is_wanted_back in self._outlived.items():
+            order = self.orders[cl_ord_id]
+            if order.ord_status is OrdStatus.SETTLING:
+                continue  # it has ended; what it did is asked about
+            text = f"a DAY order is {order.ord_status} after its session, {order.leaves_qty} open: it is asked back"
+            yield Anomaly(ts=event.ts, venue=order.venue, cl_ord_id=cl_ord_id, text=text)
+            if is_wanted_back:
+                yield _asked_back(order, event.ts)
         for cl_ord_id in self._due:
             order = self.orders[cl_ord_id]
             if event.ts - order.last_change >= self._settings.unknown_max_age_s * NS_PER_S:
@@ -353,11 +387,34 @@ class Oms:
 
     # bookkeeping
 
+    @property
+    def _ack_timeout_ns(self) -> int:
+        return int(self._settings.ack_timeout_s * NS_PER_S)
+
+    def _day_end(self, order: NewOrderSingle) -> int | None:
+        instrument = self._instruments.get(order.symbol)
+        if instrument is None or order.time_in_force is not TimeInForce.DAY:
+            return None
+        session = CALENDARS[instrument.calendar].session_at(order.ts)
+        return None if session is None else session.close
+
+    def _file(self, cl_ord_id: str) -> None:
+        end = self.orders[cl_ord_id].day_end
+        if end is not None:
+            self._days.setdefault(end, {})[cl_ord_id] = None
+
+    def _unfile(self, cl_ord_id: str) -> None:
+        end = self.orders[cl_ord_id].day_end
+        if end is not None and (day := self._days.get(end)) is not None:
+            day.pop(cl_ord_id, None)
+            if not day:
+                del self._days[end]
+
     def _watch(self, cl_ord_id: str, since: int) -> None:
         if cl_ord_id in self._unresolved:
             return
         order = self.orders[cl_ord_id]
-        wait = min(int(self._settings.ack_timeout_s * NS_PER_S) << min(order.queries, 10), QUERY_NS_MAX)
+        wait = min(self._ack_timeout_ns << min(order.queries, 10), QUERY_NS_MAX)
         self._watches[cl_ord_id] = since + wait
         heappush(self._heap, (since + wait, cl_ord_id))
 
@@ -395,6 +452,9 @@ class Oms:
         self._watches = state.watches
         self._heap = [(due, cl_ord_id) for cl_ord_id, due in state.watches.items()]
         heapify(self._heap)
+        for order in state.orders:
+            if order.ord_status not in TERMINAL:
+                self._file(order.cl_ord_id)
 
 
 class _Dump(msgspec.Struct):
@@ -422,6 +482,17 @@ def _updated(order: Order, status: OrdStatus, now: int, text: str, order_id: str
         terminal=status in TERMINAL,
         avg_px=order.avg_px,
         text=text,
+    )
+
+
+def _asked_back(order: Order, now: int) -> OrderCancelRequest:
+    return OrderCancelRequest(
+        ts=now,
+        cl_ord_id=order.cl_ord_id,
+        parent_id=order.parent_id,
+        venue=order.venue,
+        symbol=order.symbol,
+        text="its session is over",
     )
 
 

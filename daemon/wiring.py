@@ -66,7 +66,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.NewOrderSingle, a.slicer.send)
     bus.fold(e.OrderDenied, a.slicer.deny)
     bus.fold(e.OrderApproved, a.exposure.approve, a.ledger.count, a.oms.open, a.slicer.approve)
-    bus.fold(e.OrderCancelRequest, a.exposure.cancel, a.slicer.cancel)
+    bus.fold(e.OrderCancelRequest, a.exposure.cancel, a.slicer.cancel, a.oms.cancel)
     bus.fold(e.OrderQueried, a.oms.ask)
     bus.fold(e.FillBooked, a.oms.fill, a.guard.fill, a.exposure.fill, a.slicer.fill, a.analyst.fill)
     bus.fold(e.FillBusted, a.oms.bust, a.exposure.bust, a.slicer.bust, a.analyst.bust)

@@ -1,5 +1,6 @@
 """From what a venue says, in whatever order and however often, to facts: whole events, and laws over all orders."""
 
+import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
@@ -29,16 +30,17 @@ from core.events import (
     SubmitResult,
     TimeAdvanced,
 )
-from core.orders import TERMINAL, ExecType, OrdStatus, Side
+from core.orders import TERMINAL, ExecType, OrdStatus, Side, TimeInForce
 from core.units import NS_PER_S, ZERO
 from daemon import oms as oms_module
 from daemon.bus import Bus
 from daemon.oms import QUERY_NS_MAX, Oms, OmsSettings
-from tests.builders import INSTRUMENTS, NOW, approved, child, moved, opened, split
+from tests.builders import INSTRUMENTS, NOW, approved, child, clock, moved, opened, session, split
 
 D = Decimal
 CASH = D(100_000)
 NAN = D("NaN")
+HALF_DAY = dt.date(2025, 7, 3)
 
 
 class Bench:
@@ -55,6 +57,7 @@ class Bench:
         bus.fold(FillBusted, oms.bust)
         bus.fold(OrderQueried, oms.ask)
         bus.fold(OrderUnresolved, oms.give_up)
+        bus.fold(OrderCancelRequest, oms.cancel)
         bus.fold(TimeAdvanced, oms.advance)
         bus.on(OrderCancelRequest, oms.on_cancel_request)
         bus.on(SubmitResult, oms.on_submit_result)
@@ -433,6 +436,7 @@ def test_a_cancel_request_for_an_order_that_nobody_knows_says_nothing() -> None:
 
 ACK_TIMEOUT = 3 * NS_PER_S
 NOT_AFTER = NOW + NS_PER_S
+DAY_IS_OVER = session().close + ACK_TIMEOUT
 
 
 def queried(attempt: int, ts: int) -> OrderQueried:
@@ -471,7 +475,7 @@ def test_only_a_silent_venue_is_asked(said: list[Event], *, is_asked: bool) -> N
     bench.say(*said)
     asked = [event for event in bench.due(NOW + 60 * NS_PER_S) if isinstance(event, OrderQueried)]
     assert asked == ([queried(1, NOW + 60 * NS_PER_S)] if is_asked else [])
-    assert (bench.oms.next_due() is not None) == is_asked
+    assert (bench.oms.next_due() not in {None, DAY_IS_OVER}) == is_asked
 
 
 def test_a_cancel_that_is_too_late_is_asked_about_at_once_and_later_and_later_where_nobody_answers() -> None:
@@ -509,7 +513,7 @@ def test_an_order_in_doubt_for_too_long_is_unresolved_and_keeps_its_quantity() -
     unresolved = OrderUnresolved(ts=late, cl_ord_id="A", parent_id="P1", venue="paper", symbol="AAPL", leaves_qty=D(6))
     assert bench.due(late) == [unresolved]
     assert bench.due(late + 3_600 * NS_PER_S) == []
-    assert bench.oms.next_due() is None
+    assert bench.oms.next_due() == DAY_IS_OVER
     assert bench.oms.orders["A"].leaves_qty == 6
     assert set(bench.oms.live()) == {"A"}
     bench.say(trade("E2", "3"), status(OrdStatus.CANCELED, "7"))  # the venue comes back after all
@@ -522,6 +526,112 @@ def test_an_order_in_doubt_for_too_long_is_unresolved_and_keeps_its_quantity() -
 def test_a_time_that_would_never_or_always_be_due_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} = .*: seconds between 0 and 86,400 belong here"):
         OmsSettings(**{name: value})
+
+
+# The end of the day ---------------------------------------------------------------------------------------------------
+
+OVERDUE = "a DAY order is {} after its session, {} open: it is asked back"
+
+
+def outlived(stood: OrdStatus, open_qty: str = "10", ts: int = DAY_IS_OVER) -> Anomaly:
+    return msgspec.structs.replace(anomaly(OVERDUE.format(stood, open_qty)), ts=ts)
+
+
+def asked_back(ts: int = DAY_IS_OVER) -> OrderCancelRequest:
+    return msgspec.structs.replace(cancel(ts), text="its session is over")
+
+
+def of_the_oms(said: list[Event]) -> list[Event]:
+    """Without the questions about what is in doubt."""
+    return [event for event in said if not isinstance(event, OrderQueried)]
+
+
+def pending(cum: str = "0", order_id: str = "V") -> OrderUpdated:
+    return updated(S.PENDING_CANCEL, cum, ts=DAY_IS_OVER, text="its session is over", order_id=order_id)
+
+
+@pytest.mark.parametrize(
+    "said,answered",
+    [
+        pytest.param([], [outlived(S.PENDING_SUBMIT), asked_back(), pending(order_id="")], id="never heard of"),
+        pytest.param([ACK], [outlived(S.NEW), asked_back(), pending()], id="working"),
+        pytest.param([trade("E1", "4")], [outlived(S.PARTIALLY_FILLED, "6"), asked_back(), pending("4")], id="in part"),
+        pytest.param(
+            [answer(Outcome.UNKNOWN)],
+            [
+                outlived(S.UNKNOWN),
+                asked_back(),
+                updated(S.UNKNOWN, ts=DAY_IS_OVER, text="its session is over", order_id=""),
+            ],
+            id="in doubt",
+        ),
+        pytest.param([ACK, cancel()], [outlived(S.PENDING_CANCEL)], id="asked back already"),
+        pytest.param([ended(ExecType.CANCELED, "7")], [], id="settling"),
+        pytest.param([trade("E1", "10")], [], id="filled"),
+        pytest.param([ACK, ended(ExecType.EXPIRED, "0")], [], id="expired"),
+    ],
+)
+def test_a_day_order_that_outlives_its_session_is_told_of_and_asked_back_once(
+    said: list[Event], answered: list[Event]
+) -> None:
+    bench = Bench(OmsSettings(unknown_max_age_s=86_400))
+    bench.say(*said)
+    assert of_the_oms(bench.due(DAY_IS_OVER - 1)) == []
+    assert of_the_oms(bench.due(DAY_IS_OVER)) == answered
+    assert of_the_oms(bench.due(DAY_IS_OVER + NS_PER_S)) == []
+
+
+@pytest.mark.parametrize("time_in_force", [TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK])
+def test_no_other_order_is_of_a_day(time_in_force: TimeInForce) -> None:
+    bench = Bench(empty=True)
+    bench.say(opened(), approved(child(qty="10", cl_ord_id="A", time_in_force=time_in_force)), ACK)
+    assert bench.due(DAY_IS_OVER) == []
+    assert bench.status is S.NEW
+
+
+@pytest.mark.parametrize(
+    "symbol,sent,close",
+    [
+        ("AAPL", NOW, clock(16)),
+        ("AAPL", clock(10, 30, day=HALF_DAY), clock(13, day=HALF_DAY)),
+        ("FRAC", NOW, clock(19)),  # midnight UTC
+        ("FRAC", clock(19), clock(19, day=dt.date(2025, 3, 6))),
+    ],
+)
+def test_a_day_ends_with_the_session_in_which_the_order_was_sent(symbol: str, sent: int, close: int) -> None:
+    bench, acknowledged = Bench(empty=True), msgspec.structs.replace(ACK, ts=sent)
+    bench.say(opened(), approved(child(symbol, qty="10", cl_ord_id="A", ts=sent)), acknowledged)
+    assert bench.oms.next_due() == close + ACK_TIMEOUT
+
+
+def test_nothing_wakes_the_oms_at_the_close_once_the_days_orders_have_ended() -> None:
+    bench = Bench()
+    bench.say(ACK)
+    assert bench.oms.next_due() == DAY_IS_OVER
+    bench.say(ended(ExecType.CANCELED, "0"))
+    assert bench.oms.next_due() is None
+
+
+def test_who_was_asked_back_at_the_same_moment_is_not_asked_back_again() -> None:
+    """As after a restart, when the slicer ends its parent first."""
+    bench = Bench()
+    bench.say(ACK)
+    bench.oms.advance(TimeAdvanced(ts=DAY_IS_OVER))
+    bench.oms.cancel(cancel(DAY_IS_OVER))
+    assert of_the_oms(list(bench.oms.on_due(TimeAdvanced(ts=DAY_IS_OVER)))) == [outlived(S.NEW)]
+
+
+@pytest.mark.parametrize("when", ["before the close", "after it"])
+def test_a_daemon_that_was_away_over_the_close_asks_back_what_is_left_and_once(when: str) -> None:
+    first = Bench()
+    first.say(ACK)
+    if when == "after it":
+        first.due(DAY_IS_OVER)
+    second = Bench(empty=True)
+    second.oms.load(msgspec.msgpack.decode(msgspec.msgpack.encode(first.oms.dump())))
+    late = DAY_IS_OVER + 3_600 * NS_PER_S
+    alerts = [event for event in second.due(late) if isinstance(event, Anomaly)]
+    assert alerts == ([outlived(S.NEW, ts=late)] if when == "before the close" else [])
 
 
 # Laws -----------------------------------------------------------------------------------------------------------------
