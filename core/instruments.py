@@ -18,6 +18,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     symbol: str
     venue: str = "paper"
+    venues: tuple[str, ...] = ()  # where its children may go, venue among them, the preferred one first; none: there
     currency: str = "USD"
     tick: Decimal = Decimal("0.01")
     lot: Decimal = Decimal(1)
@@ -44,6 +45,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError(f"instrument {self.symbol}: a locate_qty needs shortable = true")
         if not self.min_notional.is_finite() or self.min_notional < 0:
             raise ValueError(f"instrument {self.symbol}: min_notional must be zero or more, got {self.min_notional}")
+        if self.venues and (self.venue not in self.venues or len(set(self.venues)) < len(self.venues)):
+            raise ValueError(f"instrument {self.symbol}: venues must name each once, and {self.venue}, its venue")
         if not self.symbol:
             raise ValueError("an instrument needs a symbol")
         if self.volatility is not None and not 0 < self.volatility < 1:
@@ -52,16 +55,28 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 f"got {self.volatility} (percent?)"
             )
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The venues where its children may go, the preferred one first."""
+        return self.venues or (self.venue,)
+
     def notional(self, qty: Decimal, price: Decimal) -> Decimal:
         """Money value of `qty` at `price`, in the instrument's currency."""
         return qty * price * self.multiplier
 
 
 class VenueAbility(msgspec.Struct, frozen=True, kw_only=True):
-    """Which orders a venue takes; the gate refuses any other (R0)."""
+    """Which orders a venue takes, the gate refuses any other (R0); and what one costs there.
+
+    A fee is money per share and bps of the notional, negative for a rebate. `depth_share` is the part of the sizes that
+    the market displays which is displayed there.
+    """
 
     ord_types: frozenset[OrdType] = frozenset(OrdType)
     times_in_force: frozenset[TimeInForce] = frozenset(TimeInForce)
+    fee_per_share: Decimal = Decimal(0)
+    fee_bps: Decimal = Decimal(0)
+    depth_share: Decimal = Decimal(1)
 
 
 class Instruments:

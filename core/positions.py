@@ -2,7 +2,7 @@
 
 Signed quantity, positive long. Realised profit is booked when a fill shrinks or crosses a position; fees are kept
 beside it, not inside prices. Cash falls by what is bought, rises by what is sold, falls by fees, and moves by what is
-paid in or out.
+paid in or out. Beside that it is known what lies where: a venue keeps what was bought there until it is sold there.
 """
 
 from collections.abc import Iterator
@@ -47,13 +47,14 @@ class Position:
 class Book:
     """All positions and the cash of an account: a fold over fills, and what happens to cash and shares besides."""
 
-    __slots__ = ("_by_key", "_by_symbol", "cash", "currency")
+    __slots__ = ("_at", "_by_key", "_by_symbol", "cash", "currency")
 
     def __init__(self) -> None:
         self.cash = ZERO
         self.currency = "USD"
         self._by_key: dict[tuple[str, str], Position] = {}
         self._by_symbol: dict[str, Decimal] = {}
+        self._at: dict[str, dict[str, Decimal]] = {}  # by venue and symbol
 
     def open(self, event: AccountOpened) -> None:
         """Start from this cash."""
@@ -77,6 +78,8 @@ class Book:
         position.fees += fee
         self.cash -= signed * event.last_px * event.multiplier + fee
         self._by_symbol[event.symbol] = self._by_symbol.get(event.symbol, ZERO) + signed
+        here = self._at.setdefault(event.venue, {})
+        here[event.symbol] = here.get(event.symbol, ZERO) + signed
 
     def adjust(self, event: PositionAdjusted) -> None:
         """Shares have become others: what they have cost, and what they have gained, is as it was."""
@@ -86,10 +89,25 @@ class Book:
                 position.qty = position.qty * numerator / denominator
                 position.avg_px = position.avg_px * denominator / numerator
         self._by_symbol[event.symbol] = self.qty(event.symbol) * numerator / denominator
+        for here in self._at.values():
+            if event.symbol in here:
+                here[event.symbol] = here[event.symbol] * numerator / denominator
 
     def qty(self, symbol: str) -> Decimal:
         """The account's signed quantity over all strategies."""
         return self._by_symbol.get(symbol, ZERO)
+
+    def qty_at(self, venue: str, symbol: str) -> Decimal:
+        """What of it lies at one venue, signed."""
+        return self._at.get(venue, {}).get(symbol, ZERO)
+
+    def at(self, venue: str) -> dict[str, Decimal]:
+        """What lies at one venue: signed quantities that are not zero, by symbol."""
+        return {symbol: qty for symbol, qty in self._at.get(venue, {}).items() if qty}
+
+    def venues(self) -> list[str]:
+        """Where anything was ever traded."""
+        return list(self._at)
 
     def position(self, strategy: str, symbol: str) -> Position | None:
         """One strategy's position, None before its first fill."""
@@ -109,7 +127,8 @@ class Book:
             [strategy, symbol, p.qty, p.avg_px, p.realized_pnl, p.fees, p.multiplier]
             for strategy, symbol, p in self.positions()
         ]
-        return {"cash": self.cash, "currency": self.currency, "positions": rows}
+        at = [[venue, symbol, qty] for venue, here in self._at.items() for symbol, qty in here.items()]
+        return {"cash": self.cash, "currency": self.currency, "positions": rows, "at": at}
 
     def load(self, dumped: dict[str, object]) -> None:
         """State from a snapshot."""
@@ -122,9 +141,13 @@ class Book:
             position.qty, position.avg_px = qty, avg_px
             position.realized_pnl, position.fees = realized_pnl, fees
             self._by_symbol[symbol] = self._by_symbol.get(symbol, ZERO) + qty
+        self._at.clear()
+        for venue, symbol, qty in state.at:
+            self._at.setdefault(venue, {})[symbol] = qty
 
 
 class _Dump(msgspec.Struct):
     cash: Decimal
     currency: str
     positions: list[tuple[str, str, Decimal, Decimal, Decimal, Decimal, Decimal]]
+    at: list[tuple[str, str, Decimal]]

@@ -14,7 +14,7 @@ A DAY order that its venue has not ended `ack_timeout_s` after the close of its 
 as soon as the daemon is there; then it is asked about like any other cancel.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 from heapq import heapify, heappop, heappush
 
@@ -95,7 +95,7 @@ class Oms:
         self._book = Book()
         self.orders: dict[str, Order] = {}
         self._ended: dict[str, None] = {}  # oldest first
-        self._executions: dict[str, ExecutionView] = {}
+        self._executions: dict[str, dict[str, ExecutionView]] = {}  # by venue and its id
         self._unresolved: set[str] = set()
         self._watches: dict[str, int] = {}  # when to ask about an order
         self._heap: list[tuple[int, str]] = []  # entries whose time is not their order's watch are stale
@@ -112,9 +112,13 @@ class Oms:
             found.append(min(self._days) + self._ack_timeout_ns)
         return min(found, default=None)
 
-    def live(self) -> dict[str, OrderView]:
-        """Orders that may execute, for reconciliation."""
-        return {key: _view(order) for key, order in self.orders.items() if order.ord_status not in TERMINAL}
+    def live(self, venue: str) -> dict[str, OrderView]:
+        """Orders that may execute at a venue, for reconciliation."""
+        return {
+            key: _view(order)
+            for key, order in self.orders.items()
+            if order.venue == venue and order.ord_status not in TERMINAL
+        }
 
     def view(self, cl_ord_id: str) -> OrderView | None:
         """One order that may execute, None where it may not."""
@@ -131,13 +135,19 @@ class Oms:
         """Client ids of all orders in memory."""
         return set(self.orders)
 
-    def executions(self) -> dict[str, ExecutionView]:
-        """Executions booked, by the venue's id, for reconciliation."""
-        return self._executions
+    def executions(self, venue: str) -> dict[str, ExecutionView]:
+        """Executions booked of a venue, by its id, for reconciliation."""
+        return self._executions.get(venue, {})
 
-    def positions(self) -> dict[str, Decimal]:
-        """Signed positions that are not zero."""
-        return {symbol: qty for symbol, qty in self._book.symbols() if qty}
+    def positions(self, venue: str) -> dict[str, Decimal]:
+        """Signed positions at a venue that are not zero."""
+        return self._book.at(venue)
+
+    def left_behind(self, venues: Collection[str]) -> list[tuple[str, str, str]]:
+        """Venue, symbol and what: what is live or held at venues other than these, which nobody can be asked about."""
+        found = {(each.venue, each.symbol, "orders") for each in self.orders.values() if each.ord_status not in TERMINAL}
+        found |= {(venue, symbol, "a position") for venue in self._book.venues() for symbol in self._book.at(venue)}
+        return sorted(each for each in found if each[0] not in venues)
 
     # folds
 
@@ -192,7 +202,7 @@ class Oms:
     def fill(self, event: FillBooked) -> None:
         """Book an execution."""
         self._book.fill(event)
-        self._executions[event.exec_id] = ExecutionView(
+        self._executions.setdefault(event.venue, {})[event.exec_id] = ExecutionView(
             exec_id=event.exec_id,
             cl_ord_id=event.cl_ord_id,
             symbol=event.symbol,
@@ -210,7 +220,7 @@ class Oms:
     def bust(self, event: FillBusted) -> None:
         """Take an execution back; its id stays taken by its order."""
         self._book.fill(event)
-        self._executions.pop(event.exec_id, None)
+        self._executions.get(event.venue, {}).pop(event.exec_id, None)
         order = self.orders.get(event.cl_ord_id)
         if order is not None:
             order.bust(event.last_qty, event.last_px)
@@ -267,6 +277,8 @@ class Oms:
         order = self.orders.get(event.cl_ord_id)
         if order is None:
             yield _anomaly(event, f"{event.exec_type} for an order that is not ours, order id {event.order_id or '?'}")
+        elif event.venue != order.venue:  # its position would lie where nobody has it
+            yield _anomaly(event, f"{event.exec_type} for an order that went to {order.venue}")
         elif event.exec_type is ExecType.TRADE:
             yield from self._on_trade(order, event)
         elif event.exec_type is ExecType.TRADE_CANCEL:
@@ -340,7 +352,7 @@ class Oms:
         yield from self._move(order, trigger, event.ts, event.text, event.order_id)
 
     def _on_bust(self, order: Order, event: ExecutionReport) -> Iterable[Event]:
-        booked = self._executions.get(event.exec_id)
+        booked = self.executions(event.venue).get(event.exec_id)
         if booked is None:
             yield _anomaly(event, f"a bust of execution {event.exec_id!r}, which is not booked")
             return
@@ -426,8 +438,9 @@ class Oms:
         if len(self._ended) > KEPT_ORDERS:
             oldest = next(iter(self._ended))
             del self._ended[oldest]
-            for exec_id in self.orders.pop(oldest).exec_ids:
-                self._executions.pop(exec_id, None)
+            order = self.orders.pop(oldest)
+            for exec_id in order.exec_ids:
+                self._executions.get(order.venue, {}).pop(exec_id, None)
 
     # snapshots
 
@@ -436,7 +449,7 @@ class Oms:
         return {
             "book": self._book.dump(),
             "orders": msgspec.to_builtins(list(self.orders.values())),
-            "executions": msgspec.to_builtins(list(self._executions.values())),
+            "executions": {venue: msgspec.to_builtins(list(own.values())) for venue, own in self._executions.items()},
             "unresolved": sorted(self._unresolved),
             "watches": dict(self._watches),
         }
@@ -447,7 +460,7 @@ class Oms:
         self._book.load(state.book)
         self.orders = {order.cl_ord_id: order for order in state.orders}
         self._ended = {order.cl_ord_id: None for order in state.orders if order.ord_status in TERMINAL}
-        self._executions = {execution.exec_id: execution for execution in state.executions}
+        self._executions = {venue: {each.exec_id: each for each in own} for venue, own in state.executions.items()}
         self._unresolved = set(state.unresolved)
         self._watches = state.watches
         self._heap = [(due, cl_ord_id) for cl_ord_id, due in state.watches.items()]
@@ -460,7 +473,7 @@ class Oms:
 class _Dump(msgspec.Struct):
     book: dict[str, object]
     orders: list[Order]
-    executions: list[ExecutionView]
+    executions: dict[str, list[ExecutionView]]
     unresolved: list[str]
     watches: dict[str, int]
 

@@ -28,7 +28,7 @@ from adapters.store.snapshots import Snapshot
 from adapters.store.tape import TapeError, read_tape
 from core.causes import STARTUP
 from core.events import AccountReported, BreakFound, Event, ExecutionReport, TradingResumed
-from core.reconcile import EXPLAINED, Break, Picture, diff
+from core.reconcile import EXPLAINED, Break, BreakKind, Picture, diff
 from core.trading import halted
 from daemon.bus import Bus
 from daemon.oms import Oms
@@ -159,12 +159,13 @@ async def reconcile(
     found: list[BreakFound] = []
     for name, gateway in gateways.items():
         theirs = await _theirs(oms, gateway, on_record)
-        for cl_ord_id in _explained(_ours(oms, keeps), theirs, oms.known()):
+        for cl_ord_id in _explained(_ours(oms, name, keeps), theirs, oms.known()):
             for report in await gateway.query(cl_ord_id):
                 bus.publish(_stamped(report, now()))
         await bus.settled()
         found += [_found(name, each, now()) for each in await _confirmed(oms, gateway, keeps, on_record)]
         bus.publish(_stamped(await gateway.account(), now()))
+    found += [_left_behind(*each, now()) for each in oms.left_behind(gateways)]
     for event in found:
         bus.publish(event)
     return found
@@ -180,7 +181,7 @@ async def _confirmed(oms: Oms, gateway: Gateway, keeps: Callable[[str], bool], o
     confirmed: list[Break] = []
     for _ in range(LOOKS_MAX):
         theirs = await _theirs(oms, gateway, on_record)
-        shown = diff(_ours(oms, keeps), theirs, known=oms.known())
+        shown = diff(_ours(oms, gateway.name, keeps), theirs, known=oms.known())
         confirmed = [each for each in shown if each in before]
         if len(confirmed) == len(shown):
             break
@@ -192,7 +193,7 @@ async def _confirmed(oms: Oms, gateway: Gateway, keeps: Callable[[str], bool], o
 async def _theirs(oms: Oms, gateway: Gateway, on_record: OnRecord) -> Picture:
     """The venue's picture without executions that were booked so long ago that the oms forgot them."""
     theirs = await gateway.picture()
-    forgotten = await on_record(gateway.name, theirs.executions.keys() - oms.executions().keys())
+    forgotten = await on_record(gateway.name, theirs.executions.keys() - oms.executions(gateway.name).keys())
     kept = {exec_id: each for exec_id, each in theirs.executions.items() if exec_id not in forgotten}
     return msgspec.structs.replace(theirs, executions=kept)
 
@@ -215,9 +216,15 @@ def _found(venue: str, unexplained: Break, now: int) -> BreakFound:
     )
 
 
-def _ours(oms: Oms, keeps: Callable[[str], bool]) -> Picture:
-    orders = {key: order for key, order in oms.live().items() if not keeps(key)}
-    return Picture(orders=orders, executions=oms.executions(), positions=oms.positions())
+def _left_behind(venue: str, symbol: str, what: str, now: int) -> BreakFound:
+    """The configuration no longer names the venue: what is there can be neither compared nor closed."""
+    text = f"{what} at {venue}, which is not among the venues: name it again, and close there what is held"
+    return BreakFound(ts=now, venue=venue, kind=BreakKind.POSITION, symbol=symbol, text=text)
+
+
+def _ours(oms: Oms, venue: str, keeps: Callable[[str], bool]) -> Picture:
+    orders = {key: order for key, order in oms.live(venue).items() if not keeps(key)}
+    return Picture(orders=orders, executions=oms.executions(venue), positions=oms.positions(venue))
 
 
 def _stamped(report: Raw, now: int) -> Raw:

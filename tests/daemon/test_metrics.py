@@ -79,7 +79,7 @@ def test_a_day_in_numbers(run: Run) -> None:
     assert value(samples, "execd_risk_verdicts_total", verdict="accepted", reason="") == 4
     assert value(samples, "execd_parents_ended_total", reason="FILLED") == 3
     assert value(samples, "execd_events_total", event="ParentEnded") == 4
-    assert value(samples, "execd_fills_total", venue="paper") == len(run.actors.oms.executions())
+    assert value(samples, "execd_fills_total", venue="paper") == len(run.actors.oms.executions("paper"))
     assert value(samples, "execd_equity") == pytest.approx(float(run.actors.exposure.equity))
     held = {symbol: float(qty) for symbol, qty in run.actors.exposure.book.symbols() if qty}
     assert {dict(labels)["symbol"] for name, labels in samples if name == "execd_position_value"} == set(held)

@@ -413,7 +413,7 @@ def test_a_busted_execution_that_is_repeated_stays_busted() -> None:
     bench = Bench()
     bench.say(trade("E1", "10"), report(ExecType.TRADE_CANCEL, exec_id="E1"))
     assert bench.say(trade("E1", "10")) == []
-    assert bench.oms.positions() == {}
+    assert bench.oms.positions("paper") == {}
     after = Oms(INSTRUMENTS, OmsSettings())
     after.load(msgspec.msgpack.decode(msgspec.msgpack.encode(bench.oms.dump())))
     assert list(after.on_execution_report(trade("E1", "10"))) == []
@@ -496,7 +496,7 @@ def test_after_a_split_every_strategy_hears_how_its_position_stands() -> None:
     bench.say(trade("E1", "10"))
     assert bench.say(split("AAPL", 4, 1)) == [position("40", cash="99000", avg_px="25")]
     assert bench.say(split("SHRT", 4, 1)) == []
-    assert bench.oms.positions() == {"AAPL": D(40)}
+    assert bench.oms.positions("paper") == {"AAPL": D(40)}
 
 
 def test_an_order_is_asked_about_once_however_many_watches_ran_out() -> None:
@@ -515,10 +515,10 @@ def test_an_order_in_doubt_for_too_long_is_unresolved_and_keeps_its_quantity() -
     assert bench.due(late + 3_600 * NS_PER_S) == []
     assert bench.oms.next_due() == DAY_IS_OVER
     assert bench.oms.orders["A"].leaves_qty == 6
-    assert set(bench.oms.live()) == {"A"}
+    assert set(bench.oms.live("paper")) == {"A"}
     bench.say(trade("E2", "3"), status(OrdStatus.CANCELED, "7"))  # the venue comes back after all
     assert bench.oms.orders["A"].leaves_qty == 0
-    assert bench.oms.live() == {}
+    assert bench.oms.live("paper") == {}
 
 
 @pytest.mark.parametrize("name", ["ack_timeout_s", "unknown_max_age_s"])
@@ -665,11 +665,11 @@ def test_any_telling_of_one_story_ends_in_the_same_position(telling: tuple[list[
     cost = sum((D(size) * (100 + number) for number, size in enumerate(sizes)), ZERO)
     final = [status(OrdStatus.FILLED if total == 10 else OrdStatus.CANCELED, str(total))]
     bench.say(*chunks_of(sizes), *final)  # a query would be answered so
-    assert bench.oms.positions() == ({"AAPL": D(total)} if total else {})
+    assert bench.oms.positions("paper") == ({"AAPL": D(total)} if total else {})
     assert bench.oms._book.cash == CASH - cost
     assert bench.status is (OrdStatus.FILLED if total == 10 else OrdStatus.CANCELED)
-    assert bench.oms.live() == {}
-    assert sorted(bench.oms.executions()) == sorted(f"E{number}" for number in range(len(sizes)))
+    assert bench.oms.live("paper") == {}
+    assert sorted(bench.oms.executions("paper")) == sorted(f"E{number}" for number in range(len(sizes)))
 
 
 @given(tellings())
@@ -743,19 +743,19 @@ def test_ended_orders_are_forgotten_oldest_first_and_their_positions_stay(monkey
             msgspec.structs.replace(ended(ExecType.CANCELED, "0"), cl_ord_id=name),
         )
     assert bench.oms.known() == {"C", "D"}
-    assert bench.oms.positions() == {"AAPL": D(10)}
+    assert bench.oms.positions("paper") == {"AAPL": D(10)}
 
 
 def test_executions_are_forgotten_with_their_order_and_then_booked_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(oms_module, "KEPT_ORDERS", 0)
     bench = Bench()
     bench.say(trade("E1", "4"), trade("E2", "5"))
-    assert list(bench.oms.executions()) == ["E1", "E2"]
+    assert list(bench.oms.executions("paper")) == ["E1", "E2"]
     bench.say(trade("E3", "1"))
-    assert bench.oms.executions() == {}
+    assert bench.oms.executions("paper") == {}
     said = bench.say(trade("E1", "4"))
     assert [type(event) for event in said] == [Anomaly]
-    assert bench.oms.positions() == {"AAPL": D(10)}
+    assert bench.oms.positions("paper") == {"AAPL": D(10)}
 
 
 def test_cash_that_was_paid_in_is_in_what_a_fill_leaves() -> None:

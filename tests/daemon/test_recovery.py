@@ -158,7 +158,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Run]:
     assert run.actors.limits.current == other
     assert run.actors.limits.shadow == shadow
     assert run.actors.slicer.parents
-    assert run.actors.oms.live()
+    assert run.actors.oms.live("paper")
     run.actors.analyst.tear()  # which is what recovery does, as nobody knows what the tape has missed
     return settings, run
 
@@ -353,9 +353,9 @@ def test_a_stopped_day_that_goes_on_ends_with_every_parent_ended_and_no_break(
     run, _ = play(settings)
     assert run.recovered.last_ts >= MIDDAY
     assert run.actors.slicer.parents == {}
-    assert run.actors.oms.live() == {}
+    assert run.actors.oms.live("paper") == {}
     assert run.actors.exposure.quarantined == {}
-    assert run.actors.oms.positions() == {s: q for s, q in paper(run)._exchange.positions.items() if q}
+    assert run.actors.oms.positions("paper") == {s: q for s, q in paper(run)._exchange.positions.items() if q}
 
 
 # Both placements, and the same day twice -----------------------------------------------------------------------------
@@ -471,7 +471,7 @@ async def test_an_execution_that_was_missed_is_booked_like_any_other() -> None:
     assert await bench.reconcile() == []
     assert [type(fact) for fact in bench.facts] == [FillBooked, PositionUpdated, OrderUpdated, OrderUpdated]
     assert {fact.ts for fact in bench.trace} == {NOW + 9}
-    assert bench.oms.positions() == {"AAPL": D(4)}
+    assert bench.oms.positions("paper") == {"AAPL": D(4)}
     assert bench.gateway.log == ["picture", "query A", "picture"]
     assert [type(event) for event in bench.trace][-1] is AccountReported  # once our books hold what it may speak of
 
@@ -558,14 +558,14 @@ async def test_what_nothing_explains_is_a_break_and_no_fill_is_invented(case: st
     bench.gateway.pictures = [shown]
     assert await bench.reconcile() == [expected]
     assert bench.facts == [expected]
-    assert bench.oms.positions() == {}
+    assert bench.oms.positions("paper") == {}
 
 
 async def test_an_execution_that_the_venue_does_not_know_is_a_break() -> None:
     bench = Bench(report(ExecType.NEW), trade("E1", "4"))
     bench.gateway.pictures = [picture(orders=standing(OrdStatus.NEW), positions={"AAPL": D(4)})]
     assert await bench.reconcile() == [found("PHANTOM_EXECUTION", " A: ours -, theirs -")]
-    assert bench.oms.positions() == {"AAPL": D(4)}
+    assert bench.oms.positions("paper") == {"AAPL": D(4)}
 
 
 async def test_an_execution_that_only_the_database_remembers_is_not_booked_again() -> None:
