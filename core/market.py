@@ -85,6 +85,23 @@ class SecurityStatus(msgspec.Struct, frozen=True, gc=False):
 Update = Quote | Trade | Bar | Depth | Withdrawal | SecurityStatus
 
 
+def part_of(update: Update, share: Decimal) -> Update:
+    """The same at a venue that has only a part of what is displayed, traded and withdrawn."""
+    replace = msgspec.structs.replace
+    match update:
+        case Quote():
+            return replace(update, bid_size=update.bid_size * share, ask_size=update.ask_size * share)
+        case Trade() | Withdrawal():
+            return replace(update, size=update.size * share)
+        case Bar():
+            return replace(update, volume=update.volume * share)
+        case Depth():
+            bids, asks = (tuple((price, size * share) for price, size in side) for side in (update.bids, update.asks))
+            return replace(update, bids=bids, asks=asks)
+        case SecurityStatus():
+            return update
+
+
 class Pending:
     """What has happened to one symbol since its last `MarketData`: mutable, emptied by `take`."""
 

@@ -22,6 +22,7 @@ from core.events import (
 )
 from core.signals import AMOUNT_BOUNDS, fault_of_change, is_amount
 from core.units import NS_PER_S, is_multiple
+from daemon.config import DEFAULT_VENUE
 from daemon.control import TEXT_MAX, Order
 from daemon.halts import Refused
 from risk.regime import Regime
@@ -148,9 +149,9 @@ class Commands:
         if not reason:
             raise Refused("say why, for the record")
         run, exposure = self._run, self._run.actors.exposure
-        for gateway in run.gateways.values():
-            if isinstance(gateway, PaperGateway):  # what is said of any other broker has happened there
-                gateway.move(amount)
+        gateway = run.gateways[DEFAULT_VENUE]
+        if isinstance(gateway, PaperGateway):  # what is said of any other broker has happened there
+            gateway.move(amount)
         moved = CashMoved(
             ts=run.clock.now(), amount=amount, cash=exposure.book.cash + amount, by=by, reason=reason[:TEXT_MAX]
         )
@@ -169,12 +170,12 @@ class Commands:
         run, exposure, symbol = self._run, self._run.actors.exposure, order.symbol
         numerator, denominator = _ratio(order)
         self._check_adjustable(symbol, numerator, denominator)
-        gateway = run.gateways.get(run.instruments[symbol].venue)
-        if isinstance(gateway, PaperGateway):  # any other venue has done it
-            try:
-                gateway.adjust(symbol, numerator, denominator)
-            except ValueError as error:
-                raise Refused(str(error)) from error
+        for gateway in run.gateways.values():
+            if isinstance(gateway, PaperGateway):  # any other venue has done it
+                try:
+                    gateway.adjust(symbol, numerator, denominator)
+                except ValueError as error:
+                    raise Refused(str(error)) from error
         adjusted = PositionAdjusted(
             ts=run.clock.now(),
             symbol=symbol,
@@ -203,11 +204,12 @@ class Commands:
         holders = exposure.holders(symbol)
         if not holders:
             raise Refused(f"nothing is held in {symbol}: there is nothing to adjust")
-        for strategy, qty in holders:
+        book = exposure.book
+        for holder, qty in (*holders, *((f"venue {venue}", book.qty_at(venue, symbol)) for venue in book.venues())):
             after = qty * numerator / denominator
             if not is_multiple(after, instrument.lot):
                 raise Refused(
-                    f"{strategy} holds {qty:f} {symbol}, which would be {after:f} and no multiple of the lot "
+                    f"{holder} holds {qty:f} {symbol}, which would be {after:f} and no multiple of the lot "
                     f"{instrument.lot:f}: trade what is paid out in cash first"
                 )
 

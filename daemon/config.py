@@ -40,7 +40,8 @@ from risk.triggers import StopSettings
 
 ENVIRONMENT_PREFIX = "EXECD_"
 OPTIONS = credentials.VARIABLES | {"EXECD_DIR"}  # variables that are no settings: secrets, and options of commands
-VENUES = ("paper",)  # the gateways of this version
+DEFAULT_VENUE = "paper"  # its table is [paper]; all others are in [venues]
+VENUE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,15}")
 ASK_S_MAX = 3_600  # of account.ask_s
 Setting = TypeVar("Setting")
 
@@ -175,6 +176,22 @@ class AlgosConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     profiles: str = ""  # of volume, a file of `execd profile build`; empty: VWAP follows the usual U of a session
 
 
+class VenueConfig(PaperSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[venues.NAME] - one more venue, with an account of its own; what is not said is as in a [paper] without keys.
+
+    A name is of 16 lower-case letters, digits, _ and - at most, a letter first. Paper venues of one `seed` have their
+    faults at the same time: give each its own.
+    """
+
+    kind: Literal["paper"] = "paper"
+    cash: Decimal = ZERO  # of account.cash what lies there when its book is new; the rest is at the venue paper
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.cash.is_finite() and self.cash >= 0):
+            raise ValueError(f"cash = {self.cash}: zero or more belongs here, as a part of account.cash")
+
+
 class CostsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[costs] - what is expected of a parent before it trades, for the record and for the router."""
 
@@ -207,6 +224,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stops: StopSettings = StopSettings()
     oms: OmsSettings = OmsSettings()
     paper: PaperSettings = PaperSettings()
+    venues: dict[str, VenueConfig] = {}
     market: MarketConfig = MarketConfig()
     signals: SignalsConfig = SignalsConfig()
     redis: RedisSettings = RedisSettings()
@@ -215,6 +233,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     control: ControlSettings = ControlSettings()
     http: HttpConfig = HttpConfig()
     instruments: dict[str, Instrument] = {}
+
+    @property
+    def all_venues(self) -> dict[str, PaperSettings]:
+        """Every venue by its name, the default one first."""
+        return {DEFAULT_VENUE: self.paper, **self.venues}
 
     @property
     def sync(self) -> Literal["full", "normal"]:
@@ -319,6 +342,9 @@ def build(raw: dict[str, Any], environment: Mapping[str, str], *, where: str, te
     try:
         for symbol, facts in instruments.items():
             _convert(facts, Instrument, f"instruments.{symbol}", source)
+        if isinstance(venues := merged.get("venues"), dict):
+            for name, own in venues.items():
+                _convert(own, VenueConfig, f"venues.{name}", source)
         config = _convert(merged, Config, "", source)
     except InvalidOperation as error:  # a comparison with NaN
         raise source.error("", "one of the settings is nan: write a number") from error
@@ -361,12 +387,28 @@ def _convert(raw: Any, kind: type[Setting], prefix: str, source: _Source) -> Set
 
 
 def _check(config: Config, source: _Source) -> None:
+    venues = config.all_venues
+    for name in config.venues:
+        if name == DEFAULT_VENUE or not VENUE_NAME.fullmatch(name):
+            said = (
+                f"{name!r} names no further venue: lower-case letters and digits belong here, and [paper] has its own"
+            )
+            raise source.error(f"venues.{name}", said)
     for symbol, instrument in config.instruments.items():
         path, known = f"instruments.{symbol}", ", ".join(CALENDARS)
         if instrument.symbol != symbol:
             raise source.error(f"{path}.symbol", f"{instrument.symbol!r} is not {symbol!r}: use one name for it")
-        if instrument.venue not in VENUES:
-            raise source.error(f"{path}.venue", f"{instrument.venue} is not one of {', '.join(VENUES)}")
+        if instrument.venue not in venues:
+            raise source.error(f"{path}.venue", f"{instrument.venue} is not one of {', '.join(venues)}")
+        for venue in instrument.places:
+            if venue not in venues:
+                raise source.error(f"{path}.venues", f"{venue} is not one of {', '.join(venues)}")
+        shown = sum((venues[venue].depth_share for venue in instrument.places), ZERO)
+        if shown > 1:
+            said = (
+                f"the depth_share of {' and '.join(instrument.places)} adds up to {shown}: no more than 1 is displayed"
+            )
+            raise source.error(f"{path}.venues", said)
         if instrument.calendar not in CALENDARS:
             raise source.error(f"{path}.calendar", f"{instrument.calendar} is not one of {known}")
         if instrument.currency != config.account.currency:
@@ -379,21 +421,24 @@ def _check(config: Config, source: _Source) -> None:
         raise source.error("store.sync", '"normal" loses orders at a power cut: live mode needs "full"')
     if not config.account.cash.is_finite() or config.account.cash <= ZERO:
         raise source.error("account.cash", f"{config.account.cash}: start with a positive amount")
+    if sum((own.cash for own in config.venues.values()), ZERO) >= config.account.cash:
+        raise source.error("venues", f"their cash leaves nothing of account.cash ({config.account.cash}) at paper")
 
 
 def _check_limits(config: Config, limits: Limits, table: str, source: _Source) -> None:
     """Whatever limits name is there."""
+    venues = config.all_venues
     named: dict[str, tuple[str, ...]] = {f"{table}.symbols.{symbol}": (symbol,) for symbol in limits.symbols}
     named[f"{table}.restricted"] = limits.restricted
     for name, own in limits.strategies.items():
         named[f"{table}.strategies.{name}.symbols"] = own.symbols
         for venue in own.venues:
-            if venue not in VENUES:
-                said = f"{venue} is not one of {', '.join(VENUES)}"
+            if venue not in venues:
+                said = f"{venue} is not one of {', '.join(venues)}"
                 raise source.error(f"{table}.strategies.{name}.venues", said)
     for venue in limits.venues:
-        if venue not in VENUES:
-            raise source.error(f"{table}.venues.{venue}", f"{venue} is not one of {', '.join(VENUES)}")
+        if venue not in venues:
+            raise source.error(f"{table}.venues.{venue}", f"{venue} is not one of {', '.join(venues)}")
     for path, symbols in named.items():
         for symbol in symbols:
             if symbol not in config.instruments:

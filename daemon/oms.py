@@ -145,7 +145,9 @@ class Oms:
 
     def left_behind(self, venues: Collection[str]) -> list[tuple[str, str, str]]:
         """Venue, symbol and what: what is live or held at venues other than these, which nobody can be asked about."""
-        found = {(each.venue, each.symbol, "orders") for each in self.orders.values() if each.ord_status not in TERMINAL}
+        found = {
+            (each.venue, each.symbol, "orders") for each in self.orders.values() if each.ord_status not in TERMINAL
+        }
         found |= {(venue, symbol, "a position") for venue in self._book.venues() for symbol in self._book.at(venue)}
         return sorted(each for each in found if each[0] not in venues)
 

@@ -32,7 +32,7 @@ from core.instruments import Instruments
 from core.market import Update
 from core.trading import halted
 from core.units import NS_PER_S
-from daemon import edges, profiles, recovery
+from daemon import edges, gateways, profiles, recovery
 from daemon.bus import Bus, TaskBus
 from daemon.clock import Clock
 from daemon.config import Config, hash_of
@@ -140,17 +140,7 @@ class Run:
 
     def make_gateways(self) -> dict[str, Gateway]:
         """The venues by name; called once."""
-        paper = PaperGateway(
-            name="paper",
-            instruments=self.instruments,
-            clock=self.clock,
-            report=self.bus.publish,
-            settings=self.config.paper,
-            log=self.config.data_dir / "venue.jsonl",
-            cash=self.config.account.cash,
-            currency=self.config.account.currency,
-        )
-        return {"paper": paper}
+        return gateways.made(self)
 
     def _fresh(self) -> Actors:
         """Actors without a past that nobody listens to, for a snapshot to be tried on."""
@@ -165,6 +155,7 @@ class Run:
             limits,
             {name: gateway.capabilities for name, gateway in self.gateways.items()},
             tail=tail,
+            brokers=self.gateways,
         )
         overrides, ledger = Overrides(), Ledger()
         oms = Oms(self.instruments, config.oms)

@@ -316,7 +316,11 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 # Configuration --------------------------------------------------------------------------------------------------------
 
 
-_KEYS = {"limits.strategies": "STRATEGY", "limits.venues": "VENUE"}  # of tables that are not one for each symbol
+_KEYS = {
+    "limits.strategies": "STRATEGY",
+    "limits.venues": "VENUE",
+    "venues": "NAME",
+}  # of tables that are not one for each symbol
 
 
 def configuration() -> str:

@@ -623,14 +623,14 @@ def net_is_allowed(case: Case, limits: Limits) -> Denial | None:
 def buying_power_is_enough(case: Case, limits: Limits) -> Denial | None:
     """R8: what opens fits into the broker's buying power, with all that was reserved of which that does not know.
 
+    Of several brokers a child is held to its venue's, a parent to the sum.
+
     Ours needs no check of its own: it is the gross limit. A broker that states none bounds nothing.
     """
     del limits
-    exposure = case.exposure
-    buying_power = exposure.broker.buying_power
+    buying_power, reserved = case.exposure.lent(None if case.ask.is_parent else case.ask.venue)
     if buying_power is None or case.shrinks:
         return None
-    reserved = exposure.reserved(of_parents=case.ask.is_parent)
     value = reserved + (case.ask.qty - case.reducible) * case.unit_value
     if value <= buying_power:
         return None

@@ -20,7 +20,7 @@ report must not lift every limit at once: orders are sized and judged by an equi
 
 import datetime as dt
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from functools import lru_cache
 
@@ -211,12 +211,14 @@ class Exposure:
         limits: LimitsInForce,
         abilities: Mapping[str, VenueAbility],
         tail: TailRisk | None = None,
+        brokers: Collection[str] = (),
     ) -> None:
+        """`brokers`: the venues that each keep a part of the account; without any it is at one broker."""
         self.instruments = instruments
         self.abilities = abilities  # by venue
         self._limits = limits
         self.book = Book()
-        self.broker = BrokerView()
+        self.broker = BrokerView(brokers)
         self.marks = Marks(instruments, limits)
         self.causes = Causes()
         self.market: dict[str, MarketData] = {}
@@ -357,6 +359,13 @@ class Exposure:
         """Money for what opens and the broker's buying power does not know: by children, and what parents will send."""
         return self.broker.reserved + (self._unsent if of_parents else ZERO)
 
+    def lent(self, venue: str | None) -> tuple[Decimal | None, Decimal]:
+        """What the broker of a venue states as buying power, and what is reserved of it; None: as of parents, of all."""
+        if venue is None:
+            return self.broker.buying_power, self.reserved(of_parents=True)
+        power = self.broker.power_at(venue)
+        return power.stated, power.reserved
+
     def parents_on(self, ts: int) -> int:
         """Parents accepted on the UTC day of `ts`."""
         day, count = self.parents_today
@@ -478,7 +487,7 @@ class Exposure:
         order = event.order
         before = order.side.sign * self.held(order.symbol) + self.working(order.symbol, order.side)
         opening = _opening(before, order.order_qty)
-        self.broker.reserve(order.cl_ord_id, self._unit(order.symbol, order.price), opening)
+        self.broker.power_at(order.venue).reserve(order.cl_ord_id, self._unit(order.symbol, order.price), opening)
         child = self.children[order.cl_ord_id] = ChildExposure(
             strategy=order.strategy,
             venue=order.venue,
@@ -509,7 +518,7 @@ class Exposure:
         child = self.children.get(event.cl_ord_id)
         if child is None:
             return
-        self.broker.update(event)
+        self.broker.power_at(event.venue).update(event)
         stood, child.ord_status = (child.ord_status, child.leaves_qty > 0, child.given_up), event.ord_status
         child.given_up = child.given_up and event.ord_status is OrdStatus.UNKNOWN
         self._set_leaves(child, event.leaves_qty)

@@ -294,9 +294,9 @@ class Guard:
         if ACCOUNT not in exposure.causes:
             if broker.differs(most):
                 theirs = ours + broker.gaps[-1]
-                text = (
-                    f"{event.venue} has an equity of {theirs:,.2f}, and our books {ours:,.2f}: in two reports in a row"
-                )
+                assert broker.report is not None  # it is what differs
+                who = broker.report.venue
+                text = f"{who} has an equity of {theirs:,.2f}, and our books {ours:,.2f}: in two reports in a row"
                 yield halted(ACCOUNT, event.ts, text=text)
         elif broker.agrees(most) and exposure.at_marks > 0:
             yield TradingResumed(ts=event.ts, cause=ACCOUNT, by="execd")

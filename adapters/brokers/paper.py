@@ -46,7 +46,7 @@ from adapters.clock import Clock
 from adapters.gateway import Accepted, Capabilities, Lapsed, LastCheck, NotSent, Rejected, Report, Result, Unknown
 from core.events import AccountReported, ExecutionReport, NewOrderSingle, OrderApproved
 from core.instruments import Instruments
-from core.market import Update
+from core.market import Update, part_of
 from core.orders import ExecType, OrdStatus
 from core.reconcile import ExecutionView, OrderView, Picture
 from core.units import NS_PER_MS, ZERO
@@ -67,7 +67,8 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     An order's messages take `latency_ms` each way and `jitter_ms` times a factor, drawn once per order from `seed` and
     its client id: log-normal, half of the factors above 1, none above 10. Fees are money per share and bps of the
     notional, negative for a rebate. `leverage` is how many times the equity positions and working orders may be worth:
-    what is left of it is the buying power that the venue states. It refuses no order for it.
+    what is left of it is the buying power that the venue states. It refuses no order for it. Where several venues watch
+    one tape each has a part of what that displays and prints, its `depth_share`.
     """
 
     latency_ms: float = 5.0
@@ -75,6 +76,9 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     fee_per_share: Decimal = ZERO
     fee_bps: Decimal = ZERO
     leverage: Decimal = Decimal(LEVERAGE_MAX)
+    depth_share: Decimal = Decimal(
+        1
+    )  # of the sizes that the tape displays and prints, what is displayed and printed here
     participation_max: Decimal | None = None  # part of a minute's prints that orders of ours may execute; none: no cap
     reject_probability: float = 0.0  # part of the orders that the venue rejects for no reason, drawn as the factors are
     chaos: Chaos = "none"  # what goes wrong on the way: lost, late and repeated reports, lost answers, no line
@@ -89,6 +93,8 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 raise ValueError(f"paper venue: {name} must be a number, got {fee}")
         if not (self.leverage.is_finite() and 0 < self.leverage <= LEVERAGE_MAX):
             raise ValueError(f"paper venue: leverage must lie between 0 and {LEVERAGE_MAX}, got {self.leverage}")
+        if not (self.depth_share.is_finite() and 0 < self.depth_share <= 1):
+            raise ValueError(f"paper venue: depth_share must lie above 0 and at most at 1, got {self.depth_share}")
         cap = self.participation_max
         if cap is not None and not (cap.is_finite() and 0 < cap <= 1):
             raise ValueError(f"paper venue: participation_max must lie above 0 and at most at 1, got {cap}")
@@ -137,7 +143,13 @@ class PaperGateway:
         self._settings = settings or PaperSettings()
         profile = PROFILES[self._settings.chaos]
         self._faults = Faults(profile, self._settings.seed)
-        self.capabilities = Capabilities(settle_s=profile.late_s, bulk_cancel=True)
+        self.capabilities = Capabilities(
+            settle_s=profile.late_s,
+            bulk_cancel=True,
+            fee_per_share=self._settings.fee_per_share,
+            fee_bps=self._settings.fee_bps,
+            depth_share=self._settings.depth_share,
+        )
         self._clock = clock
         self._report = report
         self._cash = cash
@@ -164,6 +176,8 @@ class PaperGateway:
         """The market moved; called for every raw update of every symbol."""
         if self._closed:
             return
+        if self._settings.depth_share != 1:
+            update = part_of(update, self._settings.depth_share)
         events = self._exchange.on_update(update, self._clock.now())
         if events:
             self._happened(events)

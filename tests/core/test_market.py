@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.events import MarketData
-from core.market import Bar, Conflator, Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
+from core.market import Bar, Conflator, Depth, Quote, SecurityStatus, Trade, Update, Withdrawal, part_of
 from core.orders import Side
 from core.units import ZERO
 
@@ -208,3 +208,42 @@ def test_the_rest_of_the_book_and_halts_are_for_venues_alone() -> None:
     conflator.add(Depth(4, "A", (), ()))
     conflator.add(SecurityStatus(5, "A", halted=True))
     assert [event.ts for event in conflator.take()] == [3]
+
+
+LEVELS = st.lists(st.tuples(PRICES, SIZES), max_size=3).map(tuple)
+BARS = st.builds(Bar, st.integers(1, 99), SYMBOLS, st.just(0), PRICES, PRICES, PRICES, PRICES, SIZES)
+DEPTHS = st.builds(Depth, st.integers(1, 99), SYMBOLS, LEVELS, LEVELS)
+WITHDRAWALS = st.builds(
+    Withdrawal, st.integers(1, 99), SYMBOLS, st.sampled_from(Side), PRICES, SIZES, st.integers(1, 99)
+)
+STATUSES = st.builds(SecurityStatus, st.integers(1, 99), SYMBOLS, st.booleans())
+
+
+def sizes(update: Update) -> list[Decimal]:
+    match update:
+        case Quote():
+            return [update.bid_size, update.ask_size]
+        case Bar():
+            return [update.volume]
+        case Depth():
+            return [size for side in (update.bids, update.asks) for _, size in side]
+        case SecurityStatus():
+            return []
+        case _:
+            return [update.size]
+
+
+@given(QUOTES | TRADES | BARS | DEPTHS | WITHDRAWALS | STATUSES, st.decimals("0.01", "0.99", places=2))
+def test_two_venues_show_together_what_the_tape_shows_and_no_price_is_another(update: Update, share: Decimal) -> None:
+    one, other = part_of(update, share), part_of(update, 1 - share)
+    assert [a + b for a, b in zip(sizes(one), sizes(other), strict=True)] == sizes(update)
+    assert sizes(one) == [size * share for size in sizes(update)]
+    assert part_of(one, 1 / share).symbol == update.symbol
+    assert type(one) is type(update)
+    assert [a for a, b in facts(one, update) if a != b] == []
+
+
+def facts(one: Update, other: Update) -> list[tuple[object, object]]:
+    """What is no size, of both."""
+    fields = set(one.__struct_fields__) - {"bid_size", "ask_size", "size", "volume", "bids", "asks"}
+    return [(getattr(one, name), getattr(other, name)) for name in sorted(fields)]

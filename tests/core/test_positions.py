@@ -248,3 +248,27 @@ def test_a_split_of_whole_numbers_is_exact() -> None:
         Decimal("12.5"),
         Decimal(1_000),
     )
+
+
+@given(FILLS, st.lists(st.sampled_from(["paper", "fast"]), min_size=25, max_size=25), st.sampled_from([(1, 2), (4, 1)]))
+def test_what_lies_at_each_venue_was_traded_there_and_all_of_it_is_the_account(
+    fills: list[FillBooked], venues: list[str], ratio: tuple[int, int]
+) -> None:
+    placed = [msgspec.structs.replace(each, venue=venue) for each, venue in zip(fills, venues, strict=False)]
+    book, again = account(*placed), Book()
+    again.load(msgspec.json.decode(msgspec.json.encode(book.dump()), type=dict[str, object]))
+    for each in placed[:3]:
+        book.fill(bust(each))
+        again.fill(bust(each))
+    numerator, denominator = ratio
+    split = PositionAdjusted(ts=1, symbol="AAPL", numerator=numerator, denominator=denominator, by="ann", reason="")
+    book.adjust(split)
+    again.adjust(split)
+    for symbol in MULTIPLIERS:
+        for venue in ("paper", "fast"):
+            here = [each for each in placed[3:] if (each.venue, each.symbol) == (venue, symbol)]
+            expected = sum((each.side.sign * each.last_qty for each in here), ZERO)
+            expected = expected * numerator / denominator if symbol == "AAPL" else expected
+            assert book.qty_at(venue, symbol) == again.qty_at(venue, symbol) == expected
+            assert book.at(venue).get(symbol, ZERO) == expected
+        assert sum((book.qty_at(venue, symbol) for venue in book.venues()), ZERO) == book.qty(symbol)

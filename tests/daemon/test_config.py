@@ -91,6 +91,37 @@ MISTAKES = {
         SHARE + "tick = 1\nvenue = 'MARS'\n",
         "execd.toml:3: instruments.AAPL.venue: MARS is not one of paper",
     ),
+    "a venue among several that is not there": (
+        SHARE + "tick = 1\nvenues = ['paper', 'MARS']\n",
+        "execd.toml:3: instruments.AAPL.venues: MARS is not one of paper",
+    ),
+    "several venues without its own": (
+        SHARE + "venues = ['fast']\n[venues.fast]\n",
+        "execd.toml:1: instruments.AAPL: instrument AAPL: venues must name each once, and paper, its venue",
+    ),
+    "a market that is displayed twice": (
+        SHARE + "venues = ['paper', 'fast']\n[venues.fast]\ndepth_share = 0.25\n",
+        "execd.toml:2: instruments.AAPL.venues: the depth_share of paper and fast adds up to 1.25: "
+        "no more than 1 is displayed",
+    ),
+    "a second table for the default venue": (
+        "[venues.paper]\nfee_bps = 1\n",
+        "execd.toml:1: venues.paper: 'paper' names no further venue: lower-case letters and digits belong here, "
+        "and [paper] has its own",
+    ),
+    "a venue whose name is no file's": (
+        "[venues.'A/B']\nfee_bps = 1\n",
+        "execd.toml:1: venues.A/B: 'A/B' names no further venue: lower-case letters and digits belong here, "
+        "and [paper] has its own",
+    ),
+    "venues with more cash than there is": (
+        "[account]\ncash = 100\n[venues.one]\ncash = 60\n[venues.two]\ncash = 40\n",
+        "execd.toml: venues: their cash leaves nothing of account.cash (100) at paper",
+    ),
+    "a venue of a kind that nobody knows": (
+        "[venues.fast]\nkind = 'moon'\n",
+        "execd.toml:2: venues.fast.kind: Invalid enum value 'moon'",
+    ),
     "an unknown calendar": (
         SHARE + "tick = 1\ncalendar = 'MARS'\n",
         "execd.toml:3: instruments.AAPL.calendar: MARS is not one of XNYS, XNAS, 24x7",
@@ -396,7 +427,7 @@ SPECIAL: dict[str, Any] = {  # that take not just any text
     "risk.window": 251,
 }
 UNLIKE_OTHERS = {  # the first ones name instruments or venues, the last is made of others
-    *("instruments", "limits.symbols", "limits.strategies", "limits.venues", "limits.restricted"),
+    *("instruments", "venues", "limits.symbols", "limits.strategies", "limits.venues", "limits.restricted"),
     "shadow",
 }
 PLAIN = {name: setting for name, setting in SETTINGS.items() if name not in UNLIKE_OTHERS}
@@ -436,7 +467,7 @@ def test_every_plain_setting_can_be_set_by_the_environment(name: str) -> None:
 )
 def test_every_fact_of_an_instrument_can_be_set(field: str) -> None:
     values: dict[str, Any] = {"calendar": "24x7", "currency": "EUR", "venue_symbols": {"moon": "M"}, "volatility": 0.5}
-    values["short_sale_rule"] = "above_bid"
+    values |= {"short_sale_rule": "above_bid", "venues": ["paper"]}
     default = getattr(Instrument(symbol="AAPL"), field)
     value = values.get(field) or another(type(default) if default is not None else Decimal, default)
     facts = {"shortable": True, field: value}  # a locate needs it

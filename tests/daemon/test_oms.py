@@ -760,3 +760,29 @@ def test_executions_are_forgotten_with_their_order_and_then_booked_no_more(monke
 
 def test_cash_that_was_paid_in_is_in_what_a_fill_leaves() -> None:
     assert Bench().say(moved("500"), trade("E1", "4"))[1] == position("4", cash="100100")
+
+
+def test_two_venues_may_give_executions_the_same_id() -> None:
+    bench = Bench()
+    there = msgspec.structs.replace(approved(child(qty="10", cl_ord_id="B")).order, venue="fast")
+    bench.say(msgspec.structs.replace(approved(child(qty="10", cl_ord_id="B")), order=there))
+    bench.say(trade("E1", "10"), msgspec.structs.replace(trade("E1", "4"), venue="fast", cl_ord_id="B"))
+    for oms in (bench.oms, reloaded(bench.oms)):
+        assert (oms.positions("paper"), oms.positions("fast")) == ({"AAPL": D(10)}, {"AAPL": D(4)})
+        assert (list(oms.executions("paper")), list(oms.executions("fast"))) == (["E1"], ["E1"])
+        assert (list(oms.live("paper")), list(oms.live("fast"))) == ([], ["B"])
+        assert oms.left_behind(["paper"]) == [("fast", "AAPL", "a position"), ("fast", "AAPL", "orders")]
+        assert oms.left_behind(["fast", "paper"]) == []
+
+
+def test_what_another_venue_says_of_an_order_is_an_anomaly_and_books_nothing() -> None:
+    bench = Bench()
+    said = bench.say(msgspec.structs.replace(trade("E1", "10"), venue="fast"))
+    assert said == [Anomaly(ts=NOW, venue="fast", cl_ord_id="A", text="TRADE for an order that went to paper")]
+    assert bench.oms.positions("fast") == bench.oms.positions("paper") == {}
+
+
+def reloaded(oms: Oms) -> Oms:
+    fresh = Oms(INSTRUMENTS, OmsSettings())
+    fresh.load(msgspec.json.decode(msgspec.json.encode(oms.dump()), type=dict[str, object]))
+    return fresh

@@ -396,7 +396,7 @@ class Bench:
         self.bus.tap(lambda seq, event: self.trace.append(event))
 
     async def reconcile(self) -> list[BreakFound]:
-        gateways: dict[str, Gateway] = {"paper": self.gateway}
+        gateways: dict[str, Gateway] = {self.gateway.name: self.gateway}
         return await recovery.reconcile(
             self.bus,
             self.oms,
@@ -629,3 +629,11 @@ def test_start_holds_trading_and_its_end_releases_that_cause_alone() -> None:
         TradingHalted(ts=NOW, cause="startup", state=TradingState.HALTED, text="recovering"),
         TradingResumed(ts=NOW + 1, cause="startup", by="recovery"),
     ]
+
+
+async def test_what_is_held_at_a_venue_that_is_named_no_more_is_a_break() -> None:
+    bench = Bench(report(ExecType.NEW), trade("E1", "4"))
+    bench.gateway.name = "other"
+    bench.gateway.pictures = [picture()]
+    text = "{} at paper, which is not among the venues: name it again, and close there what is held"
+    assert [event.text for event in await bench.reconcile()] == [text.format("a position"), text.format("orders")]
