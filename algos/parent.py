@@ -29,6 +29,7 @@ RETRY_NS = 1 * NS_PER_S  # a parent with a gap that it cannot send (no price, de
 REPRICE_NS = 5 * NS_PER_S  # a child that rests is looked at so much later, and keeps its place so long but to cross
 CANCELS_MAX = 3  # on one way up the ladder; what is to cross is taken back all the same
 HOLD_NS_MAX = 60 * NS_PER_S  # the longest pause after refusals in a row; they double from RETRY_NS
+ENOUGH = Decimal("1.25")  # times the least that a venue takes is left for a last child: it may be worth less by then
 CATCH_UP_STEPS = 2  # of the curve's largest, the most that is sent from one of its points to the next
 PATIENCE_NS = 20 * NS_PER_S  # the way up the ladder of a parent that follows the volume, from its child on
 _NO_NEWS = frozenset({OrdStatus.UNKNOWN, OrdStatus.SETTLING})  # of an order that was asked back
@@ -145,11 +146,28 @@ class Parent(msgspec.Struct, kw_only=True):
         """What is neither done nor working."""
         return self.order_qty - self.cum_qty - self.leaves_qty
 
-    def sendable(self, now: int) -> Decimal:
-        """How much of `to_send` may go now, where it is positive: catching up is bounded, but for a last effort."""
+    def sendable(self, now: int, least: Decimal = ZERO) -> Decimal:
+        """How much of `to_send` may go now, where it is positive: catching up is bounded, but for a last effort.
+
+        Where steps of the curve are smaller than the `least` that its venue takes, one such child goes all the same.
+        """
         if self.how.must_complete and self.curve is not None and self.curve.next_time(now) is None:
             return self.to_send(now)
-        return min(self.to_send(now), self._ceiling_at(now) - self.cum_qty - self.leaves_qty)
+        return min(self.to_send(now), self._ceiling_at(now, 3 * least) - self.cum_qty - self.leaves_qty)
+
+    def child_of(self, most: Decimal, least: Decimal, lot: Decimal) -> Decimal:
+        """The largest child of at most `most` that is no smaller than `least`, and leaves nothing or enough for one.
+
+        Where that cannot be, what may go as a whole waits until it may; of anything else a rest is left.
+        """
+        qty, enough = floor_to(most, lot), least * ENOUGH
+        if qty < least or not 0 < self.open_qty - qty < enough:
+            return qty if qty >= least else ZERO
+        shorter = floor_to(self.open_qty - enough, lot)
+        if shorter >= least:
+            return shorter
+        bounds = (self.how.max_slice, self.how.display_qty, self.child_max)
+        return qty if any(bound is not None and bound < self.open_qty for bound in bounds) else ZERO
 
     def rung_at(self, now: int) -> Rung:
         """How near to the other side children go: never back on one way up, and all the way where they may not rest."""
@@ -214,10 +232,10 @@ class Parent(msgspec.Struct, kw_only=True):
         slice_ = self.burst * self.curve.lot / CATCH_UP_STEPS
         return float(self.behind(now) / slice_) if slice_ else 0.0
 
-    def _ceiling_at(self, now: int) -> Decimal:
+    def _ceiling_at(self, now: int, least: Decimal = ZERO) -> Decimal:
         if now < self.period_end or self.curve is None:
             return self.ceiling
-        return self.cum_qty + self.leaves_qty + self.burst * self.curve.lot
+        return self.cum_qty + self.leaves_qty + max(self.burst * self.curve.lot, least)
 
     # changes
 
@@ -271,7 +289,8 @@ class Parent(msgspec.Struct, kw_only=True):
         assert self.curve is not None
         self.climb(event.ts)
         if event.ts >= self.period_end:
-            self.ceiling = self._ceiling_at(event.ts)
+            taken = self.cum_qty + self.leaves_qty + event.order_qty
+            self.ceiling = max(self._ceiling_at(event.ts), taken)  # more where its venue takes no less
             self.period_end = max(event.ts + RETRY_NS, self.curve.next_time(event.ts) or 0)
         self.again = False
         self.children[event.cl_ord_id] = Child(event.order_qty, event.price, event.ts, self.rung)

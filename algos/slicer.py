@@ -79,7 +79,7 @@ from core.instruments import Instruments
 from core.orders import OrdStatus, OrdType, Side
 from core.signals import AT_A_PRICE, Algo, Change
 from core.trading import Causes
-from core.units import ZERO, floor_to
+from core.units import ZERO
 
 # Smaller ones pass: a limit is lower than when it began, or while trading is reducing the rest would open.
 OF_THE_SIZE = frozenset({Reason.ORDER_SIZE, Reason.ORDER_NOTIONAL, Reason.STATE})
@@ -405,6 +405,9 @@ class Slicer:
             yield from _cancel_all(parent, now, "its parent is paused")
         if self._is_held(parent):
             return
+        if parent.cum_qty and not parent.children and self._is_dust(parent, now):
+            yield from self._wind_up(parent, now)
+            return
         gap = parent.to_send(now)
         if gap < 0:
             yield from _cancel_excess(parent, -gap, now)
@@ -415,10 +418,10 @@ class Slicer:
             yield from self._press(parent, now)
 
     def _send(self, parent: Parent, now: int) -> Iterable[Event]:
-        most = parent.sendable(now)
-        most = min(most, parent.how.max_slice or most, parent.child_max or most)
-        qty = floor_to(most, self._instruments[parent.symbol].lot)
         price = self._price(parent, now)
+        lot, least = self._instruments[parent.symbol].lot, self._least(parent, price)
+        most = parent.sendable(now, least)
+        qty = parent.child_of(min(most, parent.how.max_slice or most, parent.child_max or most), least, lot)
         how = parent.how
         is_plain = how.algo is Algo.MARKET and how.price is None and not parent.above_bid
         is_market = is_plain and how.ord_type is OrdType.MARKET
@@ -460,10 +463,21 @@ class Slicer:
         for cl_id, child in list(parent.children.items()):
             if child.price is None or not parent.may_move(child, rung, now):
                 continue
+            if child.leaves_qty < self._least(parent, wanted):
+                continue  # as nothing could come in its place
             if pricing.is_worth_its_place(
                 parent.side, child.price, wanted, market, rung=rung, was=child.rung, leaves_qty=child.leaves_qty
             ):
                 yield _cancel(parent, cl_id, now, "behind its curve")
+
+    def _least(self, parent: Parent, price: Decimal | None) -> Decimal:
+        """The smallest child that its venue takes; without a price nobody can say what it is worth."""
+        instrument = self._instruments[parent.symbol]
+        return instrument.lot if price is None or not instrument.min_notional else instrument.least_qty(price)
+
+    def _is_dust(self, parent: Parent, now: int) -> bool:
+        """Whether its venue would not take even all that is left."""
+        return 0 < parent.open_qty < self._least(parent, self._price(parent, now))
 
     def _price(self, parent: Parent, now: int) -> Decimal | None:
         how, tick = parent.how, self._instruments[parent.symbol].tick
@@ -484,22 +498,19 @@ class Slicer:
             yield _ended(parent, now, reason, text=(denied or "") if reason is EndReason.DENIED else "")
 
     def _end_reason(self, parent: Parent, now: int) -> EndReason:
-        if parent.cum_qty >= parent.order_qty:
-            return EndReason.FILLED
-        if parent.unresolved:
-            return EndReason.UNRESOLVED
-        if parent.stopped:
-            return EndReason.TAKEN_BACK
-        if parent.held:
-            return EndReason.HELD
-        if self._causes.state is TradingState.HALTED and not parent.flatten:
-            return EndReason.HALTED
-        if parent.refusals or parent.denied is Reason.SELF_MATCH:
-            return EndReason.DENIED
-        market = self._market.get(parent.symbol)
-        if market is not None and pricing.is_beyond(parent.side, market, parent.how.price):
-            return EndReason.LIMIT_PRICE
-        return EndReason.DENIED if self._precedence.stands_back(parent, now) else EndReason.WINDOW
+        market, halted = self._market.get(parent.symbol), self._causes.state is TradingState.HALTED
+        reasons = (
+            (EndReason.FILLED, parent.cum_qty >= parent.order_qty),
+            (EndReason.UNRESOLVED, parent.unresolved),
+            (EndReason.TAKEN_BACK, parent.stopped),
+            (EndReason.HELD, parent.held),
+            (EndReason.HALTED, halted and not parent.flatten),
+            (EndReason.DUST, self._is_dust(parent, now)),
+            (EndReason.DENIED, parent.refusals or parent.denied is Reason.SELF_MATCH),
+            (EndReason.LIMIT_PRICE, market is not None and pricing.is_beyond(parent.side, market, parent.how.price)),
+            (EndReason.DENIED, self._precedence.stands_back(parent, now)),
+        )
+        return next((reason for reason, holds in reasons if holds), EndReason.WINDOW)
 
     # bookkeeping
 

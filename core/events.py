@@ -702,6 +702,7 @@ class EndReason(StrEnum):
     WINDOW = "WINDOW"  # its time is over
     LIMIT_PRICE = "LIMIT_PRICE"  # its time is over and the market was beyond its limit
     DENIED = "DENIED"  # its time is over and the gate kept refusing its children
+    DUST = "DUST"  # what is left is under the least that its venue takes
     INFEASIBLE = "INFEASIBLE"  # no schedule exists; the end's text says why
     HALTED = "HALTED"  # its time was over while trading was halted
     HELD = "HELD"  # its time was over while somebody had paused it

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from core.orders import OrdType, TimeInForce
+from core.units import ceil_to
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +60,10 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def places(self) -> tuple[str, ...]:
         """The venues where its children may go, the preferred one first."""
         return self.venues or (self.venue,)
+
+    def least_qty(self, price: Decimal) -> Decimal:
+        """The fewest shares that the venue takes at a price, in whole lots: by `min_notional`, and one lot at least."""
+        return max(ceil_to(self.min_notional / (price * self.multiplier), self.lot), self.lot)
 
     def notional(self, qty: Decimal, price: Decimal) -> Decimal:
         """Money value of `qty` at `price`, in the instrument's currency."""

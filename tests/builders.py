@@ -84,6 +84,7 @@ INSTRUMENTS = Instruments(
         Instrument(symbol="AAPL", sector="Tech", adv=Decimal(10_000)),
         Instrument(symbol="SHRT", sector="Tech", shortable=True),
         Instrument(symbol="LOTS", lot=Decimal(100), shortable=True),
+        Instrument(symbol="LEAST", min_notional=Decimal(500)),
         Instrument(symbol="FRAC", lot=Decimal("0.001"), tick=Decimal("0.05"), shortable=True, calendar="24x7"),
         Instrument(symbol="HARD", shortable=True, locate_qty=Decimal(100), short_sale_rule="above_bid"),
         Instrument(symbol="FUTR", multiplier=Decimal(50), shortable=True, venue="other"),

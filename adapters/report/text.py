@@ -34,6 +34,7 @@ ENDS: dict[EndReason, str] = {
     EndReason.WINDOW: "time over",
     EndReason.LIMIT_PRICE: "beyond its limit",
     EndReason.DENIED: "children denied",
+    EndReason.DUST: "rest too small",
     EndReason.INFEASIBLE: "no schedule possible",
     EndReason.HALTED: "trading halted",
     EndReason.HELD: "paused",

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algos.parent import CANCELS_MAX, HOLD_NS_MAX, PATIENCE_NS, REPRICE_NS, RETRY_NS
+from algos.parent import CANCELS_MAX, HOLD_NS_MAX, PATIENCE_NS, REPRICE_NS, RETRY_NS, Parent
 from algos.participation import FREE, HARD_MAX
 from algos.planning import ALGOS
 from algos.precedence import WAY_NS
@@ -1289,6 +1289,61 @@ def test_a_smallest_slice_is_kept_but_for_the_rest() -> None:
     assert sent_by(world) == [(10, Decimal(200)), (20, Decimal(200)), (25, Decimal(100))]
 
 
+def test_where_the_venue_takes_no_less_slices_wait_for_each_other_and_nothing_is_left() -> None:
+    """It takes 500 in money: 5 shares at 100."""
+    world = start(order(symbol="LEAST", qty="33", slices=33, duration_s=330))
+    world.run()
+    assert children(world) == ["5 at 100.00"] * 5 + ["8 at 100.00"]
+    assert end_of(world).reason is EndReason.FILLED
+
+
+def test_what_its_venue_would_not_take_is_dust() -> None:
+    part = scripted([Reply("expire", part=Decimal("0.8"))])
+    world = start(order(Algo.MARKET, symbol="LEAST", qty="20", time_in_force=TimeInForce.IOC), reply=part)
+    world.run()
+    end = end_of(world)
+    assert (end.reason, end.cum_qty, end.leaves_qty) == (EndReason.DUST, 16, 4)
+    assert end.ts < NOW + NS_PER_S  # it need not wait for its end
+
+
+def test_of_which_nothing_was_done_it_is_tried_until_its_end() -> None:
+    world = start(order(symbol="LEAST", qty="4", duration_s=100))
+    world.run()
+    end = end_of(world)
+    assert (end.reason, end.leaves_qty, end.ts) == (EndReason.DUST, 4, NOW + 100 * NS_PER_S)
+    assert not children(world)
+
+
+def test_a_rest_that_its_venue_would_not_take_again_keeps_its_place() -> None:
+    """10 are sent, 8 of them are executed while the child rests, and it is not taken back to cross."""
+    world = start(
+        order(symbol="LEAST", qty="10", slices=1, duration_s=100), reply=scripted([Reply("part", part=Decimal("0.8"))])
+    )
+    world.run()
+    assert [text.split()[0] for text in children(world)] == ["10"]
+    assert end_of(world).reason is EndReason.DUST
+
+
+@pytest.mark.parametrize(
+    "open_qty, most, max_slice, child",
+    [
+        ("100", "30", None, "30"),
+        ("100", "4", None, "0"),  # the venue would not take it
+        ("33", "30", None, "26"),  # leaves as much as the venue takes, and a little
+        ("30", "30", None, "30"),
+        ("11", "7", None, "0"),  # all of it later
+        ("11", "7", "7", "7"),  # it never may
+        ("4", "4", None, "0"),
+    ],
+)
+def test_a_child_leaves_no_rest_that_its_venue_would_not_take(
+    open_qty: str, most: str, max_slice: str | None, child: str
+) -> None:
+    bound = None if max_slice is None else Decimal(max_slice)
+    found = Parent.of(accepted(order(symbol="LEAST", qty=open_qty, max_slice=bound)))
+    assert found.child_of(Decimal(most), Decimal(5), Decimal(1)) == Decimal(child)
+
+
 def test_a_last_effort_is_not_bounded_by_what_came_before() -> None:
     late = start(order(slices=10, qty="100", duration_s=100, must_complete=True))
     late.at(NOW + NS_PER_S, halt(NOW + NS_PER_S))
@@ -1652,7 +1707,12 @@ class Scenario(msgspec.Struct, frozen=True):
 @st.composite
 def parents(draw: st.DrawFn, number: int) -> ParentOrder:
     symbol, side = draw(
-        st.sampled_from([("AAPL", BUY), ("SHRT", BUY), ("SHRT", SELL), ("LOTS", SELL), ("HARD", SELL), ("FRAC", BUY)])
+        st.sampled_from(
+            [
+                *[("AAPL", BUY), ("SHRT", BUY), ("SHRT", SELL), ("LOTS", SELL), ("HARD", SELL), ("FRAC", BUY)],
+                ("LEAST", BUY),
+            ]
+        )
     )
     lot = INSTRUMENTS[symbol].lot
     algo = draw(st.sampled_from(list(ALGOS)))
@@ -1703,7 +1763,7 @@ def amendments(draw: st.DrawFn, number: int, of: ParentOrder) -> list[Event]:
     return [received(amending(of, change, f"a{number}-{at}", ts=at), at) for at, change in changes]
 
 
-VOLUMES = st.tuples(*[st.sampled_from([0, 0, 3, 40, 10_000])] * 5)
+VOLUMES = st.tuples(*[st.sampled_from([0, 0, 3, 40, 10_000])] * 6)
 
 
 @st.composite
@@ -1717,7 +1777,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         bid, ask = Decimal(100) + Decimal(move) / 50, Decimal(100) + Decimal(move + 1) / 50
         events += [
             quote(symbol, None if move == 12 else str(bid), None if move == -12 else str(ask), volume=volume, ts=ts)
-            for symbol, volume in zip(("AAPL", "SHRT", "LOTS", "HARD", "FRAC"), draw(VOLUMES), strict=True)
+            for symbol, volume in zip(("AAPL", "SHRT", "LOTS", "HARD", "FRAC", "LEAST"), draw(VOLUMES), strict=True)
         ]
     for cause in draw(st.lists(st.sampled_from(["drill", "loss"]), max_size=2, unique=True)):
         ts = NOW + draw(st.integers(1, 60)) * NS_PER_S + 1
@@ -1867,6 +1927,9 @@ class Watch:
         if event.ord_type is OrdType.LIMIT:
             assert event.price is not None
             assert event.price % instrument.tick == 0
+            assert instrument.notional(event.order_qty, event.price) >= instrument.min_notional, (
+                "too small for its venue"
+            )
             limit = self.limit[event.parent_id]
             assert limit is None or owner.side.sign * (event.price - limit) <= 0
         else:
@@ -1892,6 +1955,7 @@ class Watch:
         assert event.cum_qty == self.done[event.parent_id]
         assert event.cum_qty + event.leaves_qty == size
         assert (event.reason is EndReason.FILLED) == (not event.leaves_qty)
+        assert event.reason is not EndReason.DUST or event.leaves_qty < 6, "a rest that its venue would take"
         assert set(self.live[event.parent_id]) <= self.lost, "a child that may execute, and nobody looks after it"
         self.ended[event.parent_id] = event
 
@@ -1973,13 +2037,16 @@ def test_decisions_change_nothing_but_by_what_they_emit(scenario: Scenario) -> N
 ACTIVE = st.sampled_from([Algo.TWAP, Algo.VWAP, Algo.IS, Algo.MARKET])
 
 
-@given(ACTIVE, st.integers(1, 500), st.integers(1, 50), st.integers(60, 7_200), st.sampled_from(Side))
+WHERE = st.sampled_from([("SHRT", BUY), ("SHRT", SELL), ("LEAST", BUY)])
+
+
+@given(ACTIVE, st.integers(6, 500), st.integers(1, 50), st.integers(60, 7_200), WHERE)
 @settings(max_examples=60)
 def test_before_an_obliging_venue_everything_is_filled_before_its_end(
-    algo: Algo, qty: int, slices: int, duration_s: int, side: Side
+    algo: Algo, qty: int, slices: int, duration_s: int, where: tuple[str, Side]
 ) -> None:
     for verdict in ("fill", "touch"):
-        wanted = order(algo, str(qty), "SHRT", side, slices=slices, duration_s=duration_s)
+        wanted = order(algo, str(qty), *where, slices=slices, duration_s=duration_s)
         world = start(wanted, reply=scripted([Reply(verdict)]))
         world.run()
         over = end_of(world)
