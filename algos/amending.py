@@ -56,7 +56,7 @@ def _fault_of_change(change: Change, parent: Parent, instrument: Instrument, now
 
 
 def _fault_of_qty(qty: Decimal, parent: Parent, instrument: Instrument) -> str | None:
-    least = parent.cum_qty + parent.leaves_qty
+    least = parent.taken_qty
     if not is_multiple(qty, instrument.lot):
         return f"cannot be of {qty:f}: no multiple of the lot {instrument.lot:f}"
     if qty / instrument.lot > MAX_LOTS:

@@ -9,7 +9,7 @@ from sys import intern
 
 import msgspec
 
-from algos.participation import POLL_NS, Pace, rate_of
+from algos.participation import FREE, POLL_NS, Pace, rate_of
 from algos.pricing import LADDER, Rung, rung_of
 from algos.trajectory import Trajectory
 from core.events import (
@@ -124,14 +124,19 @@ class Parent(msgspec.Struct, kw_only=True):
         """Whether trading is reducing and no child of it, however small, would shrink: it waits for another state."""
         return self.denied is Reason.STATE and self.child_max is None and not self.flatten
 
-    def to_send(self, now: int) -> Decimal:
-        """What the curve wants sent, as far as its bounds let it; negative: what it wants back."""
+    def to_send(self, now: int, room: Decimal | None) -> Decimal:
+        """What the curve wants sent, as far as its bounds let it; negative: what it wants back.
+
+        `room` is what all who share its symbol's volume leave of it, in shares; None: whatever it wants.
+        """
         gap = self.behind(now) - self.leaves_qty
         if gap <= 0:
             return gap
         how = self.how
         if self.pace is not None and self.curve is not None and (self.pace.seen or how.algo in BY_VOLUME):
-            gap = min(gap, self.pace.cap(self.curve.lot) - self.cum_qty - self.leaves_qty)
+            gap = min(gap, self.pace.cap(self.curve.lot) - self.taken_qty)
+        if room is not None:
+            gap = min(gap, room)
         if how.display_qty is not None:
             gap = min(gap, how.display_qty - self.leaves_qty)
         is_small = how.min_slice is not None and gap < min(how.min_slice, self.open_qty)
@@ -142,18 +147,28 @@ class Parent(msgspec.Struct, kw_only=True):
         return (self.curve.target(now) if self.curve else ZERO) - self.cum_qty
 
     @property
+    def taken_qty(self) -> Decimal:
+        """What is done or working."""
+        return self.cum_qty + self.leaves_qty
+
+    @property
     def open_qty(self) -> Decimal:
         """What is neither done nor working."""
-        return self.order_qty - self.cum_qty - self.leaves_qty
+        return self.order_qty - self.taken_qty
 
-    def sendable(self, now: int, least: Decimal = ZERO) -> Decimal:
+    @property
+    def shares_volume(self) -> bool:
+        """Whether it is bounded together with all who follow curves in its symbol, as it is once it has begun."""
+        return self.pace is not None and self.how.algo not in FREE
+
+    def sendable(self, now: int, room: Decimal | None, least: Decimal = ZERO) -> Decimal:
         """How much of `to_send` may go now, where it is positive: catching up is bounded, but for a last effort.
 
         Where steps of the curve are smaller than the `least` that its venue takes, one such child goes all the same.
         """
         if self.how.must_complete and self.curve is not None and self.curve.next_time(now) is None:
-            return self.to_send(now)
-        return min(self.to_send(now), self._ceiling_at(now, 3 * least) - self.cum_qty - self.leaves_qty)
+            return self.to_send(now, room)
+        return min(self.to_send(now, room), self._ceiling_at(now, 3 * least) - self.taken_qty)
 
     def child_of(self, most: Decimal, least: Decimal, lot: Decimal) -> Decimal:
         """The largest child of at most `most` that is no smaller than `least`, and leaves nothing or enough for one.
@@ -191,7 +206,7 @@ class Parent(msgspec.Struct, kw_only=True):
         """Whether nothing more is to be sent."""
         return now >= self.end or self.unresolved or self.stopped or self.cum_qty >= self.order_qty
 
-    def next_due(self, now: int) -> int | None:
+    def next_due(self, now: int, room: Decimal | None) -> int | None:
         """When to look at the parent next, seen from `now`."""
         if self.curve is None:
             return None
@@ -207,8 +222,8 @@ class Parent(msgspec.Struct, kw_only=True):
             foot, top = self._way_up(now)
             rungs = (foot + ceil((top - foot) * edge) for edge in LADDER[self.how.urgency])
             moments += [moment for moment in rungs if moment > now]
-        if self.to_send(now) > 0:
-            held_until = max(self.hold_until, self.period_end if self.sendable(now) <= 0 else 0)
+        if self.to_send(now, room) > 0:
+            held_until = max(self.hold_until, self.period_end if self.sendable(now, room) <= 0 else 0)
             moments.append(held_until if held_until > now else now + RETRY_NS)
         elif self.children and self.how.algo not in AT_A_PRICE:
             moments.append(now + REPRICE_NS)
@@ -235,7 +250,7 @@ class Parent(msgspec.Struct, kw_only=True):
     def _ceiling_at(self, now: int, least: Decimal = ZERO) -> Decimal:
         if now < self.period_end or self.curve is None:
             return self.ceiling
-        return self.cum_qty + self.leaves_qty + max(self.burst * self.curve.lot, least)
+        return self.taken_qty + max(self.burst * self.curve.lot, least)
 
     # changes
 
@@ -289,7 +304,7 @@ class Parent(msgspec.Struct, kw_only=True):
         assert self.curve is not None
         self.climb(event.ts)
         if event.ts >= self.period_end:
-            taken = self.cum_qty + self.leaves_qty + event.order_qty
+            taken = self.taken_qty + event.order_qty
             self.ceiling = max(self._ceiling_at(event.ts), taken)  # more where its venue takes no less
             self.period_end = max(event.ts + RETRY_NS, self.curve.next_time(event.ts) or 0)
         self.again = False

@@ -1,4 +1,4 @@
-"""Participation: no more of a market's volume than a part of it, and which part, as the market is.
+"""Participation: no more of a market's volume than a part of it, alone and together, and which part, as the market is.
 
 A part r of the *total* volume is r / (1 - r) of what all others trade. The market's tape is taken to be theirs: paper
 venues do not print our executions on it. What may be done grows with every share that trades, and never falls, also
@@ -11,9 +11,9 @@ from decimal import Decimal
 import msgspec
 
 from core.signals import Algo, Instruction, Urgency
-from core.units import floor_to
+from core.units import ZERO, floor_to
 
-HARD_MAX = 0.30  # of the volume, for whoever follows a curve
+HARD_MAX = 0.30  # of the volume, for all together who follow a curve in a symbol, and so for each
 FREE = frozenset({Algo.MARKET, Algo.LIMIT, Algo.ICEBERG})
 DEFAULT = {Algo.POV: 0.10, Algo.ADAPTIVE: 0.10}
 POLL_NS = 5_000_000_000  # a parent that waits for volume looks so often
@@ -36,6 +36,28 @@ class Pace(msgspec.Struct, gc=False):
     def cap(self, lot: Decimal) -> Decimal:
         """Shares in whole lots that may be done or working."""
         return floor_to(Decimal(repr(self.allowed)), lot)
+
+
+class Together(msgspec.Struct):
+    """All parents of a symbol that follow a curve, of either side, from the first one's begin until none is left.
+
+    What is left of the volume when another one begins is nobody's from then on: so all of them are no more than the
+    bound since any of them began, and what few did not use is not used up by many.
+    """
+
+    pace: Pace
+    used: Decimal = ZERO  # shares that are done or working
+    live: int = 0  # parents
+
+    def join(self, taken: Decimal) -> None:
+        """Another one begins, with so much done or working."""
+        self.live += 1
+        self.pace.allowed = min(self.pace.allowed, float(self.used))
+        self.used += taken
+
+    def room(self, lot: Decimal) -> Decimal | None:
+        """Shares in whole lots that may be sent, negative where too many were; None where no volume was ever told."""
+        return self.pace.cap(lot) - self.used if self.pace.seen else None
 
 
 def rate_of(how: Instruction) -> float | None:

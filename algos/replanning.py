@@ -35,6 +35,7 @@ class View(msgspec.Struct, frozen=True):
     profile: Profile
     watch: Watch
     market: MarketData | None
+    room: Decimal | None  # shares that all who share the symbol's volume leave
     now: int
 
     @property
@@ -184,7 +185,7 @@ def _cost_bps(parent: Parent) -> float:
 
 def _liquidity(view: View) -> float:
     """What is displayed on the side that a child would take, as a multiple of the child; 1 without either."""
-    child, market = view.parent.to_send(view.now), view.market
+    child, market = view.parent.to_send(view.now, view.room), view.market
     if market is None or child <= 0:
         return 1.0
     return float((market.ask_size if view.parent.side is Side.BUY else market.bid_size) / child)

@@ -39,6 +39,7 @@ from algos import pricing
 from algos.amending import amendment
 from algos.conditions import Watch
 from algos.parent import REPRICE_NS, Parent
+from algos.participation import HARD_MAX, Pace, Together
 from algos.planning import fault_of, plan, window_of
 from algos.precedence import Precedence
 from algos.profile import DEFAULT, Profile
@@ -100,6 +101,7 @@ class Slicer:
         "_owner",
         "_precedence",
         "_profiles",
+        "_together",
         "_watches",
         "parents",
     )
@@ -122,6 +124,7 @@ class Slicer:
         self._precedence = Precedence(self.parents, self._owner)
         self._market: dict[str, MarketData] = {}
         self._watches: dict[str, Watch] = {}
+        self._together: dict[str, Together] = {}  # by symbol, where somebody follows a curve
         self._causes = Causes()
         self._heap: list[tuple[int, str]] = []  # entries whose time is not their parent's `due` are stale
         self._due: list[str] = []  # parents whose time has come with the present TimeAdvanced
@@ -153,7 +156,7 @@ class Slicer:
         """A parent gets its curve, or another one."""
         parent = self.parents[event.parent_id]
         parent.follow(event, self._instruments[parent.symbol].lot)
-        parent.pass_by(event.ts, self._watch(parent.symbol).volume)
+        self._pass_by(parent, event.ts)
         self._arm(event.parent_id, parent, event.ts)
 
     def amend(self, event: ParentAmended) -> None:
@@ -170,7 +173,9 @@ class Slicer:
     def send(self, event: NewOrderSingle) -> None:
         """A child exists from the moment it is wanted: its quantity counts at once."""
         parent = self.parents[event.parent_id]
+        before = parent.taken_qty
         parent.add(event)
+        self._count(parent, before)
         self._owner[event.cl_ord_id] = event.parent_id
         self._arm(event.parent_id, parent, event.ts)
 
@@ -214,21 +219,29 @@ class Slicer:
             elif event.ord_status is not OrdStatus.FILLED and not cancelling:
                 parent.pause(event.ts)  # it lapsed, or ended unasked: it might do so again at once
         else:
+            before = parent.taken_qty
             parent.adjust(event)
+            self._count(parent, before)
         self._arm(event.parent_id, parent, event.ts)
 
     def fill(self, event: FillBooked) -> None:
         """Count an execution, and take it from what its child may still do."""
         parent = self.parents.get(event.parent_id)
         if parent is not None:
+            before = parent.taken_qty
             parent.book(event.cl_ord_id, event.last_qty, event.last_px)
+            self._count(parent, before)
+        elif event.late and event.symbol in self._together:  # of an ended one, which had given it back
+            self._together[event.symbol].used += event.last_qty
 
     def bust(self, event: FillBusted) -> None:
         """Uncount an execution; the gap will want it again."""
         parent = self.parents.get(event.parent_id)
         if parent is not None:
+            before = parent.taken_qty
             parent.cum_qty -= event.last_qty
             parent.notional -= event.last_qty * event.last_px
+            self._count(parent, before)
             self._arm(event.parent_id, parent, event.ts)
 
     def cancel(self, event: OrderCancelRequest) -> None:
@@ -249,6 +262,7 @@ class Slicer:
         parent = self.parents.pop(event.parent_id, None)
         if parent is not None:
             self._precedence.leave(parent)
+            self._leave(parent)
             for child in parent.children:
                 del self._owner[child]
 
@@ -259,7 +273,7 @@ class Slicer:
             due, parent_id = heappop(self._heap)
             if not self._is_stale(due, parent_id):
                 parent = self.parents[parent_id]
-                parent.pass_by(event.ts, self._watch(parent.symbol).volume)
+                self._pass_by(parent, event.ts)
                 self._due.append(parent_id)
                 self._arm(parent_id, parent, event.ts)
 
@@ -408,7 +422,7 @@ class Slicer:
         if parent.cum_qty and not parent.children and self._is_dust(parent, now):
             yield from self._wind_up(parent, now)
             return
-        gap = parent.to_send(now)
+        gap = parent.to_send(now, self._room(parent))
         if gap < 0:
             yield from _cancel_excess(parent, -gap, now)
             return
@@ -420,7 +434,7 @@ class Slicer:
     def _send(self, parent: Parent, now: int) -> Iterable[Event]:
         price = self._price(parent, now)
         lot, least = self._instruments[parent.symbol].lot, self._least(parent, price)
-        most = parent.sendable(now, least)
+        most = parent.sendable(now, self._room(parent), least)
         qty = parent.child_of(min(most, parent.how.max_slice or most, parent.child_max or most), least, lot)
         how = parent.how
         is_plain = how.algo is Algo.MARKET and how.price is None and not parent.above_bid
@@ -531,6 +545,7 @@ class Slicer:
             profile=self._profile(symbol),
             watch=self._watch(symbol),
             market=self._market.get(symbol),
+            room=self._room(parent),
             now=now,
         )
 
@@ -551,8 +566,40 @@ class Slicer:
         return None if owner is None else self.parents[owner]
 
     def _drop(self, parent: Parent, child: str) -> None:
+        before = parent.taken_qty
         parent.drop(child)
+        self._count(parent, before)
         del self._owner[child]
+
+    def _pass_by(self, parent: Parent, now: int) -> None:
+        """Time and the volume have moved, for a parent and for all who share its symbol's volume."""
+        symbol, volume, was_in = parent.symbol, self._watch(parent.symbol).volume, parent.shares_volume
+        parent.pass_by(now, volume)
+        if not parent.shares_volume:
+            return
+        if symbol not in self._together:
+            self._together[symbol] = Together(Pace(HARD_MAX, volume, volume))
+        self._together[symbol].pace.move(volume)
+        if not was_in:
+            self._together[symbol].join(parent.taken_qty)
+
+    def _count(self, parent: Parent, before: Decimal) -> None:
+        """What a parent has done or working may be another quantity than before."""
+        if parent.shares_volume:
+            self._together[parent.symbol].used += parent.taken_qty - before
+
+    def _leave(self, parent: Parent) -> None:
+        """A parent is over: what it took, and what may still execute of it, counts until the last of its symbol is."""
+        if parent.shares_volume:
+            self._together[parent.symbol].live -= 1
+            if not self._together[parent.symbol].live:
+                del self._together[parent.symbol]
+
+    def _room(self, parent: Parent) -> Decimal | None:
+        """Shares that all who share its symbol's volume leave; None where nothing bounds it with them."""
+        if not parent.shares_volume:
+            return None
+        return self._together[parent.symbol].room(self._instruments[parent.symbol].lot)
 
     def _wake(self, parent_id: str, parent: Parent, now: int) -> None:
         """Look at a parent at once."""
@@ -564,7 +611,7 @@ class Slicer:
             self._arm(parent_id, parent, now)
 
     def _arm(self, parent_id: str, parent: Parent, now: int) -> None:
-        due = parent.next_due(now)
+        due = parent.next_due(now, self._room(parent))
         if due is not None and self._is_held(parent) and not parent.is_over(now):
             due = parent.end  # nothing to look at before, unless the state changes,
             if parent.held and any(not child.cancelling for child in parent.children.values()):
@@ -590,6 +637,7 @@ class Slicer:
             list(self.parents.values()),
             self._precedence.dump(),
             self._watches,
+            self._together,
         )
         dumped: dict[str, object] = msgspec.to_builtins(state)
         return dumped
@@ -599,7 +647,7 @@ class Slicer:
         state = msgspec.convert(dumped, _State)
         self._causes.load(state.causes)
         self._market = {event.symbol: event for event in state.market}
-        self._watches = state.watches
+        self._watches, self._together = state.watches, state.together
         for parent in state.parents:
             self.parents[parent.parent_id] = parent
             self._owner.update(dict.fromkeys(parent.children, parent.parent_id))
@@ -615,6 +663,7 @@ class _State(msgspec.Struct):
     parents: list[Parent]
     way: dict[str, tuple[Side, int]]
     watches: dict[str, Watch]
+    together: dict[str, Together]
 
 
 def _scheduled(parent_id: str, now: int, curve: Trajectory, start: int, end: int) -> ParentScheduled:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algos.parent import CANCELS_MAX, HOLD_NS_MAX, PATIENCE_NS, REPRICE_NS, RETRY_NS, Parent
-from algos.participation import FREE, HARD_MAX
+from algos.participation import FREE, HARD_MAX, POLL_NS
 from algos.planning import ALGOS
 from algos.precedence import WAY_NS
 from algos.pricing import LADDER, Rung
@@ -63,7 +63,9 @@ from tests.builders import (
     child,
     clock,
     denied,
+    ended,
     filled,
+    given_up,
     held,
     limits,
     limits_set,
@@ -1260,6 +1262,153 @@ def test_whoever_follows_a_curve_is_no_more_than_the_hard_bound_of_the_volume() 
     assert end_of(world).cum_qty == 5 * 600 // 5 - 5
 
 
+def crowded(*orders: ParentOrder, until_s: int, volume: int = 7, reply: Callable[[int], Reply] = obliging) -> PureBus:
+    """These in a market that trades, under the eyes of who knows the laws."""
+    world = trading(start(*orders, reply=reply), until_s=until_s, volume=volume)
+    Watch(world)
+    return world
+
+
+def done_by(world: PureBus) -> dict[str, Decimal]:
+    return {event.parent_id: event.cum_qty for event in of_kind(world, ParentEnded)}
+
+
+@pytest.mark.parametrize("algo", [Algo.POV, Algo.TWAP])
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_all_who_follow_curves_in_a_symbol_are_together_no_more_than_the_hard_bound(algo: Algo, number: int) -> None:
+    wanted = order(algo, qty="1000", slices=1, duration_s=300, participation=0.3)
+    crowd = [msgspec.structs.replace(wanted, parent_id=f"P{n}", strategy=f"S{n}") for n in range(number)]
+    market = order(Algo.MARKET, qty="5000", participation=0.5, duration_s=300)  # which is none of them
+    last = msgspec.structs.replace(
+        wanted, parent_id="L", ts=NOW + 400 * NS_PER_S
+    )  # from nothing: the others have ended
+    world = crowded(*crowd, msgspec.structs.replace(market, parent_id="M"), last, until_s=700)
+    world.run()
+    done = done_by(world)
+    assert done.pop("M") == 7 * 300 // 5 - 7
+    assert done.pop("L") == 3 * 300 // 5
+    assert sum(done.values()) == 3 * 300 // 5 - 3
+    assert not world.slicer._together
+
+
+def test_what_few_did_not_use_is_not_used_up_by_many() -> None:
+    few = order(qty="4", slices=4, duration_s=600)
+    begin = NOW + 300 * NS_PER_S
+    many = [
+        msgspec.structs.replace(order(Algo.POV, qty="1000", participation=0.3, duration_s=200), parent_id=f"M{n}")
+        for n in range(4)
+    ]
+    world = crowded(few, *[msgspec.structs.replace(one, ts=begin) for one in many], until_s=600)
+    world.run()
+    done = done_by(world)
+    assert done.pop("P1") == 4
+    assert 3 * 200 // 5 - 6 <= sum(done.values()) <= 3 * 200 // 5
+
+
+def test_both_sides_share_it_and_who_finds_none_is_looked_at_as_one_that_waits_for_volume() -> None:
+    sale = msgspec.structs.replace(
+        order(Algo.POV, "1000", "SHRT", SELL, participation=0.3, duration_s=60), parent_id="S"
+    )
+    world = start(order(Algo.POV, "1000", "SHRT", participation=0.3, duration_s=60), sale)
+    Watch(world)
+    world = trading(world, until_s=60, symbol="SHRT", volume=70)
+    while not of_kind(world, NewOrderSingle):
+        world.step()
+    (sent,) = of_kind(world, NewOrderSingle)
+    (waits,) = (live for name, live in world.slicer.parents.items() if name != sent.parent_id)
+    assert waits.pace is not None
+    assert waits.pace.cap(Decimal(1)) == sent.order_qty == 30
+    while world.now < sent.ts + RETRY_NS:
+        world.step()
+    assert waits.due == world.now + POLL_NS
+    world.run()
+    assert sum(done_by(world).values()) == 30 * 11
+
+
+def test_what_is_taken_back_of_one_is_there_for_the_others() -> None:
+    first = of_signal(Algo.POV, "1000", participation=0.3, duration_s=300)
+    second = msgspec.structs.replace(order(Algo.POV, "1000", participation=0.3, duration_s=300), parent_id="P2")
+    world = crowded(first, second, until_s=50, volume=70, reply=lambda n: Reply("fill" if n else "part", part=ZERO))
+    world.at(NOW + 6 * NS_PER_S, received(amending(first, Change(action=Action.PAUSE)), NOW + 6 * NS_PER_S))
+    world.run()
+    assert done_by(world) == {first.parent_id: ZERO, "P2": Decimal(30 * 10)}
+
+
+def test_one_that_was_made_larger_shares_as_before() -> None:
+    first = of_signal(Algo.POV, "60", participation=0.3, duration_s=100)
+    second = msgspec.structs.replace(order(Algo.POV, "1000", participation=0.3, duration_s=100), parent_id="P2")
+    world = crowded(first, second, until_s=100, volume=70)
+    world.at(NOW + 6 * NS_PER_S, received(amending(first, Change(qty=Decimal(500))), NOW + 6 * NS_PER_S))
+    world.run()
+    assert sum(done_by(world).values()) == 30 * 19
+
+
+def test_a_smallest_slice_is_kept_where_others_leave_less() -> None:
+    wanted = order(Algo.POV, qty="5000", participation=0.2, duration_s=300)
+    small = order(Algo.POV, qty="5000", participation=0.3, duration_s=300, min_slice=Decimal(20))
+    world = crowded(wanted, msgspec.structs.replace(small, parent_id="P2"), until_s=300, volume=70)
+    world.run()
+    sizes = [event.order_qty for event in of_kind(world, NewOrderSingle) if event.parent_id == "P2"]
+    assert len(sizes) > 20
+    assert min(sizes) >= 20
+
+
+def sharing(*names: str) -> Slicer:
+    """A slicer whose POV parents have each sent 30 into a volume of 700."""
+    slicer = Slicer(INSTRUMENTS)
+    slicer.quote(quote(volume=1))
+    for name in names:
+        wanted = accepted(parent(parent_id=name, qty="1000", how=Instruction(algo=Algo.POV, participation=0.3)))
+        slicer.open(wanted)
+        (curve,) = slicer.on_accepted(wanted)
+        assert isinstance(curve, ParentScheduled)
+        slicer.schedule(curve)
+    slicer.quote(quote(volume=700))
+    slicer.advance(TimeAdvanced(ts=NOW + POLL_NS))
+    for name in names:
+        slicer.send(child(qty="30", parent_id=name, cl_ord_id=f"{name}C1A1", ts=NOW + POLL_NS))
+    return slicer
+
+
+def test_what_ended_ones_took_counts_until_the_last_has_ended_late_executions_busts_and_what_is_in_doubt_too() -> None:
+    slicer = sharing("P1", "P2", "P3")
+    one, two, three = (child(qty="30", parent_id=name, cl_ord_id=f"{name}C1A1") for name in ("P1", "P2", "P3"))
+    shared = slicer._together["AAPL"]
+
+    def counts(live: int, used: int) -> None:
+        assert [shared.live, shared.used] == [live, used]
+
+    def over(of: NewOrderSingle) -> None:
+        slicer.end(ended(parent(parent_id=of.parent_id)))
+
+    counts(3, 90)
+    assert shared.room(Decimal(1)) == 300 - 90
+    slicer.fill(filled(one, "20"))
+    counts(3, 90)
+    slicer.bust(busted(filled(one, "5")))
+    slicer.update(updated(one, OrdStatus.PARTIALLY_FILLED, Decimal(15)))  # which may execute again
+    counts(3, 90)
+    slicer.update(updated(one, OrdStatus.CANCELED, Decimal(15)))
+    counts(3, 75)
+    slicer.bust(busted(filled(one, "5")))
+    counts(3, 70)
+    over(one)
+    counts(2, 70)
+    slicer.fill(msgspec.structs.replace(filled(one, "10", exec_id="E2"), late=True))  # it had been given back
+    counts(2, 80)
+    slicer.give_up(given_up(two))
+    over(two)
+    slicer.fill(filled(two, "30"))  # it was in doubt, and so counted
+    counts(1, 80)
+    again = Slicer(INSTRUMENTS)
+    again.load(msgspec.json.decode(msgspec.json.encode(slicer.dump(), enc_hook=str)))
+    assert again._together == slicer._together
+    over(three)
+    assert not slicer._together
+    slicer.fill(msgspec.structs.replace(filled(three, "10"), late=True))
+    assert not slicer._together
+
+
 def test_a_market_that_tells_no_volume_bounds_nobody() -> None:
     world = start(order(slices=1, qty="1000", duration_s=600))
     world.run()
@@ -1302,7 +1451,7 @@ def test_what_its_venue_would_not_take_is_dust() -> None:
     world = start(order(Algo.MARKET, symbol="LEAST", qty="20", time_in_force=TimeInForce.IOC), reply=part)
     world.run()
     end = end_of(world)
-    assert (end.reason, end.cum_qty, end.leaves_qty) == (EndReason.DUST, 16, 4)
+    assert (end.reason, end.cum_qty, end.leaves_qty) == (EndReason.DUST, Decimal(16), Decimal(4))
     assert end.ts < NOW + NS_PER_S  # it need not wait for its end
 
 
@@ -1310,7 +1459,7 @@ def test_of_which_nothing_was_done_it_is_tried_until_its_end() -> None:
     world = start(order(symbol="LEAST", qty="4", duration_s=100))
     world.run()
     end = end_of(world)
-    assert (end.reason, end.leaves_qty, end.ts) == (EndReason.DUST, 4, NOW + 100 * NS_PER_S)
+    assert (end.reason, end.leaves_qty, end.ts) == (EndReason.DUST, Decimal(4), NOW + 100 * NS_PER_S)
     assert not children(world)
 
 
@@ -1828,6 +1977,8 @@ class Watch:
         self.mids: dict[str, Decimal] = {}
         self.volumes: dict[str, int] = {}
         self.begun: dict[str, int] = {}  # the volume when a parent was accepted; of those alone that knew one
+        # by symbol: who follows curves, since one lived at each moment; what had traded and what all had taken by then
+        self.shared: dict[str, dict[str, tuple[int, Decimal]]] = {}
         world.taps += [self.look, self.see]
 
     def look(self, event: Event) -> None:
@@ -1880,6 +2031,7 @@ class Watch:
             case ParentEnded():
                 self.end(event)
         self.agree()
+        self.share()
 
     def meet(self, event: OrderApproved, other: NewOrderSingle) -> bool:
         """Whether a venue could match the two, as far as that is known; nobody knows of what is in doubt."""
@@ -1946,6 +2098,29 @@ class Watch:
         if rate is not None and event.parent_id in self.begun:
             traded = self.volumes[event.symbol] - self.begun[event.parent_id]
             assert float(self.done[event.parent_id] + live) <= rate / (1 - rate) * traded * (1 + 1e-9)
+        if how.algo not in FREE:
+            taken = self.taken(event.symbol) + event.order_qty
+            assert event.parent_id in self.shared[event.symbol]
+            for volume, before in self.shared[event.symbol].values():
+                traded = self.volumes.get(event.symbol, 0) - volume
+                within = HARD_MAX / (1 - HARD_MAX) * traded * (1 + 1e-9)
+                assert not volume or float(taken - before) <= within, "too much of the volume together"
+
+    def taken(self, symbol: str) -> Decimal:
+        """What all who share the volume of a symbol have done or have working."""
+        return sum((self.done[one] + sum(self.live[one].values()) for one in self.shared.get(symbol, ())), ZERO)
+
+    def share(self) -> None:
+        """Who has begun shares the volume; what has ended counts until none is left."""
+        for parent_id, theirs in self.world.slicer.parents.items():
+            group = self.shared.setdefault(theirs.symbol, {})
+            if theirs.shares_volume and parent_id not in group:
+                group[parent_id] = (self.volumes.get(theirs.symbol, 0), self.taken(theirs.symbol))
+        for symbol, group in self.shared.items():
+            if all(one in self.ended for one in group):
+                group.clear()
+            elif not self.lost:
+                assert self.world.slicer._together[symbol].used == self.taken(symbol)
 
     def end(self, event: ParentEnded) -> None:
         size = self.size[event.parent_id]
