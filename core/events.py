@@ -845,6 +845,24 @@ class CostEstimated(Event, frozen=True, tag=True):
     text: str = ""
 
 
+class VwapDeviated(Event, frozen=True, tag=True):
+    """A live VWAP parent's average price is far from the market's VWAP; said again only once it was near in between.
+
+    Both are of its window so far. `deviation_bps` is of the market's VWAP, positive when it hurts.
+    """
+
+    parent_id: str
+    strategy: str
+    symbol: str
+    side: Side
+    cum_qty: Decimal
+    avg_px: Decimal
+    market_vwap: Decimal
+    market_volume: Decimal
+    deviation_bps: Decimal
+    limit_bps: Decimal
+
+
 class CostReport(Event, frozen=True, tag=True):
     """What a parent cost. Costs are positive when they hurt; money in the account's currency, the rest in bps.
 
@@ -951,6 +969,7 @@ AnyEvent = (
     | OrderUnresolved
     | Anomaly
     | CostEstimated
+    | VwapDeviated
     | CostReport
 )
 

@@ -27,7 +27,7 @@ from algos.router import RouterSettings
 from core.calendar import CALENDARS
 from core.ids import check_tag
 from core.instruments import Instrument
-from core.units import ZERO
+from core.units import BPS, ZERO
 from daemon import credentials
 from daemon.clock import SCALE_MAX
 from daemon.control import ControlSettings
@@ -37,6 +37,7 @@ from risk.limits import NOT_AT_THE_GATE, Limits, version_of
 from risk.scenarios import LAMBDA, WINDOW, WINDOW_MIN, jump
 from risk.tail import CORRELATION
 from risk.triggers import StopSettings
+from tca.analyst import VWAP_ALERT_BPS
 
 ENVIRONMENT_PREFIX = "EXECD_"
 OPTIONS = credentials.VARIABLES | {"EXECD_DIR"}  # variables that are no settings: secrets, and options of commands
@@ -193,9 +194,16 @@ class VenueConfig(PaperSettings, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class CostsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[costs] - what is expected of a parent before it trades, for the record and for the router."""
+    """[costs] - what is expected of a parent before it trades, for record and router; what is alerted while it does."""
 
     model: Literal["sqrt", "almgren", "linear"] = "sqrt"  # almgren needs shares_outstanding of each instrument
+    vwap_alert_bps: Decimal = (
+        VWAP_ALERT_BPS  # A5, a live VWAP so far from the market's, for better or worse, is alerted
+    )
+
+    def __post_init__(self) -> None:
+        if not (self.vwap_alert_bps.is_finite() and 0 < self.vwap_alert_bps <= BPS):
+            raise ValueError(f"vwap_alert_bps = {self.vwap_alert_bps}: basis points between 0 and {BPS:,} belong here")
 
 
 class HttpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

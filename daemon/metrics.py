@@ -42,7 +42,7 @@ from core.events import (
     TimeAdvanced,
     TradingHalted,
 )
-from core.units import NS_PER_S, ZERO
+from core.units import BPS, NS_PER_S, ZERO
 from daemon.config import hash_of
 from daemon.version import VERSION
 from risk.use import score, uses
@@ -320,6 +320,13 @@ class Collector:
                 done.add_metric([algo], sum(ratios) / len(ratios))
         yield parents
         yield done
+        away = run.actors.analyst.farthest_bps()
+        if away is not None:
+            yield _gauge(
+                "execd_vwap_deviation_ratio",
+                "Average price of the live VWAP that is farthest from the market's VWAP, of that; positive hurts.",
+                away / BPS,
+            )
         oms = run.actors.oms
         yield _gauge("execd_working_orders", "Children that may execute.", len(run.actors.exposure.children))
         doubtful = [oms.orders[key] for venue in run.gateways for key in oms.in_doubt(venue)]

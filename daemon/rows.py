@@ -8,6 +8,7 @@ from algos.parent import Parent
 from algos.slicer import Slicer
 from daemon.oms import Oms
 from risk.exposure import Exposure
+from tca.analyst import Analyst
 
 Row = dict[str, object]
 
@@ -15,10 +16,11 @@ Row = dict[str, object]
 class Rows:
     """Rows by name; None where there is nothing live of that name. Amounts are Decimals, times ns UTC."""
 
-    def __init__(self, *, oms: Oms, slicer: Slicer, exposure: Exposure) -> None:
+    def __init__(self, *, oms: Oms, slicer: Slicer, exposure: Exposure, analyst: Analyst) -> None:
         self._oms = oms
         self._slicer = slicer
         self._exposure = exposure
+        self._analyst = analyst
 
     def order(self, cl_ord_id: str) -> Row | None:
         """A child that may execute."""
@@ -28,7 +30,7 @@ class Rows:
     def parent(self, parent_id: str) -> Row | None:
         """A live parent."""
         parent = self._slicer.parents.get(parent_id)
-        return None if parent is None else _parent(parent)
+        return None if parent is None else _parent(parent) | {"vwap_bps": self._analyst.deviation_bps(parent_id)}
 
     def position(self, strategy: str, symbol: str) -> Row | None:
         """A strategy's position, flat ones too."""

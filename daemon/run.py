@@ -124,7 +124,12 @@ class Run:
         self.modeller = self._modeller(self._tail, threaded=threaded) if self._tail is not None else None
         self._filters = market.filters
         self.actors = self._actors(self._tail)
-        self.rows = Rows(oms=self.actors.oms, slicer=self.actors.slicer, exposure=self.actors.exposure)
+        self.rows = Rows(
+            oms=self.actors.oms,
+            slicer=self.actors.slicer,
+            exposure=self.actors.exposure,
+            analyst=self.actors.analyst,
+        )
         trading_on_it = [gateway.on_update for gateway in self.gateways.values() if isinstance(gateway, PaperGateway)]
         self.feed = Feed(market.updates, clock=clock, publish=self.bus.publish, listeners=trading_on_it)
         self.intake = Intake(self.bus, self.actors.recorder, self.actors.halts.admitted)
@@ -201,7 +206,7 @@ class Run:
             gate=Gate(exposure, limits, time.perf_counter_ns if self._threaded else lambda: 0, overrides=overrides),
             slicer=slicer,
             oms=oms,
-            analyst=Analyst(self.instruments, self._filters, config.costs.model),
+            analyst=Analyst(self.instruments, self._filters, config.costs.model, config.costs.vwap_alert_bps),
             ledger=ledger,
             sender=sender,
             halts=halts,

@@ -34,6 +34,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
         "order_qty",
         "done",
         "avg_px",
+        "vwap_bps",
         "parent_id",
     ),
     "orders": ("symbol", "side", "order_qty", "cum_qty", "ord_status", "order_id", "cl_ord_id"),
@@ -42,7 +43,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
 }
 _PRICES = frozenset({"avg_px", "mark", "unrealized_pnl", "realized_pnl"})
 _NUMBERS = frozenset(
-    {"cum_qty", "order_qty", "done", "avg_px", "qty", "mark", "unrealized_pnl", "realized_pnl"}
+    {"cum_qty", "order_qty", "done", "avg_px", "vwap_bps", "qty", "mark", "unrealized_pnl", "realized_pnl"}
     | {"depth", "handled", "age_s"}
 )
 

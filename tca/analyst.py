@@ -6,10 +6,15 @@ is made of sums that the analyst kept while the parent lived.
 It folds the tape and the parent's fills, so that a report costs the same after ten fills as after ten thousand. The
 tape is not in the journal: after a restart the sums of live parents continue from the tape's files, and where those are
 torn the report says so.
+
+A VWAP parent is compared with the market's VWAP of its window so far at each of its fills. One that is far from it, for
+better or for worse, does not do what it was told to, or a price is wrong: it is said once, and again only once it has
+been within half of the bound in between.
 """
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from heapq import heapify, heappop, heappush
 
 import msgspec
 
@@ -25,16 +30,20 @@ from core.events import (
     ParentAmended,
     ParentEnded,
     ParentScheduled,
+    TimeAdvanced,
+    VwapDeviated,
 )
 from core.impact import DEFAULT_MODEL, MODELS, Estimate, NoEstimateError, prospect, recorded
 from core.instruments import Instruments
 from core.signals import Action, Algo
-from core.units import NS_PER_S
+from core.units import NS_PER_S, bps_of, nearest
 from tca.benchmarks import Reading, Sums, Tally, twap, vwap
 from tca.shortfall import Fills, parts
 
 SKEW_NS_MAX = 1 * NS_PER_S  # a decision older than this at its arrival is priced at its receipt, and flagged
 QUOTE_AGE_NS_MAX = 10 * NS_PER_S  # an arrival mid older than this is flagged
+VWAP_ALERT_BPS = Decimal(100)
+_BPS_STEP = Decimal("0.01")
 TAPE_GAP = "the tape has a gap in its interval"
 AMENDED = "amended while it was live: all of what it was at its end is measured from its first arrival"
 
@@ -42,7 +51,7 @@ AMENDED = "amended while it was live: all of what it was at its end is measured 
 class Case:
     """What is known of one live parent."""
 
-    __slots__ = ("accepted", "estimated", "fills", "flags", "mids", "start")
+    __slots__ = ("accepted", "begins", "begun", "estimated", "fills", "flags", "mids", "start", "strayed")
 
     def __init__(self, accepted: ParentAccepted, start: Reading) -> None:
         self.accepted = accepted
@@ -51,18 +60,38 @@ class Case:
         self.fills = Fills()
         self.mids: dict[str, Decimal] = {}  # by execution, as booked: a busted one is taken out at the same
         self.flags: dict[str, None] = {}
+        self.begins: int | None = None  # of a VWAP: when its window does, ns; None before its first curve
+        self.begun: Reading | None = None  # and the sums of its symbol by then
+        self.strayed = False  # far from the market's VWAP, as was said
 
 
 class Analyst:
     """Keeps a tally per symbol and a case per live parent."""
 
-    __slots__ = ("_cases", "_filters", "_instruments", "_last_quote", "_model", "_tallies")
+    __slots__ = (
+        "_cases",
+        "_filters",
+        "_instruments",
+        "_last_quote",
+        "_model",
+        "_tallies",
+        "_to_begin",
+        "_vwap_alert_bps",
+    )
 
-    def __init__(self, instruments: Instruments, filters: Mapping[str, str], model: str = DEFAULT_MODEL) -> None:
-        """`model`, of `core.impact.MODELS`, makes the estimates."""
+    def __init__(
+        self,
+        instruments: Instruments,
+        filters: Mapping[str, str],
+        model: str = DEFAULT_MODEL,
+        vwap_alert_bps: Decimal = VWAP_ALERT_BPS,
+    ) -> None:
+        """`model`, of `core.impact.MODELS`, makes the estimates; a VWAP so far from the market's is told of."""
         self._instruments = instruments
         self._filters = filters
         self._model = model
+        self._vwap_alert_bps = vwap_alert_bps
+        self._to_begin: list[tuple[int, str]] = []  # a heap: windows that begin later
         self._tallies: dict[str, Tally] = {}
         self._last_quote: dict[str, int] = {}
         self._cases: dict[str, Case] = {}
@@ -94,6 +123,31 @@ class Analyst:
         if case is not None and event.amendment.change.action is Action.AMEND:
             case.flags[AMENDED] = None
 
+    def schedule(self, event: ParentScheduled) -> None:
+        """A VWAP gets its first curve: from when on its market counts is known."""
+        case = self._cases.get(event.parent_id)
+        if case is None or case.begins is not None or case.accepted.parent.how.algo is not Algo.VWAP:
+            return
+        case.begins = event.start
+        if event.start > event.ts:
+            heappush(self._to_begin, (event.start, event.parent_id))
+        else:
+            case.begun = case.start
+
+    def advance(self, event: TimeAdvanced) -> None:
+        """Read the sums for windows that begin now."""
+        while self._to_begin and self._to_begin[0][0] <= event.ts:
+            _, parent_id = heappop(self._to_begin)
+            case = self._cases.get(parent_id)
+            if case is not None:
+                case.begun = self._tallies[case.accepted.parent.symbol].read(event.ts)
+
+    def stray(self, event: VwapDeviated) -> None:
+        """It is on record that a parent is far from the market's VWAP."""
+        case = self._cases.get(event.parent_id)
+        if case is not None:
+            case.strayed = True
+
     def expect(self, event: CostEstimated) -> None:
         """An estimate is on record."""
         case = self._cases.get(event.parent_id)
@@ -107,6 +161,9 @@ class Analyst:
             mid = self._tallies[event.symbol].mid
             case.mids[event.exec_id] = event.last_px if mid is None else mid
             _count(case, event, 1)
+            if case.strayed:
+                away = self.deviation_bps(event.parent_id)
+                case.strayed = away is None or abs(away) > self._vwap_alert_bps / 2
 
     def bust(self, event: FillBusted) -> None:
         """Uncount an execution."""
@@ -124,7 +181,57 @@ class Analyst:
         for case in self._cases.values():
             case.flags[TAPE_GAP] = None
 
+    # questions
+
+    def deviation_bps(self, parent_id: str) -> Decimal | None:
+        """By how much a live VWAP's average price is worse than the market's VWAP of its window so far, bps.
+
+        Negative: better. None for any other parent, and where either is not known.
+        """
+        case = self._cases.get(parent_id)
+        market = None if case is None else self._market_vwap(case)
+        if case is None or market is None or not case.fills.qty:
+            return None
+        away = case.accepted.parent.side.sign * (case.fills.notional / case.fills.qty - market)
+        return nearest(bps_of(away, market), _BPS_STEP)
+
+    def farthest_bps(self) -> Decimal | None:
+        """Of all live VWAPs the deviation that is farthest from zero; None where none is known."""
+        found = (self.deviation_bps(parent_id) for parent_id in self._cases)
+        return max((each for each in found if each is not None), key=abs, default=None)
+
+    def _market_vwap(self, case: Case) -> Decimal | None:
+        if case.begun is None:
+            return None
+        return vwap(case.begun, self._read(case.accepted.parent.symbol))
+
+    def _read(self, symbol: str) -> Reading:
+        """The sums as of its newest quote."""
+        return self._tallies[symbol].read(self._last_quote.get(symbol, 0))
+
     # decisions
+
+    def on_filled(self, event: FillBooked) -> Iterable[Event]:
+        """Say where a VWAP is far from the market's."""
+        case, away = self._cases.get(event.parent_id), self.deviation_bps(event.parent_id)
+        if case is None or case.strayed or away is None or abs(away) < self._vwap_alert_bps:
+            return
+        market = self._market_vwap(case)
+        assert case.begun is not None
+        assert market is not None  # as there is a deviation from it
+        yield VwapDeviated(
+            ts=event.ts,
+            parent_id=event.parent_id,
+            strategy=event.strategy,
+            symbol=event.symbol,
+            side=event.side,
+            cum_qty=case.fills.qty,
+            avg_px=case.fills.notional / case.fills.qty,
+            market_vwap=market,
+            market_volume=self._read(event.symbol).volume - case.begun.volume,
+            deviation_bps=away,
+            limit_bps=self._vwap_alert_bps,
+        )
 
     def on_scheduled(self, event: ParentScheduled) -> Iterable[Event]:
         """Estimate what a parent will cost, once it has its first curve."""
@@ -217,6 +324,9 @@ class Analyst:
                     {exec_id: str(mid) for exec_id, mid in case.mids.items()},
                     list(case.flags),
                     case.estimated,
+                    case.begins,
+                    msgspec.to_builtins(case.begun),
+                    case.strayed,
                 ]
                 for case in self._cases.values()
             ],
@@ -228,18 +338,35 @@ class Analyst:
         for symbol, sums in state.tallies.items():
             self._tallies[symbol] = Tally.of(sums)
         self._last_quote = state.last_quote
-        for accepted, start, fills, mids, flags, estimated in state.cases:
+        for accepted, start, fills, mids, flags, estimated, begins, begun, strayed in state.cases:
             case = self._cases[accepted.parent_id] = Case(accepted, start)
             case.estimated = estimated
+            case.begins, case.begun, case.strayed = begins, begun, strayed
+            if begins is not None and begun is None:
+                self._to_begin.append((begins, accepted.parent_id))
             case.fills.load(fills)
             case.mids = mids
             case.flags = dict.fromkeys(flags)
+        heapify(self._to_begin)
+
+
+_Case = tuple[
+    ParentAccepted,
+    Reading,
+    list[Decimal],
+    dict[str, Decimal],
+    list[str],
+    bool,
+    int | None,
+    Reading | None,
+    bool,
+]
 
 
 class _Dump(msgspec.Struct):
     tallies: dict[str, Sums]
     last_quote: dict[str, int]
-    cases: list[tuple[ParentAccepted, Reading, list[Decimal], dict[str, Decimal], list[str], bool]]
+    cases: list[_Case]
 
 
 def _told(about: CostEstimated, found: Estimate) -> CostEstimated:

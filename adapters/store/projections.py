@@ -73,6 +73,7 @@ from core.events import (
     TimeAdvanced,
     TradingHalted,
     TradingResumed,
+    VwapDeviated,
 )
 from core.orders import OrdStatus
 
@@ -472,6 +473,15 @@ def _break(seq: int, event: BreakFound) -> list[Write]:
     return _alert(seq, event, venue=event.venue, symbol=event.symbol, cl_ord_id="", text=said)
 
 
+def _deviated(seq: int, event: VwapDeviated) -> list[Write]:
+    how = "worse" if event.deviation_bps > 0 else "better"
+    said = (
+        f"{event.parent_id}: {event.avg_px:.4f} is {abs(event.deviation_bps)} bps {how} than the market's VWAP of its "
+        f"window, {event.market_vwap:.4f}; {event.limit_bps} are told of"
+    )
+    return _alert(seq, event, venue="", symbol=event.symbol, cl_ord_id="", text=said)
+
+
 def _unresolved(seq: int, event: OrderUnresolved) -> list[Write]:
     said = f"{event.leaves_qty} stay reserved until an operator releases them"
     return _alert(seq, event, venue=event.venue, symbol=event.symbol, cl_ord_id=event.cl_ord_id, text=said)
@@ -523,6 +533,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     Anomaly: _anomaly,
     BreakFound: _break,
     OrderUnresolved: _unresolved,
+    VwapDeviated: _deviated,
 }
 
 # Raw words of a venue, requests between actors, the passing of time: the journal alone keeps them.

@@ -526,3 +526,9 @@ def test_the_store_lies_in_the_data_directory() -> None:
 def test_every_model_of_pre_trade_cost_can_be_configured_and_the_default_is_the_models_own() -> None:
     assert set(get_args(CostsConfig.__annotations__["model"])) == set(MODELS)
     assert Config().costs.model == DEFAULT_MODEL
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "10001", "nan", "inf"])
+def test_a_deviation_that_would_always_or_never_be_told_of_is_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"vwap_alert_bps = .*: basis points between 0 and 10,000 belong here"):
+        read(f"[costs]\nvwap_alert_bps = {value}\n")

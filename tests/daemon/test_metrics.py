@@ -23,6 +23,7 @@ from daemon.drain import Halted
 from daemon.metrics import BUCKETS_S, COST_PARTS, SYMBOLS_MAX, Collector, Histogram, Stages, Tally
 from daemon.run import Run
 from risk.limits import version_of
+from tca.analyst import Analyst
 from tests.adapters.store.examples import beside
 from tests.builders import NOW, child, denied, limits_set, quote
 from tests.daemon.crashing import config, write_signals
@@ -113,6 +114,12 @@ def test_what_is_known_beforehand_is_counted_from_zero(run: Run) -> None:
     assert value(samples, "execd_events_total", event="Anomaly") == 0
     assert value(samples, "execd_halts_total", cause="redis") == 0
     assert labelled(samples, "execd_live_parents", "algo") == dict.fromkeys(map(str, ALGOS), 0)
+
+
+def test_the_farthest_vwap_is_a_ratio_and_absent_where_there_is_none(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "execd_vwap_deviation_ratio" not in {name for name, _ in scraped(run)}
+    monkeypatch.setattr(Analyst, "farthest_bps", lambda analyst: Decimal(-125))
+    assert value(scraped(run), "execd_vwap_deviation_ratio") == pytest.approx(-0.0125)
 
 
 def test_the_parts_of_the_costs_sum_to_the_shortfalls_of_the_reports(run: Run) -> None:

@@ -32,6 +32,7 @@ from daemon.bus import Bus
 from daemon.mirror import BATCH, Mirror
 from daemon.oms import Oms, OmsSettings
 from daemon.rows import Rows
+from tca.analyst import Analyst
 from tests.builders import (
     INSTRUMENTS,
     MINUTE,
@@ -56,7 +57,7 @@ class Desk:
     def __init__(self, server: PrivateValkey, settings: RedisSettings | None = None) -> None:
         oms, slicer, exposure = Oms(INSTRUMENTS, OmsSettings()), Slicer(INSTRUMENTS), silent()
         exposure.account(opened())
-        rows = Rows(oms=oms, slicer=slicer, exposure=exposure)
+        rows = Rows(oms=oms, slicer=slicer, exposure=exposure, analyst=Analyst(INSTRUMENTS, {}))
         self.mirror = Mirror(client(settings or server.settings, str, wait_s=PATIENCE_S), "execd", rows)
         self.bus = bus = Bus()
         bus.fold(MarketData, exposure.quote, slicer.quote)

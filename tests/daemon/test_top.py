@@ -77,7 +77,7 @@ async def test_the_picture_has_the_state_its_causes_and_the_tables() -> None:
         tables = {table.id: table.row_count for table in app.query(DataTable)}
         assert tables == {"parents": 1, "orders": 0, "positions": 1, "actors": 1}
         row = [str(value) for value in app.query_one("#parents", DataTable).get_row_at(0)]
-        assert row == ["ALFA", "BUY", "TWAP", "alpha", "25", "100", "25%", "-", "P1"]
+        assert row == ["ALFA", "BUY", "TWAP", "alpha", "25", "100", "25%", "-", "-", "P1"]
 
 
 async def test_a_daemon_that_does_not_answer_is_said_and_looked_for_again() -> None:

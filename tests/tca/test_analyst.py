@@ -21,6 +21,8 @@ from core.events import (
     ParentEnded,
     ParentOrder,
     ParentScheduled,
+    TimeAdvanced,
+    VwapDeviated,
 )
 from core.impact import MODELS, prospect, recorded
 from core.instruments import Instrument, Instruments
@@ -60,6 +62,9 @@ def told(*events: Event, analyst: Analyst | None = None) -> Analyst:
         FillBusted: analyst.bust,
         CostEstimated: analyst.expect,
         CostReport: analyst.close,
+        ParentScheduled: analyst.schedule,
+        TimeAdvanced: analyst.advance,
+        VwapDeviated: analyst.stray,
     }
     for event in events:
         folds[type(event)](event)
@@ -268,6 +273,179 @@ def test_a_parent_is_estimated_once_and_one_that_nobody_knows_never() -> None:
     (ending,) = ask(analyst)
     told(ending, event, analyst=analyst)  # a late word about what is over
     assert ask(analyst) == []
+
+
+# While it trades -----------------------------------------------------------------------------------------------------
+
+
+class Watched:
+    """An analyst on its own with one parent of 100 from NOW, or from `start` on; its decision is asked at each fill."""
+
+    def __init__(self, side: Side = Side.BUY, algo: Algo = Algo.VWAP, start: int = NOW, bound: str = "100") -> None:
+        self.analyst = Analyst(INSTRUMENTS, FILTERS, vwap_alert_bps=D(bound))
+        self.order = parent(side=side, how=Instruction(algo=algo))
+        self.fills: list[FillBooked] = []
+        self.market: list[MarketData] = []
+        self.start = start
+        curve = msgspec.structs.replace(scheduled(start, end=start + MINUTE), start=start)
+        told(BEFORE, accepted(self.order), curve, analyst=self.analyst)
+
+    def trade(self, volume: str, price: str, ts: int = NOW) -> None:
+        """Others trade."""
+        self.market.append(traded(ts, "99", "101", volume=volume, price=price))
+        told(self.market[-1], analyst=self.analyst)
+
+    def fill(self, qty: str, price: str, ts: int = NOW) -> list[Event]:
+        """We trade; what the analyst says to it."""
+        order, number = child(side=self.order.side), len(self.fills) + 1
+        self.fills.append(filled(order, qty, price, exec_id=f"E{number}", ts=ts))
+        told(self.fills[-1], analyst=self.analyst)
+        said = list(self.analyst.on_filled(self.fills[-1]))
+        told(*said, analyst=self.analyst)
+        return said
+
+    @property
+    def away(self) -> Decimal | None:
+        return self.analyst.deviation_bps("P1")
+
+    def expected(self) -> Decimal | None:
+        """The same from all fills and prints of its window, in bps."""
+        prints = [event for event in self.market if event.ts >= self.start]
+        volume, qty = sum(event.volume for event in prints), sum(event.last_qty for event in self.fills)
+        if not volume or not qty:
+            return None
+        market = sum(event.notional for event in prints) / volume
+        paid = sum(event.last_qty * event.last_px for event in self.fills) / qty
+        return (self.order.side.sign * (paid - market) / market * 10_000).quantize(D("0.01"))
+
+
+def strayed(bps: str, *, side: Side = Side.BUY, qty: str = "10", px: str, ts: int = NOW) -> VwapDeviated:
+    return VwapDeviated(
+        ts=ts,
+        parent_id="P1",
+        strategy="alpha",
+        symbol="AAPL",
+        side=side,
+        cum_qty=D(qty),
+        avg_px=D(px),
+        market_vwap=D(100),
+        market_volume=D(1_000),
+        deviation_bps=D(bps),
+        limit_bps=D(100),
+    )
+
+
+@pytest.mark.parametrize(
+    "side, px, bps, is_told",
+    [
+        (Side.BUY, "100.99", "99", False),
+        (Side.BUY, "101", "100", True),
+        (Side.BUY, "99.01", "-99", False),
+        (Side.BUY, "99", "-100", True),  # for better: it does not follow, or a price is wrong
+        (Side.SELL, "101", "-100", True),
+        (Side.SELL, "99", "100", True),
+    ],
+)
+def test_a_vwap_far_from_the_markets_is_told_of_at_a_fill(side: Side, px: str, bps: str, *, is_told: bool) -> None:
+    scene = Watched(side)
+    scene.trade("1000", "100")
+    assert scene.fill("10", px) == ([strayed(bps, side=side, px=px)] if is_told else [])
+    assert scene.away == scene.analyst.farthest_bps() == D(bps)
+
+
+def test_it_is_told_of_again_only_once_it_was_near_in_between() -> None:
+    scene = Watched()
+    scene.trade("1000", "100")
+    assert len(scene.fill("10", "102")) == 1
+    assert scene.fill("10", "102") == []
+    assert scene.fill("20", "99.1") == []  # 55 bps
+    assert scene.fill("40", "102") == []
+    assert scene.fill("80", "99.725") == []  # 50 bps: near, as of now
+    assert scene.away == D(50)
+    assert [type(event) for event in scene.fill("160", "102")] == [VwapDeviated]
+
+
+def test_what_was_told_is_not_told_again_after_a_restart() -> None:
+    scene = Watched()
+    scene.trade("1000", "100")
+    assert len(scene.fill("10", "102")) == 1
+    again = Analyst(INSTRUMENTS, FILTERS)
+    again.load(msgspec.msgpack.decode(msgspec.msgpack.encode(scene.analyst.dump())))
+    scene.analyst = again
+    assert scene.fill("10", "102") == []
+
+
+@pytest.mark.parametrize("algo", [algo for algo in Algo if algo not in {Algo.VWAP, Algo.AUTO}])
+def test_no_other_algorithm_is_held_to_the_markets_vwap(algo: Algo) -> None:
+    scene = Watched(algo=algo)
+    scene.trade("1000", "100")
+    assert scene.fill("10", "150") == []
+    assert scene.away is None
+    assert scene.analyst.farthest_bps() is None
+
+
+def test_where_nobody_else_traded_there_is_nothing_to_compare_with() -> None:
+    scene = Watched()
+    assert scene.fill("10", "150") == []
+    assert scene.away is None
+    scene.trade("1000", "100")
+    assert scene.away == D(5_000)  # known with the next print, told of at the next fill
+    assert len(scene.fill("10", "150")) == 1
+
+
+def test_a_window_that_begins_later_is_compared_from_then_on_also_after_a_restart() -> None:
+    scene = Watched(start=NOW + MINUTE)
+    scene.trade("1000", "50", NOW + S)
+    told(TimeAdvanced(ts=NOW + 2 * S), analyst=scene.analyst)
+    again = Analyst(INSTRUMENTS, FILTERS)
+    again.load(msgspec.msgpack.decode(msgspec.msgpack.encode(scene.analyst.dump())))
+    for analyst in (scene.analyst, again):
+        scene.analyst = analyst
+        scene.fills.clear()
+        told(TimeAdvanced(ts=NOW + MINUTE), analyst=analyst)
+        scene.trade("1000", "100", NOW + MINUTE + S)
+        assert scene.fill("10", "102", NOW + MINUTE + S) == [strayed("200", px="102", ts=NOW + MINUTE + S)]
+
+
+def test_a_window_whose_parent_has_ended_before_begins_nothing() -> None:
+    scene = Watched(start=NOW + MINUTE)
+    (ending,) = ask(scene.analyst, ended(scene.order))
+    told(ending, TimeAdvanced(ts=NOW + MINUTE), analyst=scene.analyst)
+    assert scene.away is None
+    assert scene.fill("10", "150") == []  # late: its case is closed
+
+
+def test_another_curve_moves_no_window() -> None:
+    scene = Watched()
+    scene.trade("1000", "100")
+    told(scheduled(NOW + S, end=NOW + MINUTE, ts=NOW + S), analyst=scene.analyst)
+    scene.fill("10", "100.50", NOW + S)
+    assert scene.away == D(50)
+
+
+PRICES = st.integers(9_000, 11_000).map(lambda cents: str(D(cents) / 100))
+STEPS = st.tuples(st.booleans(), st.integers(1, 1_000).map(str), PRICES)
+
+
+@given(side=st.sampled_from(Side), later=st.booleans(), steps=st.lists(STEPS, max_size=12), half=st.integers(0, 12))
+def test_the_running_difference_is_the_one_from_all_prints_and_fills(
+    side: Side, *, later: bool, steps: list[tuple[bool, str, str]], half: int
+) -> None:
+    scene = Watched(side, start=NOW + MINUTE if later else NOW)
+    is_told = False
+    for number, (is_ours, qty, price) in enumerate(steps):
+        ts = NOW + (MINUTE if number >= half else 0)
+        told(TimeAdvanced(ts=ts), analyst=scene.analyst)
+        if not is_ours:
+            scene.trade(qty, price, ts)
+            continue
+        said = scene.fill(qty, price, ts)
+        away = scene.expected() if not later or number >= half else None
+        assert scene.away == away
+        is_told = is_told and (away is None or abs(away) > 50)
+        is_due = away is not None and abs(away) >= 100 and not is_told
+        assert [type(event) for event in said] == ([VwapDeviated] if is_due else [])
+        is_told |= is_due
 
 
 # Flags ----------------------------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ from core.events import (
     StrategyStopped,
     TradingHalted,
     TradingResumed,
+    VwapDeviated,
 )
 from core.orders import OrdStatus, Side
 from core.signals import Action, Algo, Change, Instruction
@@ -430,6 +431,22 @@ def test_cash_that_was_moved_is_listed_and_is_in_the_accounts_cash() -> None:
     assert rows["meta"] == [{"key": "cash", "value": "130000.5"}]
 
 
+def strayed(ts: int, bps: str) -> VwapDeviated:
+    return VwapDeviated(
+        ts=ts,
+        parent_id="P1",
+        strategy="alpha",
+        symbol="AAPL",
+        side=Side.BUY,
+        cum_qty=Decimal(50),
+        avg_px=Decimal("101.012"),
+        market_vwap=Decimal(100),
+        market_volume=Decimal(1_000),
+        deviation_bps=Decimal(bps),
+        limit_bps=Decimal(100),
+    )
+
+
 def test_halts_and_alerts_are_listed_in_order() -> None:
     rows = tables_after(
         TradingHalted(ts=1, cause="kill", state=TradingState.HALTED, text="key"),
@@ -437,13 +454,19 @@ def test_halts_and_alerts_are_listed_in_order() -> None:
         Anomaly(ts=3, venue="paper", cl_ord_id="P1C1A1", text="filled twice"),
         BreakFound(ts=4, venue="paper", kind="POSITION", symbol="AAPL", text="100, 101"),
         OrderUnresolved(ts=5, cl_ord_id="P1C1A1", parent_id="P1", venue="paper", symbol="AAPL", leaves_qty=Decimal(7)),
+        strayed(6, "101.2"),
+        strayed(7, "-101.2"),
     )
     assert [(row["cause"], row["state"], row["by"]) for row in rows["halts"]] == [
         ("kill", "HALTED", ""),
         ("kill", "RESUMED", "ann"),
     ]
+    said = "P1: 101.0120 is 101.2 bps"
+    than = "than the market's VWAP of its window, 100.0000; 100 are told of"
     assert [(row["seq"], row["kind"], row["text"]) for row in rows["alerts"]] == [
         (3, "Anomaly", "filled twice"),
         (4, "BreakFound", "POSITION: 100, 101"),
         (5, "OrderUnresolved", "7 stay reserved until an operator releases them"),
+        (6, "VwapDeviated", f"{said} worse {than}"),
+        (7, "VwapDeviated", f"{said} better {than}"),
     ]
