@@ -218,7 +218,7 @@ class Parent(msgspec.Struct, kw_only=True):
         following = self.curve.next_time(now)
         if following is not None:
             moments.append(following)
-        if self.rung_at(now) < Rung.CROSS and (self.children or self.how.algo not in BY_VOLUME):
+        if self.children and self.rung_at(now) < Rung.CROSS:
             foot, top = self._way_up(now)
             rungs = (foot + ceil((top - foot) * edge) for edge in LADDER[self.how.urgency])
             moments += [moment for moment in rungs if moment > now]

@@ -86,6 +86,7 @@ from core.units import ZERO
 OF_THE_SIZE = frozenset({Reason.ORDER_SIZE, Reason.ORDER_NOTIONAL, Reason.STATE})
 OF_THE_MOMENT = frozenset({Reason.RATE, Reason.SELF_MATCH})  # what is denied for it is denied for when it came
 MAX_DUE = 16  # parents that one `TimeAdvanced` works, some 5 ms; the others are due at once, after whatever else waits
+STALE_MAX = 4  # times as many entries as parents that the heap may hold: halts that come and go leave two each
 
 
 class Slicer:
@@ -284,7 +285,7 @@ class Slicer:
             parent.enter_state()
             if event.working is WorkingOrders.CANCEL_ALL:
                 parent.stopped, parent.flatten_id = parent.stopped or parent.flatten, ""
-        self._arm_all(event.ts)
+            self._arm(parent.parent_id, parent, event.ts)
 
     def resume(self, event: TradingResumed) -> None:
         """A cause has ended: every parent is due at once, to catch up with its curve."""
@@ -308,7 +309,7 @@ class Slicer:
         for parent in self._in(event.symbol):
             parent.stopped = True
             parent.flatten_id = event.request_id if parent.children else ""  # without any it ends before the sizing
-        self._arm_all(event.ts)
+            self._arm(parent.parent_id, parent, event.ts)
 
     def take_back(self, event: StopTriggered) -> None:
         """What a strategy works in a symbol is over: a stop closes what it holds."""
@@ -606,22 +607,22 @@ class Slicer:
         if parent.curve is not None:
             self._set_due(parent_id, parent, now)
 
-    def _arm_all(self, now: int) -> None:
-        for parent_id, parent in self.parents.items():
-            self._arm(parent_id, parent, now)
-
     def _arm(self, parent_id: str, parent: Parent, now: int) -> None:
-        due = parent.next_due(now, self._room(parent))
-        if due is not None and self._is_held(parent) and not parent.is_over(now):
+        if parent.curve is None or not self._is_held(parent) or parent.is_over(now):
+            due = parent.next_due(now, self._room(parent))
+        else:
             due = parent.end  # nothing to look at before, unless the state changes,
             if parent.held and any(not child.cancelling for child in parent.children.values()):
                 due = min(due, now + REPRICE_NS)  # or a venue did not give back what was asked for
         self._set_due(parent_id, parent, due)
 
     def _set_due(self, parent_id: str, parent: Parent, due: int | None) -> None:
-        if due is not None and due != parent.due:
-            heappush(self._heap, (due, parent_id))
-        parent.due = due
+        before, parent.due = parent.due, due
+        if due is None or due == before:
+            return
+        heappush(self._heap, (due, parent_id))
+        if len(self._heap) > STALE_MAX * len(self.parents):
+            self._heap = _heap_of(self.parents)
 
     def _is_stale(self, due: int, parent_id: str) -> bool:
         parent = self.parents.get(parent_id)
@@ -651,10 +652,8 @@ class Slicer:
         for parent in state.parents:
             self.parents[parent.parent_id] = parent
             self._owner.update(dict.fromkeys(parent.children, parent.parent_id))
-            if parent.due is not None:
-                self._heap.append((parent.due, parent.parent_id))
+        self._heap = _heap_of(self.parents)
         self._precedence.load(state.way)
-        heapify(self._heap)
 
 
 class _State(msgspec.Struct):
@@ -664,6 +663,13 @@ class _State(msgspec.Struct):
     way: dict[str, tuple[Side, int]]
     watches: dict[str, Watch]
     together: dict[str, Together]
+
+
+def _heap_of(parents: Mapping[str, Parent]) -> list[tuple[int, str]]:
+    """Those that are due at some time."""
+    heap = [(parent.due, parent_id) for parent_id, parent in parents.items() if parent.due is not None]
+    heapify(heap)
+    return heap
 
 
 def _scheduled(parent_id: str, now: int, curve: Trajectory, start: int, end: int) -> ParentScheduled:

@@ -21,7 +21,7 @@ from algos.planning import ALGOS
 from algos.precedence import WAY_NS
 from algos.pricing import LADDER, Rung
 from algos.profile import Profile
-from algos.slicer import MAX_DUE, Slicer
+from algos.slicer import MAX_DUE, STALE_MAX, Slicer
 from core.causes import TradingState, WorkingOrders
 from core.events import (
     EndReason,
@@ -601,7 +601,6 @@ def test_a_busted_execution_is_traded_again() -> None:
     world = start(order(slices=2, duration_s=100, qty="10"))
     while not of_kind(world, FillBooked):
         world.step()
-    world.step()
     (fill,) = of_kind(world, FillBooked)
     world.at(world.now + NS_PER_S, busted(fill))
     world.run()
@@ -636,6 +635,14 @@ def test_only_the_newest_children_that_are_too_much_are_taken_back() -> None:
     assert [event.cl_ord_id for event in asked if isinstance(event, OrderCancelRequest)] == ["P1C3A1", "P1C2A1"]
 
 
+def test_a_parent_with_nothing_at_work_is_looked_at_when_its_curve_says_and_not_before() -> None:
+    world = start(order(slices=4, duration_s=600, qty="40"))
+    world.run()
+    (curve,) = of_kind(world, ParentScheduled)
+    assert [event.ts for event in of_kind(world, TimeAdvanced)] == list(curve.times)
+    assert end_of(world).reason is EndReason.FILLED
+
+
 # Halts ----------------------------------------------------------------------------------------------------------------
 
 
@@ -647,6 +654,17 @@ def halt(
 
 def flatten(ts: int, symbol: str = "", number: int = 1) -> FlattenRequested:
     return FlattenRequested(ts=ts, request_id=f"flatten-{number}", by="somebody", symbol=symbol)
+
+
+def test_halts_that_come_and_go_leave_a_few_entries_a_parent() -> None:
+    each = order(slices=2, duration_s=600, qty="10")
+    world = start(*(msgspec.structs.replace(each, parent_id=f"P{number}") for number in range(3)))
+    for second in range(1, 300):
+        world.at(NOW + second * NS_PER_S, halt(NOW + second * NS_PER_S, working=WorkingOrders.STAND))
+        world.at(NOW + second * NS_PER_S + 1, TradingResumed(ts=NOW + second * NS_PER_S + 1, cause="drill"))
+    while world.step():
+        assert len(world.slicer._heap) <= STALE_MAX * 3
+    assert [event.reason for event in of_kind(world, ParentEnded)] == [EndReason.FILLED] * 3
 
 
 @pytest.mark.parametrize(
@@ -1256,10 +1274,10 @@ def test_a_pov_ends_with_its_window_where_nobody_trades() -> None:
 def test_whoever_follows_a_curve_is_no_more_than_the_hard_bound_of_the_volume() -> None:
     world = trading(start(order(slices=1, qty="1000", duration_s=600)), until_s=600, volume=7)
     world.run()
-    assert end_of(world).cum_qty == 7 * 600 // 5 * 3 // 7 - 3  # 3/7 of it, before its end
+    assert end_of(world).cum_qty == 7 * 600 // 5 * 3 // 7 - 6  # 3/7 of what it saw: it looks each 5 s
     world = trading(start(order(slices=1, qty="1000", duration_s=600, participation=0.05)), until_s=600, volume=95)
     world.run()
-    assert end_of(world).cum_qty == 5 * 600 // 5 - 5
+    assert end_of(world).cum_qty == 5 * 600 // 5 - 10
 
 
 def crowded(*orders: ParentOrder, until_s: int, volume: int = 7, reply: Callable[[int], Reply] = obliging) -> PureBus:
