@@ -474,6 +474,7 @@ class Reason(StrEnum):
     RESTRICTED = "RESTRICTED"  # R14
     OVER_PARENT = "OVER_PARENT"  # R16
     EXPIRED = "EXPIRED"  # S7
+    HEAT = "HEAT"  # R22
     SHORT = "SHORT"  # R21
     SHORT_PRICE = "SHORT_PRICE"  # R21
     SESSION = "SESSION"  # A13

@@ -553,6 +553,45 @@ def own_position_is_allowed(case: Case, limits: Limits) -> Denial | None:
     )
 
 
+def heat_is_allowed(case: Case, limits: Limits) -> Denial | None:
+    """R22: what its symbol, and what all positions lose from the mark to their stops, with this order, of equity.
+
+    A position without a stop counts in whole. What shrinks the strategy's own position passes, and an operator's
+    flatten; what others hold is no room, as its stop, and not theirs, would be what ends it.
+    """
+    ask, exposure = case.ask, case.exposure
+    bounds = (limits.position_heat_max, limits.heat_max)
+    if bounds == (None, None) or ask.flatten:
+        return None
+    reserved = exposure.own_committed if ask.is_parent else exposure.own_working
+    before = ask.side.sign * exposure.own_held(ask.strategy, ask.symbol)
+    before += reserved(ask.strategy, ask.symbol, ask.side)
+    after = before + ask.qty
+    if after <= 0:
+        return None
+    heat, unit = (
+        exposure.heat(of_parents=ask.is_parent),
+        exposure.at_risk(ask.strategy, ask.symbol, ask.side, ask.price),
+    )
+    own, already = heat.of(ask.strategy, ask.symbol), max(before, ZERO)
+    this_side = already * exposure.at_risk(ask.strategy, ask.symbol, ask.side)
+    worst = max(this_side + (after - already) * unit, own)
+    found: Denial | None = None
+    sums = (heat.symbols.get(ask.symbol, ZERO), f"what {ask.symbol} loses"), (heat.total, "what all positions lose")
+    for (total, what), fraction in zip(sums, bounds, strict=True):
+        value = total - own + worst
+        if fraction is None or worst == own or case.keeps(Reason.HEAT, value, fraction):
+            continue  # no worse than now, or little
+        allowed = max(fraction * case.equity - (total - own), own)
+        most = case.lots((allowed - this_side) / unit - min(before, ZERO))
+        if found is None or (most or ZERO) < (found.max_qty or ZERO):
+            shown, limit, unit_of = case.in_words(value, fraction)
+            text = f"{what} until stops fire could reach {value:,.0f} {case.instrument.currency}, "
+            text += f"{fraction:.1%} of equity are allowed; without a stop a position counts in whole"
+            found = Denial(reason=Reason.HEAT, value=shown, limit=limit, unit=unit_of, max_qty=most, text=text)
+    return found
+
+
 def sector_is_allowed(case: Case, limits: Limits) -> Denial | None:
     """R3: the gross of its sector if every symbol executes on its worse side; without a sector is a sector, too."""
     sector = case.instrument.sector
@@ -808,6 +847,7 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     participation_is_small,
     position_is_allowed,
     own_position_is_allowed,
+    heat_is_allowed,
     positions_are_few,
     sector_is_allowed,
     cluster_is_allowed,

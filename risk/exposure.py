@@ -9,7 +9,8 @@ orders racing for the last of a limit can never both pass.
 What works is known by its price, too, so that no two orders of ours meet at a venue (`risk.resting`).
 
 How far each position may get with what is reserved, and the sums over all of them, are kept besides (`risk.reach`): one
-picture with what is committed, for parents, and one with what is working, for children.
+picture with what is committed, for parents, and one with what is working, for children. Likewise what each strategy's
+positions may lose until their stops fire (`risk.heat`), for whoever sets a limit on it.
 
 Marks are mids that can be traded at; any other mid leaves the mark that was. Equity moves with each mark and each fill
 by its difference; decimals make the sum exact, so it needs no re-summing. What the broker has less of counts as gone
@@ -59,11 +60,13 @@ from core.positions import Book
 from core.trading import Causes
 from core.units import NS_PER_DAY, NS_PER_S, ZERO
 from risk.broker import BrokerView
+from risk.heat import Heat, at_risk
 from risk.limits import WINDOW_MAX, LimitsInForce, for_opening
 from risk.marks import Marks
 from risk.reach import Reach, span
 from risk.resting import RestingOrders
 from risk.stood import Stood
+from risk.stops import Stops
 from risk.tail import Stake, TailRisk
 
 MOVING = Decimal("0.01")  # of equity
@@ -174,11 +177,15 @@ class Exposure:
     __slots__ = (
         "_coming",
         "_committed",
+        "_heat_of_children",
+        "_heat_of_parents",
+        "_heating",
         "_limits",
         "_marks",
         "_moved",
         "_of_children",
         "_of_parents",
+        "_owners",
         "_sent",
         "_stood",
         "_tail",
@@ -203,6 +210,7 @@ class Exposure:
         "rates",
         "resting",
         "stopped",
+        "stops",
     )
 
     def __init__(
@@ -245,6 +253,11 @@ class Exposure:
         self._of_parents = Reach()  # with what is committed
         self._tail = tail  # None: this account is run without a risk model
         self._moved: dict[str, None] = {}  # symbols whose reach is not measured yet, in order: floats add up the same
+        self.stops = Stops()
+        self._owners: dict[str, dict[str, None]] = {}  # by symbol, strategies that hold it or have some on its way
+        self._heat_of_children = Heat()  # with what is working
+        self._heat_of_parents = Heat()  # with what is committed
+        self._heating: dict[str, None] = {}  # symbols whose heat is not measured yet: who sets no limit asks for none
 
     # what checks ask
 
@@ -349,6 +362,23 @@ class Exposure:
         self.measure()
         return self._of_parents if of_parents else self._of_children
 
+    def heat(self, *, of_parents: bool) -> Heat:
+        """What positions may lose until their stops fire, likewise."""
+        self.measure()
+        for changed in (self._heating, self.stops.moved):
+            for symbol in changed:
+                self._measure_heat(symbol)
+            changed.clear()
+        return self._heat_of_parents if of_parents else self._heat_of_children
+
+    def at_risk(self, strategy: str, symbol: str, side: Side, price: Decimal | None = None) -> Decimal:
+        """Money that one share which that side opens may lose until the strategy's stop fires; in whole without one.
+
+        From the mark, or from a price where that is worse.
+        """
+        mark = self._marks[symbol]
+        return self._worth(symbol, at_risk(self.stops.get(strategy, symbol), side, mark, price), Decimal(1))
+
     @property
     def tail(self) -> TailRisk | None:
         """The expected shortfall of all positions and of what may execute; None where there is no risk model to be."""
@@ -387,6 +417,7 @@ class Exposure:
         """Measure what has moved: at rest, so that the next verdict need not, however much is held."""
         for symbol in self._moved:
             self._measure(symbol)
+        self._heating.update(self._moved)
         self._moved.clear()
 
     # folds
@@ -445,6 +476,8 @@ class Exposure:
         self._marks[symbol] = mid
         if before is None or symbol in self._of_children.spans or symbol in self._of_parents.spans:
             self._moved[symbol] = None  # a price moves no others
+        elif symbol in self._owners:
+            self._heating[symbol] = None  # strategies hold it against each other
 
     def accept(self, event: ParentAccepted) -> None:
         """Commit a parent's quantity."""
@@ -601,6 +634,7 @@ class Exposure:
     def _hold(self, event: FillBooked | FillBusted, signed: Decimal) -> None:
         before = self.at_marks
         self.book.fill(event)
+        self._own(event.strategy, event.symbol)
         mark = self._marks.get(event.symbol)
         if mark is None:
             mark = self._marks[event.symbol] = event.last_px
@@ -663,6 +697,7 @@ class Exposure:
         assert total >= 0, f"working {order.side} {order.symbol} fell to {total}"
         self._working[key] = total
         _add(self._sent, own, change)
+        self._own(order.strategy, order.symbol)
         self._moved[order.symbol] = None
 
     def _commit(self, order: ParentExposure | ChildExposure, change: Decimal) -> None:
@@ -671,7 +706,11 @@ class Exposure:
         assert total >= 0, f"committed {order.side} {order.symbol} fell to {total}"
         self._committed[key] = total
         _add(self._coming, own, change)
+        self._own(order.strategy, order.symbol)
         self._moved[order.symbol] = None
+
+    def _own(self, strategy: str, symbol: str) -> None:
+        self._owners.setdefault(symbol, {})[strategy] = None
 
     def _measure(self, symbol: str) -> None:
         """What the symbol may reach is told to both pictures, and to the risk model."""
@@ -688,6 +727,22 @@ class Exposure:
             at_stake += (float(buying), float(selling))
         if self._tail is not None:
             self._tail.put(symbol, Stake(float(value), *at_stake))
+
+    def _measure_heat(self, symbol: str) -> None:
+        """What each strategy's position may lose by its worse side; who has nothing there any more is forgotten."""
+        if symbol not in self._marks:
+            return
+        owners = self._owners.get(symbol, {})
+        for owner in list(owners):
+            held, per_share = self.own_held(owner, symbol), {side: self.at_risk(owner, symbol, side) for side in Side}
+            buys, sales = (owner, symbol, Side.BUY), (owner, symbol, Side.SELL)
+            for heat, own in ((self._heat_of_children, self._sent), (self._heat_of_parents, self._coming)):
+                longest, shortest = held + own.get(buys, ZERO), held - own.get(sales, ZERO)
+                heat.put(owner, symbol, max(longest * per_share[Side.BUY], -shortest * per_share[Side.SELL], ZERO))
+            if not held and not any(key in own for key in (buys, sales) for own in (self._sent, self._coming)):
+                del owners[owner]
+        if not owners:
+            self._owners.pop(symbol, None)
 
     def _unit(self, symbol: str, price: Decimal | None) -> Decimal:
         """Money value of one share: at an order's limit where that is dearer than the mid."""
@@ -758,6 +813,8 @@ class Exposure:
         for parent in self.parents.values():
             self._commit(parent, parent.open_qty)
             self._unsent += parent.unsent
+        for strategy, symbol, _ in self.book.positions():
+            self._own(strategy, symbol)
         self._moved.update(dict.fromkeys(self._marks))
 
 

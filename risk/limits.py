@@ -38,6 +38,8 @@ _FRACTIONS = {  # and the most of each; all must be positive
     "cluster_max": _LEVERAGE,
     "gross_max": _LEVERAGE,
     "net_max": _LEVERAGE,
+    "position_heat_max": 1,
+    "heat_max": _LEVERAGE,
     "es_max": 1,
     "participation_max": 1,
     "daily_loss_max": 1,
@@ -143,6 +145,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     gross_max: Decimal = Decimal(1)  # R9, gross of all positions, of equity, worst case with working orders
     net_max: Decimal = Decimal(1)  # R9, long less short or short less long, likewise
     positions_max: int = 10  # R9, symbols that are held or on their way
+    position_heat_max: Decimal | None = None  # R22, from the marks to the stops, of one symbol; without a stop in whole
+    heat_max: Decimal | None = None  # R22, of all positions, likewise; where stops are used 0.1, and 0.05 of one symbol
     es_max: Decimal = Decimal("0.0315")  # R5, expected shortfall of one day at 97.5 %, of equity; plain x the regime's
     participation_max: Decimal = Decimal("0.1")  # R15, of the average daily volume in one parent; 1: not looked at
     daily_loss_max: Decimal = Decimal("0.02")  # R10, of the equity at the day's roll; beyond it only reducing goes

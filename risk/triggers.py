@@ -48,10 +48,10 @@ from core.signals import Algo, Instruction, StopSignal
 from core.units import NS_PER_S, ZERO, ceil_to, floor_to
 from risk.exposure import Exposure
 from risk.limits import LimitsInForce
+from risk.stops import Stop, stop_px
 
 Source = Literal["quote", "last"]
 
-GAP_MAX = Decimal("0.2")  # of yesterday's last price: a larger one over night may be a split
 WAIT_NS = 5 * NS_PER_S  # for what is taken back: longer than a venue is given to acknowledge
 END_NS = 10 * NS_PER_S  # before the close parents are over, so that an exit would end before it began
 
@@ -60,55 +60,6 @@ class StopSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """[stops] - what fires the stops that the daemon holds."""
 
     source: Source = "quote"  # the side of the quote that the exit would trade with, or last prints
-
-
-class Stop(msgspec.Struct):
-    """One that is held. `extreme` is the best price since it was set, as far as two in a row have shown it."""
-
-    order: StopSet
-    extreme: Decimal
-    day: str = ""  # of `newest`
-    newest: Decimal | None = None
-    earlier: Decimal | None = None  # the price before it, of the same day
-    close: Decimal | None = None  # the last one of the day before, until the day's first two were compared with it
-    suspended: bool = False
-    fired: int | None = None  # when, ns
-    takes_back: tuple[str, ...] = ()
-
-    @property
-    def sign(self) -> int:
-        """The sign of what it closes."""
-        return -self.order.side.sign
-
-    @property
-    def stop_px(self) -> Decimal:
-        """Where it fires now."""
-        return _stop_px(self.order, self.sign, self.extreme)
-
-    @property
-    def is_beyond(self) -> bool:
-        """Whether two prices in a row have reached it."""
-        pair, at = (self.earlier, self.newest), self.stop_px
-        return all(price is not None and self.sign * (price - at) <= 0 for price in pair)
-
-    @property
-    def has_gap(self) -> bool:
-        """Whether both of a day's first two prices are far from those of the day before."""
-        close, pair = self.close, (self.earlier, self.newest)
-        return close is not None and all(p is not None and abs(p - close) > GAP_MAX * close for p in pair)
-
-    def see(self, price: Decimal, day: str) -> None:
-        """Follow a price."""
-        if day != self.day:
-            self.day, self.close, self.newest = day, self.newest, None
-        elif self.earlier is not None:
-            self.close = None
-        self.earlier, self.newest = self.newest, price
-        if self.earlier is not None:
-            pair = (
-                (self.extreme, min(self.earlier, price)) if self.sign > 0 else (self.extreme, max(self.earlier, price))
-            )
-            self.extreme = max(pair) if self.sign > 0 else min(pair)
 
 
 class Triggers:
@@ -120,58 +71,51 @@ class Triggers:
         self._exposure = exposure
         self._limits = limits
         self._source = settings.source
-        self._stops: dict[str, dict[str, Stop]] = {}  # by symbol and strategy
+        self._stops = exposure.stops  # which says what positions may lose
 
     def __iter__(self) -> Iterator[Stop]:
-        return (stop for stops in self._stops.values() for stop in stops.values())
+        return iter(self._stops)
 
     def __len__(self) -> int:
-        return sum(map(len, self._stops.values()))
-
-    def get(self, strategy: str, symbol: str) -> Stop | None:
-        """A strategy's stop in a symbol."""
-        return self._stops.get(symbol, {}).get(strategy)
+        return len(self._stops)
 
     # folds
 
     def take(self, event: StopSet) -> None:
         """Hold a stop."""
-        self._stops.setdefault(event.symbol, {})[event.strategy] = Stop(event, event.price)
+        self._stops.put(Stop(event, event.price))
 
     def look(self, event: MarketData) -> None:
         """Follow a symbol's price, inside its session."""
-        stops = self._stops.get(event.symbol)
+        stops = self._stops.of(event.symbol)
         if not stops:
             return
         session = self._session(event.symbol, event.ts)
         if session is None:
             return
-        for stop in stops.values():
+        for stop in stops:
             price = self._price(event, stop.order.side) if not stop.suspended else None
             if price is not None and (self._source == "quote" or event.trades):
-                stop.see(price, session.date.isoformat())
+                self._stops.see(stop, price, session.date.isoformat())
 
     def trigger(self, event: StopTriggered) -> None:
         """A stop has fired."""
-        stop = self._stops[event.symbol][event.strategy]
+        stop = self._stops[event.strategy, event.symbol]
         stop.fired, stop.takes_back = event.ts, event.takes_back
 
     def suspend(self, event: StopSuspended) -> None:
         """A stop no longer fires."""
-        self._stops[event.symbol][event.strategy].suspended = True
+        self._stops.suspend(event.strategy, event.symbol)
 
     def end(self, event: StopEnded | ExitRequested) -> None:
         """A stop is over."""
-        stops = self._stops[event.symbol]
-        del stops[event.strategy]
-        if not stops:
-            del self._stops[event.symbol]
+        self._stops.drop(event.strategy, event.symbol)
 
     # what the sizer asks
 
     def fault_of(self, signal: StopSignal) -> tuple[str, str] | None:
         """Why a stop cannot be held, or not be changed any more: a reason and its text; or None."""
-        symbol, held = signal.symbol, self.get(signal.strategy, signal.symbol)
+        symbol, held = signal.symbol, self._stops.get(signal.strategy, signal.symbol)
         if held is not None and held.fired is not None and not held.suspended:
             return "TRIGGERED", f"the stop of {signal.strategy} in {symbol} has fired already: wait for its exit"
         if _cancels(signal):
@@ -183,7 +127,7 @@ class Triggers:
         price = self._start(symbol, sign)
         if price is None:
             return "NO_PRICE", f"{symbol} has no price to compare a stop with yet: send it again once it is quoted"
-        at = _stop_px(signal, sign, price)
+        at = stop_px(signal, sign, price)
         if sign * (price - at) <= 0:
             side = "below" if sign > 0 else "above"
             return "WRONG_SIDE", f"{at:f} is not {side} {price:f}, where {symbol} trades: it would fire at once"
@@ -193,7 +137,7 @@ class Triggers:
 
     def asked(self, signal: StopSignal, now: int) -> Iterable[Event]:
         """Take a stop whose signal is accepted, in the place of an earlier one, or cancel that."""
-        earlier, sign = self.get(signal.strategy, signal.symbol), self._sign(signal)
+        earlier, sign = self._stops.get(signal.strategy, signal.symbol), self._sign(signal)
         if earlier is not None:
             yield _ended(earlier, now, StopEnd.CANCELLED if _cancels(signal) else StopEnd.REPLACED)
         elif _cancels(signal):
@@ -223,16 +167,16 @@ class Triggers:
 
     def on_market(self, event: MarketData) -> Iterable[Event]:
         """End, suspend, fire, or ask for the exit of what has fired."""
-        for stop in list(self._stops.get(event.symbol, {}).values()):
+        for stop in self._stops.of(event.symbol):
             yield from self._next(stop, event.ts)
 
     def on_triggered(self, event: StopTriggered) -> Iterable[Event]:
         """Ask for the exit at once where nothing is in its way."""
-        return self._exit(self._stops[event.symbol][event.strategy], event.ts)
+        return self._exit(self._stops[event.strategy, event.symbol], event.ts)
 
     def on_moved(self, event: FillBooked | FillBusted | ParentEnded) -> Iterable[Event]:
         """A stop that has nothing to close is over; one that waited may go on."""
-        stop = self.get(event.strategy, event.symbol)
+        stop = self._stops.get(event.strategy, event.symbol)
         if stop is None:
             return
         if self._is_idle(stop):
@@ -250,7 +194,7 @@ class Triggers:
         return self._suspend_all(event.symbol, event.ts, text)
 
     def _suspend_all(self, symbol: str, now: int, text: str) -> Iterable[Event]:
-        for stop in list(self._stops.get(symbol, {}).values()):
+        for stop in self._stops.of(symbol):
             if not stop.suspended:
                 yield _suspended(stop, now, text)
 
@@ -372,20 +316,11 @@ class Triggers:
     def load(self, dumped: dict[str, object]) -> None:
         """State from a snapshot."""
         for stop in msgspec.convert(dumped["stops"], list[Stop]):
-            self._stops.setdefault(stop.order.symbol, {})[stop.order.strategy] = stop
+            self._stops.put(stop)
 
 
 def _cancels(signal: StopSignal) -> bool:
     return signal.stop_px is None and signal.trail is None and signal.trail_fraction is None
-
-
-def _stop_px(order: StopSignal | StopSet, sign: int, extreme: Decimal) -> Decimal:
-    """Where a stop fires that closes a position of that sign."""
-    if order.stop_px is not None:
-        return order.stop_px
-    if order.trail is not None:
-        return extreme - sign * order.trail
-    return extreme * (1 - sign * (order.trail_fraction or ZERO))
 
 
 def _ended(stop: Stop, now: int, reason: StopEnd) -> StopEnded:

@@ -45,6 +45,7 @@ def uses(exposure: Exposure, guard: Guard, limits: Limits, now: int) -> list[Use
         *_clusters(exposure, equity, limits),
         _of(equity, "gross", reach.gross, limits.gross_max),
         _of(equity, "net", max(reach.longest, -reach.shortest), limits.net_max),
+        *_heats(exposure, equity, limits),
     ]
     tail = exposure.tail
     for view, part in tail.views(now) if tail is not None else ():
@@ -85,6 +86,16 @@ def _clusters(exposure: Exposure, equity: Decimal, limits: Limits) -> list[Use]:
             if reached > widest:
                 widest, of = reached, symbol
     return [_of(equity, "cluster", widest, limits.cluster_max, of)]
+
+
+def _heats(exposure: Exposure, equity: Decimal, limits: Limits) -> Iterator[Use]:
+    """What positions lose until their stops fire, as far as that is limited: the hottest, and all."""
+    if limits.position_heat_max is not None:
+        of_one = exposure.heat(of_parents=True).symbols.items()
+        symbol, hottest = max(of_one, key=_value, default=("", ZERO))
+        yield _of(equity, "position_heat", hottest, limits.position_heat_max, symbol)
+    if limits.heat_max is not None:
+        yield _of(equity, "heat", exposure.heat(of_parents=True).total, limits.heat_max)
 
 
 def _strategies(exposure: Exposure, equity: Decimal, limits: Limits, now: int) -> Iterator[Use]:

@@ -41,6 +41,8 @@ from core.events import (
     RiskModelSet,
     ShadowSet,
     SignalReceived,
+    StopSet,
+    StopSuspended,
     StrategyResumed,
     StrategyStopped,
     TimeAdvanced,
@@ -56,6 +58,7 @@ from risk.limits import Limits, LimitsInForce, SymbolLimits, plain, version_of
 from risk.regime import RegimeState
 from risk.scenarios import ScenarioModel
 from risk.shortfall import Matrix, PortfolioShortfall
+from risk.stops import Stop
 from risk.tail import Kind, Prepared, TailRisk, clusters
 
 DAY = dt.date(2025, 3, 5)
@@ -399,6 +402,30 @@ def busted(fill: FillBooked) -> FillBusted:
     return FillBusted(**facts)
 
 
+def stop_set(symbol: str = "AAPL", side: Side = Side.SELL, at: str | None = "95", **changes: Any) -> StopSet:  # noqa: ANN401
+    """The daemon holds a stop."""
+    event = StopSet(
+        ts=NOW,
+        stop_id="stop",
+        signal_ts=NOW,
+        strategy="alpha",
+        symbol=symbol,
+        side=side,
+        stop_px=None if at is None else Decimal(at),
+        trail=None,
+        trail_fraction=None,
+        limit_offset=None,
+        how=Instruction(),
+        price=Decimal(100),
+    )
+    return msgspec.structs.replace(event, **changes)
+
+
+def stop_suspended(symbol: str = "AAPL", strategy: str = "alpha") -> StopSuspended:
+    """A stop no longer fires."""
+    return StopSuspended(ts=NOW, stop_id="stop", strategy=strategy, symbol=symbol, text="a test")
+
+
 def fold(exposure: Exposure, *events: Event) -> Exposure:
     """Let an exposure hear of events, each as the wiring says."""
     folds: dict[type[Event], Any] = {
@@ -426,6 +453,8 @@ def fold(exposure: Exposure, *events: Event) -> Exposure:
         StrategyResumed: exposure.let_go_on,
         RiskModelSet: exposure.model,
         RegimeSet: exposure.regime,
+        StopSet: lambda event: exposure.stops.put(Stop(event, event.price)),
+        StopSuspended: lambda event: exposure.stops.suspend(event.strategy, event.symbol),
     }
     for event in events:
         folds[type(event)](event)

@@ -58,6 +58,8 @@ from tests.builders import (
     quote,
     reported,
     session,
+    stop_set,
+    stop_suspended,
     updated,
     working,
 )
@@ -136,6 +138,7 @@ TENTH_OF_A_SECTOR = limits(sector_max=Decimal("0.1"))
 HUNDREDTH_OF_A_DAY = limits(participation_max=Decimal("0.01"))  # of 10,000 shares of AAPL: 100
 ALPHA_ONLY = limits(strategies={"alpha": StrategyLimits(symbols=("AAPL",), venues=("paper",))})
 ALPHA_TENTH = limits(strategies={"alpha": StrategyLimits(position_max=Decimal("0.1"))})
+THOUSANDTH_TO_A_STOP = limits(position_heat_max=Decimal("0.001"))  # of 100,000: 20 shares that may lose 5 each
 SECOND = limits(duplicate_window_s=1.0)
 FIFTH_OF_A_CLUSTER = limits(cluster_max=Decimal("0.2"))
 THREE_PERCENT = limits(es_max=Decimal("0.0301"))  # and a little, for rounding
@@ -823,6 +826,150 @@ CASES: list[Row] = [
         (),
         ALPHA_TENTH,
         no(Reason.POSITION, "0.101", "0.1", "of equity", "100"),
+    ),
+    (
+        "as many as lose no more until the stop",
+        checks.heat_is_allowed,
+        ask(qty="20"),
+        (stop_set(),),
+        THOUSANDTH_TO_A_STOP,
+        None,
+    ),
+    (
+        "a share more",
+        checks.heat_is_allowed,
+        ask(qty="21"),
+        (stop_set(),),
+        THOUSANDTH_TO_A_STOP,
+        no(Reason.HEAT, "0.00105", "0.001", "of equity", "20"),
+    ),
+    (
+        "a parent beside what its strategy holds and will buy",
+        checks.heat_is_allowed,
+        ask_parent(qty="6"),
+        (held("AAPL", 10), accepted(parent(qty="5")), stop_set()),
+        THOUSANDTH_TO_A_STOP,
+        no(Reason.HEAT, "0.00105", "0.001", "of equity", "5"),
+    ),
+    (
+        "a child beside what is held and works",
+        checks.heat_is_allowed,
+        ask(qty="6"),
+        (held("AAPL", 10), *working("AAPL", BUY, 5), P1, stop_set()),
+        THOUSANDTH_TO_A_STOP,
+        no(Reason.HEAT, "0.00105", "0.001", "of equity", "5"),
+    ),
+    (
+        "without a stop in whole",
+        checks.heat_is_allowed,
+        ask(qty="2"),
+        (),
+        THOUSANDTH_TO_A_STOP,
+        no(Reason.HEAT, "0.002", "0.001", "of equity", "1"),
+    ),
+    (
+        "a stop that is suspended is none",
+        checks.heat_is_allowed,
+        ask(qty="2"),
+        (stop_set(), stop_suspended()),
+        THOUSANDTH_TO_A_STOP,
+        no(Reason.HEAT, "0.002", "0.001", "of equity", "1"),
+    ),
+    (
+        "nor is one of the other side, or of another strategy",
+        checks.heat_is_allowed,
+        ask(qty="2"),
+        (stop_set(side=BUY, at="105"), stop_set(strategy="beta")),
+        THOUSANDTH_TO_A_STOP,
+        no(Reason.HEAT, "0.002", "0.001", "of equity", "1"),
+    ),
+    (
+        "a limit that is dearer than the market has farther to its stop",
+        checks.heat_is_allowed,
+        ask(qty="20", **limit_at("102")),
+        (stop_set(),),
+        THOUSANDTH_TO_A_STOP,
+        no(Reason.HEAT, "0.0014", "0.001", "of equity", "14"),
+    ),
+    (
+        "a short's limit below the market has, too",
+        checks.heat_is_allowed,
+        ask("SHRT", SELL, "20", **limit_at("98")),
+        (stop_set("SHRT", BUY, "105"),),
+        THOUSANDTH_TO_A_STOP,
+        no(Reason.HEAT, "0.0014", "0.001", "of equity", "14"),
+    ),
+    (
+        "a far stop counts for no more than the whole",
+        checks.heat_is_allowed,
+        ask("SHRT", SELL, "2"),
+        (stop_set("SHRT", BUY, "500"),),
+        THOUSANDTH_TO_A_STOP,
+        no(Reason.HEAT, "0.002", "0.001", "of equity", "1"),
+    ),
+    (
+        "of a stop that is reached nothing is to be lost, but for a gap",
+        checks.heat_is_allowed,
+        ask(qty="1000"),
+        (stop_set(at="101"),),
+        THOUSANDTH_TO_A_STOP,
+        None,
+    ),
+    (
+        "the multiplier counts for a stop",
+        checks.heat_is_allowed,
+        ask("FUTR", qty="1"),
+        (stop_set("FUTR"),),
+        THOUSANDTH_TO_A_STOP,
+        no(Reason.HEAT, "0.0025", "0.001", "of equity"),
+    ),
+    (
+        "what its strategy sells of its own",
+        checks.heat_is_allowed,
+        ask(side=SELL),
+        (held("AAPL", 100),),
+        THOUSANDTH_TO_A_STOP,
+        None,
+    ),
+    (
+        "what it sells against another's",
+        checks.heat_is_allowed,
+        ask(side=SELL, qty="1", strategy="beta"),
+        (held("AAPL", 100), stop_set(at="99")),
+        THOUSANDTH_TO_A_STOP,
+        no(Reason.HEAT, "0.002", "0.001", "of equity"),
+    ),
+    (
+        "an operator's flatten of a naked position",
+        checks.heat_is_allowed,
+        ask(side=SELL, strategy="beta", flatten=True),
+        (held("AAPL", 100),),
+        THOUSANDTH_TO_A_STOP,
+        None,
+    ),
+    (
+        "what is short may be bought up to as much as it was hot",
+        checks.heat_is_allowed,
+        ask("SHRT", qty="60"),
+        (held("SHRT", -20),),
+        THOUSANDTH_TO_A_STOP,
+        no(Reason.HEAT, "0.04", "0.001", "of equity", "40"),
+    ),
+    (
+        "all positions together",
+        checks.heat_is_allowed,
+        ask(qty="20"),
+        (held("LOTS", 100), stop_set("LOTS", at="99"), stop_set()),
+        limits(heat_max=Decimal("0.0015"), position_heat_max=Decimal("0.005")),
+        no(Reason.HEAT, "0.002", "0.0015", "of equity", "10"),
+    ),
+    (
+        "of both limits the one that leaves less",
+        checks.heat_is_allowed,
+        ask(qty="40"),
+        (held("LOTS", 100), stop_set("LOTS", at="99"), stop_set()),
+        limits(heat_max=Decimal("0.0015"), position_heat_max=Decimal("0.001")),
+        no(Reason.HEAT, "0.003", "0.0015", "of equity", "10"),
     ),
     ("of a strategy without a limit", checks.own_position_is_allowed, ask(qty="101"), (), limits(), None),
     (
@@ -1872,6 +2019,7 @@ ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.participation_is_small: (ask_parent(qty="101"), (), HUNDREDTH_OF_A_DAY),
     checks.position_is_allowed: (ask(), (P1, held("AAPL", 1)), TENTH),
     checks.own_position_is_allowed: (ask(), (P1, held("AAPL", 1)), ALPHA_TENTH),
+    checks.heat_is_allowed: (ask(), (P1, held("AAPL", 1)), limits(heat_max=Decimal("0.1"))),
     checks.positions_are_few: (ask(), (P1, held("LOTS", 100)), limits(positions_max=1)),
     checks.sector_is_allowed: (ask(), (P1, held("SHRT", -1)), TENTH_OF_A_SECTOR),
     checks.cluster_is_allowed: (ask(), (P1, modelled(), held("SHRT", 101)), FIFTH_OF_A_CLUSTER),
@@ -1935,6 +2083,9 @@ def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
     size = draw(LOTS)
     if size:
         events.append(accepted(parent(symbol, BUY, order_qty=size * lot)))
+    for strategy in draw(st.sets(st.sampled_from(["alpha", "beta"]))):
+        at, exit_ = str(draw(st.integers(1, 250))), draw(st.sampled_from(Side))
+        events.append(stop_set(symbol, exit_, at, strategy=strategy))
     state = draw(st.sampled_from(["ACTIVE", "REDUCING", "HALTED"]))
     if state != "ACTIVE":
         events.append(halted(state))
@@ -1957,6 +2108,8 @@ def situations(draw: st.DrawFn) -> tuple[Ask, Exposure, Limits]:
         cluster_max=draw(FRACTIONS),
         gross_max=draw(FRACTIONS),
         net_max=draw(FRACTIONS),
+        position_heat_max=draw(st.none() | FRACTIONS.filter(lambda most: most <= 1)),
+        heat_max=draw(st.none() | FRACTIONS),
         positions_max=draw(st.integers(1, 3)),
         es_max=draw(st.sampled_from([Decimal("0.001"), Decimal("0.03"), Decimal(1)])),
         participation_max=draw(st.sampled_from([Decimal("0.001"), Decimal(1)])),
@@ -2233,6 +2386,7 @@ HOLD: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.size_is_allowed: (ask(side=SELL), (SHRINKING,), own_limits(qty="99")),
     checks.notional_is_allowed: (ask(side=SELL), (SHRINKING,), own_limits(notional="9999")),
     checks.own_position_is_allowed: (ask(side=SELL, strategy="beta"), (SHRINKING,), NOTHING_OF_BETAS),
+    checks.heat_is_allowed: (ask(side=SELL, strategy="beta"), (SHRINKING,), limits(heat_max=Decimal("0.01"))),
     checks.parent_is_open: (ask(side=SELL), (), limits()),
     checks.parent_is_valid: (ask(side=SELL, ts=NOW + MINUTE), (SHRINKING_SHORT, MINUTE_LATER), limits()),
     checks.rate_is_kept: (ask_parent(side=SELL), (), limits(parents_per_day=1)),

@@ -39,7 +39,8 @@ from core.orders import Side
 from core.signals import Algo, Instruction, OrderSignal, StopSignal
 from core.units import NS_PER_MS, NS_PER_S, ZERO
 from risk.limits import StrategyLimits, SymbolLimits
-from risk.triggers import END_NS, GAP_MAX, WAIT_NS, Source
+from risk.stops import GAP_MAX
+from risk.triggers import END_NS, WAIT_NS, Source
 from tests.builders import DAY, MINUTE, NOW, busted, held, limits, quote, received, session
 from tests.pure_bus import PureBus, Reply, scripted
 

@@ -22,6 +22,7 @@ from tests.builders import (
     parent,
     quote,
     reported,
+    stop_set,
     working,
 )
 
@@ -32,6 +33,8 @@ BOUNDS = limits(
     gross_max=Decimal(2),
     net_max=Decimal(1),
     positions_max=4,
+    position_heat_max=Decimal(1),
+    heat_max=Decimal(2),
     es_max=Decimal("0.04"),
     parents_per_day=10,
 )
@@ -57,6 +60,9 @@ def test_an_account_without_positions_uses_nothing() -> None:
         ((modelled(), held("SHRT", -100), *working("AAPL", Side.SELL, 50)), "cluster", ("AAPL", 0.15, 0.6)),
         ((held("AAPL", 100), held("LOTS", -200)), "gross", ("", 0.3, 2.0)),
         ((held("AAPL", 100), held("LOTS", -200)), "net", ("", 0.1, 1.0)),
+        ((held("AAPL", 100), held("LOTS", -200)), "heat", ("", 0.3, 2.0)),
+        ((held("AAPL", 100), stop_set(), held("LOTS", -200)), "heat", ("", 0.205, 2.0)),
+        ((held("AAPL", 300), stop_set(), accepted(parent("LOTS", qty="10"))), "position_heat", ("AAPL", 0.015, 1.0)),
         ((held("AAPL", 100), held("LOTS", -200)), "positions", ("", 2, 4)),
         ((accepted(parent(qty="100")),), "parents_per_day", ("", 1, 10)),
         ((accepted(parent()), approved(child()), cancelled(child())), "orders_per_s", ("paper", 1, 900)),
@@ -111,6 +117,10 @@ def test_what_the_broker_says_bounds_the_account_too(
 ) -> None:
     use = used(*events, bounds=limits(disagreement_max=Decimal("0.02")))[limit]
     assert (use.value, use.most, use.ratio) == pytest.approx(expected)
+
+
+def test_heat_that_is_not_limited_is_no_use_of_a_limit() -> None:
+    assert not {"position_heat", "heat"} & used(held("AAPL", 100), bounds=limits()).keys()
 
 
 def test_a_broker_that_says_nothing_bounds_nothing() -> None:

@@ -52,6 +52,7 @@ from tests.builders import (
     opened,
     parent,
     quote,
+    stop_set,
     updated,
 )
 
@@ -123,6 +124,8 @@ BOUNDS = (
     limits(net_max=Decimal("0.1")),
     limits(positions_max=3),
     limits(es_max=Decimal("0.005")),
+    limits(position_heat_max=Decimal("0.01")),
+    limits(heat_max=Decimal("0.03")),
 )
 MIDS = tuple(map(Decimal, ("100", "103", "97", "111", "90", "160", "60", "2500", "25")))
 
@@ -162,6 +165,7 @@ class Account:
         self.parents: dict[str, ParentOrder] = {}
         self.size: dict[str, Decimal] = {}  # of each parent, as it was accepted
         self.done: dict[str, Decimal] = {}  # of each parent and child
+        self.stops: dict[str, tuple[Side, Decimal]] = {}  # of each symbol: the side of its exit, and where
         self.model = MODELS[0]
         self.said, self.by_hand = "NORMAL", ""
         self.bounds = WIDE
@@ -184,6 +188,15 @@ class Account:
     def unit(self, symbol: str) -> Decimal:
         """Money value of one share."""
         return self.marks[symbol] * UNIVERSE[symbol].multiplier
+
+    def per_share(self, side: Side) -> Vector:
+        """Money that a share of a position of that side may lose until its stop fires (n,)."""
+        found = []
+        for symbol in SYMBOLS:
+            mark, (exit_, at) = self.marks[symbol], self.stops.get(symbol, (side, ZERO))
+            lost = mark if exit_ is side else min(max(side.sign * (mark - at), ZERO), mark)
+            found.append(float(lost * UNIVERSE[symbol].multiplier))
+        return np.array(found)
 
     @property
     def equity(self) -> Decimal:
@@ -220,17 +233,18 @@ class Account:
         """What the measure is held to: money, or positions, or shares."""
         reason, what, _ = key
         bounds, equity = self.bounds, max(self.base, ZERO)
+        fractions = {
+            Reason.POSITION: bounds.position_max,
+            Reason.SECTOR: bounds.sector_max,
+            Reason.CLUSTER: bounds.cluster_max,
+            Reason.GROSS: bounds.gross_max,
+            Reason.NET: bounds.net_max,
+            Reason.HEAT: bounds.position_heat_max if what else bounds.heat_max,
+        }
+        if reason in fractions:
+            fraction = fractions[reason]
+            return float("inf") if fraction is None else float(fraction * equity)
         match reason:
-            case Reason.POSITION:
-                return float(bounds.position_max * equity)
-            case Reason.SECTOR:
-                return float(bounds.sector_max * equity)
-            case Reason.CLUSTER:
-                return float(bounds.cluster_max * equity)
-            case Reason.GROSS:
-                return float(bounds.gross_max * equity)
-            case Reason.NET:
-                return float(bounds.net_max * equity)
             case Reason.POSITIONS:
                 return float(bounds.positions_max)
             case Reason.SHORT:
@@ -248,8 +262,11 @@ class Account:
         shares = self.positions + combinations(len(orders)) @ sizes
         values = shares * self.units
         gross = np.abs(values)
+        heat = np.where(shares > 0, shares * self.per_share(BUY), -shares * self.per_share(SELL))
         ways: list[tuple[Reason, tuple[str, ...], int, Matrix]] = [
             (Reason.SECTOR, SECTORS, ANY_WAY, gross @ IN_SECTOR),
+            (Reason.HEAT, SYMBOLS, ANY_WAY, heat),
+            (Reason.HEAT, ALL, ANY_WAY, heat.sum(axis=1, keepdims=True)),
             (Reason.GROSS, ALL, ANY_WAY, gross.sum(axis=1, keepdims=True)),
             (Reason.POSITIONS, ALL, ANY_WAY, (shares != 0).sum(axis=1, keepdims=True)),
             (Reason.SHORT, LONG_ONLY, -1, -shares[:, [ROW[symbol] for symbol in LONG_ONLY]]),
@@ -436,7 +453,8 @@ class History:
             return
         assert not self.shrinks(asked, of_parents=of_parents), denial
         price = order.how.price if isinstance(order, ParentOrder) else order.price
-        is_dear = price is not None and price > self.account.marks[order.symbol]
+        mark = self.account.marks[order.symbol]
+        is_dear = price is not None and (price > mark or (price < mark and denial.reason is Reason.HEAT))
         if is_dear or (isinstance(order, ParentOrder) and order.resizable):
             return  # judged at another price or quantity
         if denial.reason is Reason.NO_SCENARIOS:
@@ -525,6 +543,7 @@ class History:
         dumped = msgspec.json.decode(msgspec.json.encode(self.exposure.dump()))
         self.exposure, self.gate = self.begin()
         self.exposure.load(dumped)
+        fold(self.exposure, *(stop_set(symbol, side, str(at)) for symbol, (side, at) in self.account.stops.items()))
         self.offer(self.account.model, self.account.said)
 
     # what moves the measures and their limits
@@ -534,6 +553,13 @@ class History:
         self.account.marks[step.symbol] = mid
         self.account.look()
         fold(self.exposure, quote(step.symbol, str(mid - cent), str(mid + cent)))
+        self.worst = self.measured()
+
+    def stop(self, step: Step) -> None:
+        """One that closes what the side holds, so far from the mark; beyond it, too."""
+        side, at = step.side, self.account.marks[step.symbol] * (100 - step.side.sign * (3 * step.size - 4)) / 100
+        self.account.stops[step.symbol] = side.opposite, at
+        fold(self.exposure, stop_set(step.symbol, side.opposite, str(at)))
         self.worst = self.measured()
 
     def regime(self, step: Step) -> None:
@@ -604,12 +630,13 @@ MOVES: dict[str, Callable[[History, Step], None]] = {
     "end": History.end,
     "restart": History.restart,
     "price": History.price,
+    "stop": History.stop,
     "regime": History.regime,
     "model": History.model,
     "limits": History.limits,
 }
 PRICES = st.sampled_from([0, 0, -2, 2])
-OFTEN = (*["parent"] * 8, *["child"] * 5, *["fill"] * 4, "limits", "price")
+OFTEN = (*["parent"] * 8, *["child"] * 5, *["fill"] * 4, "limits", "price", "stop")
 AFTERWARDS = ("child", "fill", "die", "cancel", "end")  # what becomes of parents
 
 
@@ -620,7 +647,7 @@ def steps_of(moves: tuple[str, ...], prices: st.SearchStrategy[int]) -> st.Searc
         st.sampled_from(SYMBOLS),
         st.sampled_from(Side),
         st.integers(1, 12),
-        st.integers(0, 8),
+        st.integers(0, 10),
         prices,
     )
 
@@ -690,6 +717,20 @@ OVER: dict[str, tuple[tuple[int, ...], tuple[Step, ...], Step, Step | None, Step
         Step("parent", "F", BUY, 1),
         Step("parent", "C", BUY, 6),
         Step("parent", "E", SELL, 6),
+    ),
+    "HEAT, without a stop": (
+        (0, 4, 0, 0, 0, 0),
+        (Step("limits", pick=9),),
+        Step("parent", "B", BUY, 1),
+        None,
+        Step("parent", "B", SELL, 4),
+    ),
+    "HEAT, by a price in sum": (
+        (0, -8, 0, 0, 0, 0),
+        (Step("stop", "B", SELL, 3), Step("limits", pick=10), Step("price", "B", pick=6)),
+        Step("parent", "A", BUY, 1),
+        None,
+        Step("parent", "B", BUY, 8),
     ),
     "GROSS, by a loss": (
         (0, -8, 8, 0, 8, 0),
