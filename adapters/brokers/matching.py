@@ -53,94 +53,29 @@ from itertools import takewhile
 
 import msgspec
 
-from core.calendar import CALENDARS
+from adapters.brokers.facts import (
+    Adjusted,
+    CancelRefused,
+    Ended,
+    Entered,
+    Executed,
+    Fact,
+    Moved,
+    Refused,
+    Repeated,
+    VenueEvent,
+)
+from adapters.brokers.queues import Half, SymbolBook, VenueOrder
 from core.events import NewOrderSingle
 from core.instruments import Instrument, Instruments
 from core.market import Bar, Depth, Quote, SecurityStatus, Trade, Update, Withdrawal
 from core.orders import OrdStatus, OrdType, Side, TimeInForce
-from core.units import BPS, NS_PER_S, ZERO, ceil_to, floor_to, is_multiple
+from core.units import BPS, ZERO, ceil_to, floor_to, is_multiple
 
 FEE_STEP = Decimal("0.000001")  # money; fees are rounded to it
-MINUTE_NS = 60 * NS_PER_S
 BAR_SHARE = Decimal("0.1")  # of a bar's volume, what orders of ours that rest may get of it
 _NO_CAP = Decimal("Infinity")
-_FIRST = Decimal("-Infinity")  # where a MARKET order ranks among prices
 _IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
-
-
-class Entered(msgspec.Struct, frozen=True, tag=True):
-    """An order is in the venue's book. It ends at `expires`, None for never; an immediate one as it comes."""
-
-    ts: int
-    order: NewOrderSingle
-    order_id: str
-    expires: int | None
-
-
-class Executed(msgspec.Struct, frozen=True, tag=True):
-    """An execution; `cum_qty` includes it. The fee is positive when paid."""
-
-    ts: int
-    cl_ord_id: str
-    exec_id: str
-    last_qty: Decimal
-    last_px: Decimal
-    fee: Decimal
-    cum_qty: Decimal
-
-
-class Ended(msgspec.Struct, frozen=True, tag=True):
-    """An order ended before it was filled, as CANCELED or EXPIRED."""
-
-    ts: int
-    cl_ord_id: str
-    ord_status: OrdStatus
-    cum_qty: Decimal
-
-
-class Moved(msgspec.Struct, frozen=True, tag=True):
-    """Cash was paid into the account, or out of it where the amount is negative."""
-
-    ts: int
-    amount: Decimal
-
-
-class Adjusted(msgspec.Struct, frozen=True, tag=True):
-    """`denominator` shares of a symbol have become `numerator`."""
-
-    ts: int
-    symbol: str
-    numerator: int
-    denominator: int
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """The venue refused an order, and forgets it."""
-
-    cl_ord_id: str
-    reason: str
-
-
-class Repeated(msgspec.Struct, frozen=True):
-    """The client id was used before; `order_id` is the order that it stands for."""
-
-    cl_ord_id: str
-    order_id: str
-
-
-class CancelRefused(msgspec.Struct, frozen=True):
-    """There is nothing to cancel: the order ended or never was."""
-
-    cl_ord_id: str
-    reason: str
-
-
-Fact = Entered | Executed | Ended | Moved | Adjusted
-"""What changes the venue's state."""
-
-VenueEvent = Fact | Refused | Repeated | CancelRefused
-
-_UNTAKEN = (ZERO, ZERO)
 _NOTHING: Sequence[VenueEvent] = ()
 
 
@@ -154,179 +89,6 @@ class Fees(msgspec.Struct, frozen=True, kw_only=True):
         """The fee of one execution, in the instrument's currency."""
         fee = qty * self.per_share + instrument.notional(qty, price) * self.bps / BPS
         return fee.quantize(FEE_STEP)
-
-
-class VenueOrder:
-    """One order as the venue knows it. `ahead` is the queue before it, counted at `queued`; None while unknown."""
-
-    __slots__ = (
-        "ahead",
-        "cum_qty",
-        "entered",
-        "executions",
-        "expires",
-        "limit",
-        "ord_status",
-        "order",
-        "order_id",
-        "queued",
-        "rank",
-        "taking",
-    )
-
-    def __init__(self, entered: Entered, number: int) -> None:
-        order = self.order = entered.order
-        self.order_id = entered.order_id
-        self.entered = entered.ts
-        self.expires = entered.expires
-        self.limit = order.price if order.ord_type is OrdType.LIMIT else None
-        best_first = _FIRST if self.limit is None else -order.side.sign * self.limit
-        self.rank = (best_first, number)
-        self.cum_qty = ZERO
-        self.ord_status = OrdStatus.NEW
-        self.executions: list[Executed] = []
-        self.ahead: Decimal | None = None
-        self.queued = 0
-        self.taking = self.limit is None
-
-    @property
-    def leaves_qty(self) -> Decimal:
-        """What is not executed, also of an order that ended."""
-        return self.order.order_qty - self.cum_qty
-
-    def reaches(self, price: Decimal) -> bool:
-        """Whether the order would trade at `price` of the opposite side."""
-        return self.limit is None or self.order.side.sign * (self.limit - price) >= 0
-
-
-class _Half:
-    """One side of a symbol's book: the levels that are displayed there, what we took of them, our orders, best first.
-
-    `known` is what the prints and withdrawals since the last quote should have left of the touch's displayed size.
-    """
-
-    __slots__ = ("deeper", "known", "orders", "price", "side", "sign", "size", "taken")
-
-    def __init__(self, side: Side) -> None:
-        self.side = side
-        self.sign = side.sign
-        self.price: Decimal | None = None
-        self.size = ZERO
-        self.known = ZERO
-        self.deeper: Sequence[tuple[Decimal, Decimal]] = ()
-        self.taken: dict[Decimal, tuple[Decimal, Decimal]] = {}  # by price: the size displayed then, what we took of it
-        self.orders: list[VenueOrder] = []
-
-    def levels(self) -> Iterator[tuple[Decimal, Decimal]]:
-        """Price and size of every level that is displayed, best first."""
-        if self.price is None:
-            return
-        yield self.price, self.size
-        for price, size in self.deeper:
-            if size and self.sign * (self.price - price) > 0:
-                yield price, size
-
-    def show(self, price: Decimal | None, size: Decimal) -> None:
-        if price is not None and price == self.price and size < self.known:
-            stays = size / self.known
-            for order in self.orders:
-                if order.limit == price and order.ahead:
-                    order.ahead *= stays
-        self.price, self.size, self.known = price, size, size
-        if self.taken:
-            shown = dict(self.levels())
-            self.taken = {at: took for at, took in self.taken.items() if shown.get(at) == took[0]}
-
-    def lose(self, price: Decimal, size: Decimal) -> None:
-        """A print or a withdrawal explains why the next quote displays less."""
-        if price == self.price:
-            self.known -= size
-
-    def withdraw(self, gone: Withdrawal) -> None:
-        """Somebody else's order left the queue: it was ahead of those of ours that were queued later than it."""
-        self.lose(gone.price, gone.size)
-        for order in self.orders:
-            if order.limit == gone.price and order.ahead and gone.since < order.queued:
-                order.ahead = max(order.ahead - gone.size, ZERO)
-
-    def free(self, price: Decimal, size: Decimal) -> Decimal:
-        """What is left of a displayed size after what we took of it."""
-        shown, took = self.taken.get(price, _UNTAKEN)
-        return size - took if shown == size else size
-
-    def take(self, price: Decimal, size: Decimal, qty: Decimal) -> None:
-        """We took `qty` of a displayed size."""
-        if qty:
-            self.taken[price] = (size, size - self.free(price, size) + qty)
-
-    def queue(self, order: VenueOrder, now: int) -> None:
-        """Count or correct the queue ahead of an order on this side by what is displayed."""
-        if order.limit is None:
-            return
-        for price, size in self.levels():
-            better = self.sign * (order.limit - price)
-            if better < 0:
-                continue
-            shown = ZERO if better else size
-            if order.ahead is None:
-                order.ahead, order.queued = shown, now
-            order.ahead = min(order.ahead, shown)
-            return
-
-
-class _Book:
-    """One symbol: its two halves, its rules, and the volume of the present minute: the market's, and ours in it."""
-
-    __slots__ = ("calendar", "halted", "halves", "instrument", "last", "minute", "ours", "printed", "quoted")
-
-    def __init__(self, instrument: Instrument) -> None:
-        calendar = CALENDARS.get(instrument.calendar)
-        if calendar is None:
-            known = ", ".join(CALENDARS)
-            raise ValueError(f"instrument {instrument.symbol}: no calendar {instrument.calendar!r}, use one of {known}")
-        self.instrument = instrument
-        self.calendar = calendar
-        self.halves = (_Half(Side.BUY), _Half(Side.SELL))
-        self.quoted = False
-        self.last: Decimal | None = None  # the newest print
-        self.halted = False
-        self.minute = 0
-        self.printed = self.ours = ZERO
-
-    def half(self, side: Side) -> _Half:
-        return self.halves[side is Side.SELL]
-
-    def show(self, quote: Quote) -> None:
-        bids, asks = self.halves
-        bids.show(quote.bid, quote.bid_size)
-        asks.show(quote.ask, quote.ask_size)
-        self.quoted = True
-
-    def touch(self, side: Side) -> Decimal | None:
-        """The price displayed on `side`; None unless the market is open, two-sided and not crossed."""
-        bid, ask = self.halves[0].price, self.halves[1].price
-        if self.halted or bid is None or ask is None or bid > ask:
-            return None
-        return bid if side is Side.BUY else ask
-
-    @property
-    def mark(self) -> Decimal | None:
-        """What a share is worth; None before the market has said so."""
-        bid, ask = self.touch(Side.BUY), self.touch(Side.SELL)
-        return (bid + ask) / 2 if bid is not None and ask is not None else self.last
-
-    def forget(self, numerator: int, denominator: int) -> None:
-        """Nothing is quoted any more; until it is, a share is worth `numerator` / `denominator` of what it was."""
-        mark = self.mark
-        self.halves = (_Half(Side.BUY), _Half(Side.SELL))
-        self.quoted = False
-        self.last = None if mark is None else mark * numerator / denominator
-
-    def turn(self, now: int) -> None:
-        """Begin to count anew where a minute is over."""
-        if now // MINUTE_NS != self.minute:
-            self.minute = now // MINUTE_NS
-            self.printed = self.ours = ZERO
 
 
 class Exchange:
@@ -351,7 +113,7 @@ class Exchange:
         self._name = name
         self._fees = fees
         self._participation_max = participation_max  # of a minute's prints; None: no cap
-        self._books = {instrument.symbol: _Book(instrument) for instrument in instruments}
+        self._books = {instrument.symbol: SymbolBook(instrument) for instrument in instruments}
         self._working: dict[str, VenueOrder] = {}
         self._next_expiry: int | None = None  # of DAY orders; may be that of one that has ended since
         self.orders: dict[str, VenueOrder] = {}  # all, by cl_ord_id
@@ -541,7 +303,7 @@ class Exchange:
         self.fold(fact)
         events.append(fact)
 
-    def _place(self, book: _Book, order: VenueOrder, now: int, events: list[VenueEvent]) -> None:
+    def _place(self, book: SymbolBook, order: VenueOrder, now: int, events: list[VenueEvent]) -> None:
         """Give a new order its first chance and its place."""
         side = order.order.side
         touch = book.touch(side.opposite)
@@ -557,7 +319,7 @@ class Exchange:
         status = OrdStatus.EXPIRED if day else OrdStatus.CANCELED
         self._happen(Ended(now, order.order.cl_ord_id, status, order.cum_qty), events)
 
-    def _match(self, book: _Book, update: Update, now: int) -> Sequence[VenueEvent]:
+    def _match(self, book: SymbolBook, update: Update, now: int) -> Sequence[VenueEvent]:
         over = self._next_expiry is not None and now >= self._next_expiry
         events = self.expire(now) if over else []
         if book.halted or _close(book, now) is None:
@@ -576,7 +338,7 @@ class Exchange:
                 left = self._on_print(book, half, update, now, events, left=left)
         return events
 
-    def _on_quote(self, book: _Book, half: _Half, now: int, events: list[VenueEvent]) -> None:
+    def _on_quote(self, book: SymbolBook, half: Half, now: int, events: list[VenueEvent]) -> None:
         touch = book.touch(half.side.opposite)
         if touch is None:
             return
@@ -586,7 +348,7 @@ class Exchange:
             half.queue(order, now)
             self._take(book, order, now, events)
 
-    def _take(self, book: _Book, order: VenueOrder, now: int, events: list[VenueEvent]) -> None:
+    def _take(self, book: SymbolBook, order: VenueOrder, now: int, events: list[VenueEvent]) -> None:
         """Execute against displayed size, level by level: at their prices while taking, at its own once resting."""
         opposite = book.half(order.order.side.opposite)
         shown = list(takewhile(lambda level: order.reaches(level[0]), opposite.levels()))
@@ -603,7 +365,7 @@ class Exchange:
             self._execute(book, order, now, events, most=order.leaves_qty, price=beyond)
 
     def _on_print(
-        self, book: _Book, half: _Half, trade: Trade, now: int, events: list[VenueEvent], *, left: Decimal
+        self, book: SymbolBook, half: Half, trade: Trade, now: int, events: list[VenueEvent], *, left: Decimal
     ) -> Decimal:
         """Hand what is `left` of a print to one side of ours; returns what is left then."""
         touch = book.half(half.side.opposite).price
@@ -625,11 +387,11 @@ class Exchange:
             else:
                 order.ahead = ZERO
             left -= self._execute(book, order, now, events, most=left, price=order.limit)
-        _shorten(half.orders, trade.price, eaten)
+        half.eat(trade.price, eaten)
         return left
 
     def _on_bar(
-        self, book: _Book, half: _Half, bar: Bar, now: int, events: list[VenueEvent], *, left: Decimal
+        self, book: SymbolBook, half: Half, bar: Bar, now: int, events: list[VenueEvent], *, left: Decimal
     ) -> Decimal:
         """Hand what is `left` of our part of a bar to one side of ours; returns what is left then."""
         furthest = bar.low if half.side is Side.BUY else bar.high
@@ -644,7 +406,7 @@ class Exchange:
         return left
 
     def _execute(
-        self, book: _Book, order: VenueOrder, now: int, events: list[VenueEvent], *, most: Decimal, price: Decimal
+        self, book: SymbolBook, order: VenueOrder, now: int, events: list[VenueEvent], *, most: Decimal, price: Decimal
     ) -> Decimal:
         """Execute at most `most`, in whole lots; returns the quantity."""
         qty = floor_to(min(most, order.leaves_qty, self._room(book, now)), book.instrument.lot)
@@ -655,7 +417,7 @@ class Exchange:
         self._happen(Executed(now, cl_ord_id, _next_exec_id(order), qty, price, fee, order.cum_qty + qty), events)
         return qty
 
-    def _room(self, book: _Book, now: int) -> Decimal:
+    def _room(self, book: SymbolBook, now: int) -> Decimal:
         """What may still execute in this minute."""
         if self._participation_max is None:
             return _NO_CAP
@@ -663,7 +425,7 @@ class Exchange:
         return self._participation_max * book.printed - book.ours
 
 
-def _beyond(book: _Book, order: VenueOrder) -> Decimal | None:
+def _beyond(book: SymbolBook, order: VenueOrder) -> Decimal | None:
     """The modelled price of what an order takes behind all that is displayed; None where it does not get there."""
     instrument, sign = book.instrument, order.order.side.sign
     levels = [price for price, _ in book.half(order.order.side.opposite).levels()]
@@ -681,22 +443,13 @@ def _next_exec_id(order: VenueOrder) -> str:
     return f"{order.order_id}-{len(order.executions) + 1}"
 
 
-def _shorten(orders: list[VenueOrder], price: Decimal, eaten: Decimal) -> None:
-    """Take `eaten` off the queue ahead of every order at `price`."""
-    if not eaten:
-        return
-    for order in orders:
-        if order.limit == price and order.ahead:
-            order.ahead = max(order.ahead - eaten, ZERO)
-
-
-def _close(book: _Book, now: int) -> int | None:
+def _close(book: SymbolBook, now: int) -> int | None:
     """The end of the present session, None while the market is shut."""
     session = book.calendar.session_at(now)
     return session.close if session is not None else None
 
 
-def _refusal(book: _Book, order: NewOrderSingle, close: int | None) -> str:
+def _refusal(book: SymbolBook, order: NewOrderSingle, close: int | None) -> str:
     """Why the venue does not take an order; empty where it does."""
     instrument, qty, price = book.instrument, order.order_qty, order.price
     if close is None:

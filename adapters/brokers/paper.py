@@ -29,19 +29,18 @@ from typing import Any, TypeVar
 import msgspec
 
 from adapters.brokers.chaos import PROFILES, Chaos, Faults, drawn
-from adapters.brokers.matching import (
+from adapters.brokers.facts import (
     CancelRefused,
     Ended,
     Entered,
-    Exchange,
     Executed,
     Fact,
-    Fees,
     Refused,
     Repeated,
     VenueEvent,
-    VenueOrder,
 )
+from adapters.brokers.matching import Exchange, Fees
+from adapters.brokers.queues import VenueOrder
 from adapters.clock import Clock
 from adapters.gateway import Accepted, Capabilities, Lapsed, LastCheck, NotSent, Rejected, Report, Result, Unknown
 from core.events import AccountReported, ExecutionReport, NewOrderSingle, OrderApproved

@@ -7,7 +7,8 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from adapters.brokers.matching import Exchange, Executed, Fees
+from adapters.brokers.facts import Executed
+from adapters.brokers.matching import Exchange, Fees
 from core.instruments import Instrument, Instruments
 from core.orders import OrdType, Side
 from tests.builders import child, clock

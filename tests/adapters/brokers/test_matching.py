@@ -9,21 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.brokers.matching import (
-    MINUTE_NS,
+from adapters.brokers.facts import (
     Adjusted,
     CancelRefused,
     Ended,
     Entered,
-    Exchange,
     Executed,
     Fact,
-    Fees,
     Moved,
     Refused,
     Repeated,
     VenueEvent,
 )
+from adapters.brokers.matching import Exchange, Fees
+from adapters.brokers.queues import MINUTE_NS
 from core.calendar import CALENDARS
 from core.events import NewOrderSingle
 from core.instruments import Instrument, Instruments

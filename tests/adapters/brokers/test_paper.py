@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.brokers.matching import Fact
+from adapters.brokers.facts import Fact
 from adapters.brokers.paper import PaperGateway, PaperSettings
 from adapters.gateway import Accepted, Gateway, Lapsed, NotSent, Rejected, Unknown
 from core.calendar import CALENDARS
