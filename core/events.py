@@ -523,8 +523,8 @@ class OverrideUsed(Event, frozen=True, tag=True):
     granted_by: str
 
 
-class OrderDenied(Event, frozen=True, tag=True):
-    """The gate refused a parent or a child, with its numbers. The order never left the house.
+class Finding(Event, frozen=True):
+    """What a check said against a parent or a child, with its numbers; part of what a verdict says.
 
     `value` is what the check measures, this order included, and `value - limit` by how much that is too much (of
     SESSION it is the time left, `limit - value` by how much too little); both are zero, and `unit` empty, where nothing
@@ -536,7 +536,7 @@ class OrderDenied(Event, frozen=True, tag=True):
     strategy: str
     symbol: str
     side: Side
-    order_qty: Decimal
+    order_qty: Decimal  # that was asked for
     reason: Reason
     value: Decimal
     limit: Decimal
@@ -544,6 +544,11 @@ class OrderDenied(Event, frozen=True, tag=True):
     max_qty: Decimal | None
     limits_version: str
     text: str
+
+
+class OrderDenied(Finding, frozen=True, tag=True):
+    """The gate refused a parent or a child, with its numbers. The order never left the house."""
+
     checks: int = 0  # that were made, the last one denied
     duration_ns: int = 0  # of the verdict; 0 in a simulation, where time stands meanwhile
     reducing: bool = False  # as of an approval
@@ -635,29 +640,16 @@ class OrderApproved(Event, frozen=True, tag=True):
         return self.order.cl_ord_id
 
 
-class ShadowVerdict(Event, frozen=True, tag=True):
+class ShadowVerdict(Finding, frozen=True, tag=True):
     """The shadow limits would have let another quantity pass than those in force. Nothing follows from it.
 
-    It comes behind the verdict in force. The reason and its numbers are, as of a denial, those of the set that lets
-    less pass: why it denies, or makes a parent smaller.
+    It comes behind the verdict in force. What was found is that of the set that lets less pass: why it denies, or makes
+    a parent smaller.
     """
 
-    parent_id: str
-    cl_ord_id: str  # empty: the parent itself
-    strategy: str
-    symbol: str
-    side: Side
-    order_qty: Decimal  # that was asked for
     in_force_qty: Decimal  # let pass by the limits in force; zero: denied
     shadow_qty: Decimal  # by the shadow limits, likewise
-    reason: Reason
-    value: Decimal
-    limit: Decimal
-    unit: str
-    max_qty: Decimal | None
-    limits_version: str
     shadow_version: str
-    text: str
 
     @property
     def outcome(self) -> str:
