@@ -58,9 +58,10 @@ def _said(denial: dict[str, Any]) -> str:
 
 def lines_of(risk: dict[str, Any]) -> list[str]:
     """One page for people."""
-    equity = float(risk["equity"])
+    equity, base = float(risk["equity"]), float(risk["base"])
     lines = [
         f"risk score {risk['score']} of 100, by {risk['fullest']}   equity {equity:,.2f}   limits {risk['limits']}",
+        *_base_lines(equity, base),
         "",
         f"{'limit':<20} {'used':>10} {'of':>10} {'left':>10}  ",
     ]
@@ -81,7 +82,14 @@ def lines_of(risk: dict[str, Any]) -> list[str]:
         for mark in risk["old_marks"]
     ]
     lines += [f"{strategy} is stopped: {text}" for strategy, text in risk["stopped"].items()]
-    return [*lines, "", *_model_lines(risk["model"], equity)]
+    return [*lines, "", *_model_lines(risk["model"], base)]
+
+
+def _base_lines(equity: float, base: float) -> list[str]:
+    if base == equity:
+        return []
+    why = "a higher equity has not stood yet, or the broker's newest report shows less"
+    return [f"orders are sized and judged by {base:,.2f}, and positions below measured by it: {why}"]
 
 
 def override(
@@ -109,7 +117,7 @@ def override(
     typer.echo("proposed {override}: within {expires_s} s another supervisor confirms it".format(**answer))
 
 
-def _model_lines(model: dict[str, Any] | None, equity: float) -> list[str]:
+def _model_lines(model: dict[str, Any] | None, base: float) -> list[str]:
     if model is None:
         return ["no risk model: set risk.returns to a file of daily returns, and expected shortfall is checked, too"]
     by = "by hand" if model["overridden"] else "by the data"
@@ -132,6 +140,6 @@ def _model_lines(model: dict[str, Any] | None, equity: float) -> list[str]:
             f"({view['low']:,.0f} to {view['high']:,.0f}, 95 %), value at risk {view['value_at_risk']:,.2f}"
         )
         for part in view["components"]:
-            share = f" {part['part'] / equity:>8.3%} of equity" if equity > 0 else ""
+            share = f" {part['part'] / base:>8.3%} of equity" if base > 0 else ""
             lines.append(f"  {part['symbol']:<18} {part['part']:>12,.2f}{share}")
     return lines

@@ -41,6 +41,7 @@ def risk_of(run: "Run") -> Facts:
     return {
         "limits": run.actors.limits.version,
         "equity": exposure.equity,
+        "base": exposure.base(now),  # what fractions are of
         "score": points,
         "fullest": fullest,
         "uses": found,

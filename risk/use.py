@@ -1,8 +1,8 @@
 """How much of each limit is used, for people and machines: what is nearest to its limit is the account's risk score.
 
-Positions are measured as the gate measures them, with all that may still execute, by their worse side. Shortfalls are
-those of what is held: what is on its way to hedge it would count as if it added to it. Rates are full where nothing
-more may open; what shrinks a position has a part of its own beyond.
+Positions are measured as the gate measures them, of the equity that it judges by, with all that may still execute, by
+their worse side. Shortfalls are those of what is held: what is on its way to hedge it would count as if it added to it.
+Rates are full where nothing more may open; what shrinks a position has a part of its own beyond.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +36,7 @@ class Use(msgspec.Struct, frozen=True):
 
 def uses(exposure: Exposure, guard: Guard, limits: Limits, now: int) -> list[Use]:
     """The use of every limit that is one of the account; without equity whatever is held fills its limits."""
-    equity, reach = max(exposure.equity, ZERO), exposure.reach(of_parents=True)
+    equity, reach = max(exposure.base(now), ZERO), exposure.reach(of_parents=True)
     symbol, widest = max(((key, span.worst) for key, span in reach.spans.items()), key=_value, default=("", ZERO))
     sector, largest = max(reach.sectors.items(), key=_value, default=("", ZERO))
     found = [

@@ -10,6 +10,7 @@ import redis
 from adapters.valkey import PrivateValkey
 from core.signals import AMOUNT_BOUNDS
 from daemon.cli import ExitCode
+from daemon.risk_desk import lines_of
 from risk.checks import CHECKS
 from risk.scenarios import build
 from tests.daemon.service import Execd, Make, Service, order, publish
@@ -65,6 +66,14 @@ def test_show_says_what_is_used_and_what_drives_the_tail(service: Service, hand:
         assert part["symbol"] == "ALFA"
         assert part["part"] == pytest.approx(view["held"])
         assert view["low"] < view["held"] < view["high"]
+
+
+@pytest.mark.parametrize("equity,base", [("190000", "100000.5"), ("100000.5", "100000.5")])
+def test_show_names_the_equity_that_orders_are_judged_by_where_it_is_not_that_of_now(equity: str, base: str) -> None:
+    risk = {"score": 5, "fullest": "gross", "limits": "v", "equity": equity, "base": base, "model": None}
+    lines = lines_of(risk | {"uses": [], "overrides": [], "old_marks": [], "stopped": {}})
+    assert f"equity {float(equity):,.2f} " in lines[0]
+    assert any(line.startswith("orders are sized and judged by 100,000.50, ") for line in lines) == (equity != base)
 
 
 def test_check_says_what_each_check_says_and_sends_nothing(service: Service, execd: Execd) -> None:

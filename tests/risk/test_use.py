@@ -6,8 +6,10 @@ import pytest
 
 from core.events import Event
 from core.orders import Side
+from core.units import NS_PER_S
 from risk.guard import Guard
 from risk.limits import Limits, LimitsInForce, StrategyLimits, VenueLimits
+from risk.stood import CONFIRM_NS
 from risk.use import Use, score, uses
 from tests.builders import (
     NOW,
@@ -150,6 +152,18 @@ def test_without_a_risk_model_there_is_no_shortfall_and_without_equity_whatever_
     assert {limit: ruin[limit].ratio for limit in ("position", "gross", "net")} == dict.fromkeys(
         ("position", "gross", "net"), 1.0
     )
+
+
+def test_fractions_are_of_an_equity_that_has_stood_as_the_gates_are() -> None:
+    """Held are 100 at 100; a mid of 1,000, a second ago, makes 190,000 of an equity of 100,000."""
+    exposure = book(held("AAPL", 100), quote("AAPL", "1000", "1000", ts=NOW - NS_PER_S))
+    guard = Guard(exposure, LimitsInForce(BOUNDS))
+
+    def gross(now: int) -> float:
+        return next(use.value for use in uses(exposure, guard, BOUNDS, now) if use.limit == "gross")
+
+    assert gross(NOW) == 1
+    assert gross(NOW + CONFIRM_NS) == pytest.approx(100 / 190)
 
 
 def test_a_value_is_in_the_unit_that_it_names() -> None:
