@@ -263,7 +263,7 @@ class Exposure:
 
     @property
     def equity(self) -> Decimal:
-        """What fractions are of: the lower equity, less what old marks may overstate, in the account's currency."""
+        """The lower equity of now, less what old marks may overstate, in the account's currency; `base` judges."""
         return self.at_marks - self.marks.haircut
 
     @property
@@ -834,8 +834,8 @@ class _Dump(msgspec.Struct):
     marks: dict[str, Decimal]
     ages: dict[str, object]
     stood: dict[str, object]
-    tail: dict[str, object] | None = None
-    newest: list[tuple[str, str, Newest]] = []
+    tail: dict[str, object] | None
+    newest: list[tuple[str, str, Newest]]
 
 
 def is_price(mid: Decimal) -> bool:

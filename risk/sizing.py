@@ -394,7 +394,7 @@ class Sizer:
         for ts, strategy, signal_id, digest in msgspec.convert(dumped["seen"], list[tuple[int, str, str, str]]):
             self._seen[strategy, signal_id] = digest
             self._order.append((ts, (strategy, signal_id)))
-        self._floor = msgspec.convert(dumped.get("floor", 0), int)  # snapshots had none before
+        self._floor = msgspec.convert(dumped["floor"], int)
 
 
 def _symbols(signal: Signal) -> list[str]:

@@ -415,16 +415,6 @@ def test_under_a_longer_horizon_no_signal_acts_again_whose_key_was_forgotten_und
     assert act(actor, received(between, now)) == ["SignalAccepted", "BUY 10 AAPL"]
 
 
-def test_a_snapshot_of_before_there_was_a_floor_is_read() -> None:
-    actor = sizer()
-    act(actor, received(order()))
-    dumped = actor.dump()
-    del dumped["floor"]
-    restored = sizer()
-    restored.load(msgspec.json.decode(msgspec.json.encode(dumped)))
-    assert restored.dump() == actor.dump()
-
-
 ARRIVALS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 90)), max_size=60)  # which signal, seconds later
 
 
