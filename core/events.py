@@ -333,7 +333,7 @@ class StopSet(Event, frozen=True, tag=True):
 
 
 class StopTriggered(Event, frozen=True, tag=True):
-    """A stop fires, once: its price was reached twice in a row. Its exit follows what `takes_back` leaves."""
+    """A stop fires: its price was reached twice in a row. Its exit follows what `takes_back` leaves."""
 
     stop_id: str
     strategy: str
@@ -354,8 +354,20 @@ class StopSuspended(Event, frozen=True, tag=True):
     text: str
 
 
+class StopRearmed(Event, frozen=True, tag=True):
+    """The exit of a stop is over and left something: it is held again, and fires no earlier than `not_before`."""
+
+    stop_id: str
+    strategy: str
+    symbol: str
+    attempt: int  # the number of that exit, from one on
+    left_qty: Decimal  # that could still be closed
+    not_before: int  # ns
+    text: str  # why it was left
+
+
 class StopEnd(StrEnum):
-    """Why a stop ended without an exit."""
+    """Why a stop ended."""
 
     REPLACED = "REPLACED"
     CANCELLED = "CANCELLED"
@@ -364,7 +376,7 @@ class StopEnd(StrEnum):
 
 
 class StopEnded(Event, frozen=True, tag=True):
-    """A stop is over, and closes nothing."""
+    """A stop is over, and closes nothing more."""
 
     stop_id: str
     strategy: str
@@ -373,7 +385,7 @@ class StopEnded(Event, frozen=True, tag=True):
 
 
 class ExitRequested(Event, frozen=True, tag=True):
-    """A stop that fired is over: what its strategy still holds is to be closed."""
+    """A stop that fired wants closed what its strategy still holds."""
 
     stop_id: str
     signal_ts: int
@@ -381,6 +393,7 @@ class ExitRequested(Event, frozen=True, tag=True):
     symbol: str
     side: Side
     how: Instruction  # with the limit of a stop that has one
+    attempt: int = 0  # which of its exits, from one on; 0: by a version in which the stop was over then
 
 
 class ParentOrder(Event, frozen=True, tag=True):
@@ -936,6 +949,7 @@ AnyEvent = (
     | StopSet
     | StopTriggered
     | StopSuspended
+    | StopRearmed
     | StopEnded
     | ExitRequested
     | ParentOrder

@@ -561,7 +561,7 @@ def heat_is_allowed(case: Case, limits: Limits) -> Denial | None:
     """
     ask, exposure = case.ask, case.exposure
     bounds = (limits.position_heat_max, limits.heat_max)
-    if bounds == (None, None) or ask.flatten:
+    if not limits.looks_at_heat or ask.flatten:
         return None
     reserved = exposure.own_committed if ask.is_parent else exposure.own_working
     before = ask.side.sign * exposure.own_held(ask.strategy, ask.symbol)

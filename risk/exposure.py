@@ -365,10 +365,7 @@ class Exposure:
     def heat(self, *, of_parents: bool) -> Heat:
         """What positions may lose until their stops fire, likewise."""
         self.measure()
-        for changed in (self._heating, self.stops.moved):
-            for symbol in changed:
-                self._measure_heat(symbol)
-            changed.clear()
+        self._measure_heats()
         return self._heat_of_parents if of_parents else self._heat_of_children
 
     def at_risk(self, strategy: str, symbol: str, side: Side, price: Decimal | None = None) -> Decimal:
@@ -419,6 +416,8 @@ class Exposure:
             self._measure(symbol)
         self._heating.update(self._moved)
         self._moved.clear()
+        if self._limits.current.looks_at_heat:
+            self._measure_heats()
 
     # folds
 
@@ -727,6 +726,12 @@ class Exposure:
             at_stake += (float(buying), float(selling))
         if self._tail is not None:
             self._tail.put(symbol, Stake(float(value), *at_stake))
+
+    def _measure_heats(self) -> None:
+        for changed in (self._heating, self.stops.moved):
+            for symbol in changed:
+                self._measure_heat(symbol)
+            changed.clear()
 
     def _measure_heat(self, symbol: str) -> None:
         """What each strategy's position may lose by its worse side; who has nothing there any more is forgotten."""

@@ -198,6 +198,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("strength_notional_min must lie between 0 and strength_notional_max")
 
     @property
+    def looks_at_heat(self) -> bool:
+        """Whether anything limits heat."""
+        return (self.position_heat_max, self.heat_max) != (None, None)
+
+    @property
     def quote_age_ns_max(self) -> int:
         """Bound on the age of a quote, ns."""
         return int(self.quote_age_s_max * NS_PER_S)

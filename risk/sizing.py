@@ -203,7 +203,7 @@ class Sizer:
         left = held - self._exposure.own_committed(owner, symbol, side)
         largest = self._largest(symbol, left, owner)
         for number, size in enumerate(self._parts(symbol, left, largest)):
-            leg = f"{symbol}#{number}"
+            leg = f"{symbol}#{number}" if event.attempt <= 1 else f"{symbol}@{event.attempt}#{number}"
             made = self._closing(event.ts, event.stop_id, owner, symbol, (side, size), leg=leg)
             made = msgspec.structs.replace(made, signal_ts=event.signal_ts, how=event.how, protects=True)
             yield from self._route(made, self._exposure.market.get(symbol))

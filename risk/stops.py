@@ -24,6 +24,12 @@ class Stop(msgspec.Struct):
     suspended: bool = False
     fired: int | None = None  # when, ns
     takes_back: tuple[str, ...] = ()
+    asked: int | None = None  # when its exit was asked for, ns
+    attempts: int = 0  # exits that were asked for
+    exits: tuple[str, ...] = ()  # parents of the newest one that are not over
+    said: str = ""  # what was last heard of that one
+    taken_back: bool = False  # by a person
+    not_before: int = 0  # ns, it fires no earlier
 
     @property
     def sign(self) -> int:

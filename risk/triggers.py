@@ -16,7 +16,12 @@ day before, and where our books and the venue's differ. A new stop signal takes 
 
 **When it fires**, what its strategy works in the symbol is taken back, on either side: an entry would open again what
 the exit closes, and a take-profit order would hold the shares that the exit sells. Once that has ended, `WAIT_NS` at
-the latest, the exit is asked for and sized, and the stop is over: whatever becomes of the exit, it fires once.
+the latest, the exit is asked for and sized. The stop stands until the exit has closed everything.
+
+**What an exit leaves**, by its limit, a denial or the end of the session, is guarded again: the stop is held as before,
+with a pause before it fires again that doubles each time. After `TRIES_MAX` exits, or where a person took the exit
+back, it is suspended: what is in the way then needs somebody. Each of it is an alert. A new stop signal takes its place
+at any time, and what the exit of the earlier one does meanwhile it goes on doing.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,16 +34,20 @@ from core.calendar import CALENDARS, Session
 from core.causes import TradingState
 from core.events import (
     BreakFound,
+    EndReason,
     Event,
     ExitRequested,
     FillBooked,
     FillBusted,
     MarketData,
+    OrderDenied,
+    ParentAccepted,
     ParentEnded,
     PositionAdjusted,
     SignalIgnored,
     StopEnd,
     StopEnded,
+    StopRearmed,
     StopSet,
     StopSuspended,
     StopTriggered,
@@ -53,6 +62,8 @@ from risk.stops import Stop, stop_px
 Source = Literal["quote", "last"]
 
 WAIT_NS = 5 * NS_PER_S  # for what is taken back: longer than a venue is given to acknowledge
+PAUSE_NS = 30 * NS_PER_S  # after the first exit that left something; twice as long after each further one
+TRIES_MAX = 8  # exits of one stop: the last of them comes an hour after the first
 END_NS = 10 * NS_PER_S  # before the close parents are over, so that an exit would end before it began
 
 
@@ -107,16 +118,51 @@ class Triggers:
         """A stop no longer fires."""
         self._stops.suspend(event.strategy, event.symbol)
 
-    def end(self, event: StopEnded | ExitRequested) -> None:
+    def rearm(self, event: StopRearmed) -> None:
+        """A stop is held again."""
+        stop = self._stops[event.strategy, event.symbol]
+        stop.fired, stop.takes_back, stop.asked, stop.said = None, (), None, ""
+        stop.not_before = event.not_before
+
+    def end(self, event: StopEnded) -> None:
         """A stop is over."""
         self._stops.drop(event.strategy, event.symbol)
+
+    def ask(self, event: ExitRequested) -> None:
+        """A stop's exit is on its way; one without a number is of a version in which its stop was over."""
+        if not event.attempt:
+            self._stops.drop(event.strategy, event.symbol)
+            return
+        stop = self._stops[event.strategy, event.symbol]
+        stop.asked, stop.attempts = event.ts, event.attempt
+
+    def accept(self, event: ParentAccepted) -> None:
+        """A parent of a stop's exit is worked."""
+        parent = event.parent
+        stop = self._stops.get(parent.strategy, parent.symbol)
+        if stop is not None and stop.asked is not None and parent.protects and parent.signal_id == stop.order.stop_id:
+            stop.exits = (*stop.exits, event.parent_id)
+
+    def deny(self, event: OrderDenied) -> None:
+        """A parent, of the exit if there is one."""
+        stop = self._stops.get(event.strategy, event.symbol)
+        if stop is not None and stop.asked is not None and not event.cl_ord_id and event.side is stop.order.side:
+            stop.said = f"{event.reason}: {event.text}"
+
+    def close(self, event: ParentEnded) -> None:
+        """A parent of a stop's exit is over."""
+        stop = self._stops.get(event.strategy, event.symbol)
+        if stop is not None and event.parent_id in stop.exits:
+            stop.exits = tuple(each for each in stop.exits if each != event.parent_id)
+            stop.said = f"{event.reason}: {event.text}" if event.text else event.reason.value
+            stop.taken_back |= event.reason is EndReason.TAKEN_BACK
 
     # what the sizer asks
 
     def fault_of(self, signal: StopSignal) -> tuple[str, str] | None:
         """Why a stop cannot be held, or not be changed any more: a reason and its text; or None."""
         symbol, held = signal.symbol, self._stops.get(signal.strategy, signal.symbol)
-        if held is not None and held.fired is not None and not held.suspended:
+        if held is not None and held.fired is not None and held.asked is None and not held.suspended:
             return "TRIGGERED", f"the stop of {signal.strategy} in {symbol} has fired already: wait for its exit"
         if _cancels(signal):
             return None
@@ -166,7 +212,7 @@ class Triggers:
     # decisions
 
     def on_market(self, event: MarketData) -> Iterable[Event]:
-        """End, suspend, fire, or ask for the exit of what has fired."""
+        """End, suspend, fire, ask for the exit of what has fired, or look after what an exit left."""
         for stop in self._stops.of(event.symbol):
             yield from self._next(stop, event.ts)
 
@@ -175,12 +221,14 @@ class Triggers:
         return self._exit(self._stops[event.strategy, event.symbol], event.ts)
 
     def on_moved(self, event: FillBooked | FillBusted | ParentEnded) -> Iterable[Event]:
-        """A stop that has nothing to close is over; one that waited may go on."""
+        """A stop that has nothing to close is over; one that waited may go on, as may one whose exit is over."""
         stop = self._stops.get(event.strategy, event.symbol)
         if stop is None:
             return
         if self._is_idle(stop):
             yield _ended(stop, event.ts, StopEnd.FLAT)
+        elif stop.asked is not None:
+            yield from self._settle(stop, event.ts)
         else:
             yield from self._exit(stop, event.ts)
 
@@ -200,7 +248,9 @@ class Triggers:
 
     def _next(self, stop: Stop, now: int) -> Iterable[Event]:
         until = stop.order.valid_until
-        if stop.fired is not None:
+        if stop.asked is not None:
+            yield from self._settle(stop, now)
+        elif stop.fired is not None:
             yield from self._exit(stop, now)
         elif until is not None and until <= now:
             yield _ended(stop, now, StopEnd.EXPIRED)
@@ -209,7 +259,7 @@ class Triggers:
         elif stop.has_gap:
             text = f"{stop.order.symbol} went from {stop.close} to {stop.newest} over night: a split?"
             yield _suspended(stop, now, text)
-        elif stop.is_beyond and self._may_fire(stop, now):
+        elif stop.is_beyond and stop.not_before <= now and self._may_fire(stop, now):
             yield self._triggered(stop, now)
 
     def _triggered(self, stop: Stop, now: int) -> Event:
@@ -250,7 +300,40 @@ class Triggers:
             symbol=order.symbol,
             side=order.side,
             how=self._how(stop),
+            attempt=stop.attempts + 1,
         )
+
+    def _settle(self, stop: Stop, now: int) -> Iterable[Event]:
+        """What becomes of a stop whose exit is over: not before a later event, by which all of it was judged."""
+        order, instrument = stop.order, self._exposure.instruments.get(stop.order.symbol)
+        if stop.suspended or stop.asked is None or now <= stop.asked or stop.exits or instrument is None:
+            return
+        held = stop.sign * self._exposure.own_held(order.strategy, order.symbol)
+        closing = self._exposure.own_committed(order.strategy, order.symbol, order.side)
+        left = floor_to(held - closing, instrument.lot)
+        why = stop.said or "nothing of it could be sent"
+        if held > 0 and closing and left <= 0:
+            return  # what is in doubt may close it yet
+        if left <= 0:
+            yield _ended(stop, now, StopEnd.FLAT)
+        elif order.valid_until is not None and order.valid_until <= now:
+            yield _ended(stop, now, StopEnd.EXPIRED)
+        elif stop.taken_back:
+            yield _suspended(stop, now, f"its exit was taken back and left {left}: close it, or send a new stop")
+        elif stop.attempts >= TRIES_MAX:
+            text = f"{stop.attempts} exits have left {left}, the last by {why}: close it, or send a new stop"
+            yield _suspended(stop, now, text)
+        else:
+            yield StopRearmed(
+                ts=now,
+                stop_id=order.stop_id,
+                strategy=order.strategy,
+                symbol=order.symbol,
+                attempt=stop.attempts,
+                left_qty=left,
+                not_before=now + PAUSE_NS * 2 ** (stop.attempts - 1),
+                text=why,
+            )
 
     def _how(self, stop: Stop) -> Instruction:
         """How the exit is worked; its limit lies beyond the stop, on tick, rather farther than nearer."""

@@ -64,6 +64,7 @@ from core.events import (
     SignalReceived,
     SignalRefused,
     StopEnded,
+    StopRearmed,
     StopSet,
     StopSuspended,
     StopTriggered,
@@ -198,6 +199,12 @@ def _stop_suspended(seq: int, event: StopSuspended) -> list[Write]:
         _stop(event, "suspended", event.text),
         *_alert(seq, event, venue="", symbol=event.symbol, cl_ord_id="", text=said),
     ]
+
+
+def _stop_again(seq: int, event: StopRearmed) -> list[Write]:
+    left = f"exit {event.attempt} left {event.left_qty}: {event.text}"
+    said = f"the stop of {event.strategy} is held again, as its {left}"
+    return [_stop(event, "held", left), *_alert(seq, event, venue="", symbol=event.symbol, cl_ord_id="", text=said)]
 
 
 def _stop_ended(_seq: int, event: StopEnded) -> list[Write]:
@@ -498,6 +505,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     StopSet: _stop_set,
     StopTriggered: _stop_fired,
     StopSuspended: _stop_suspended,
+    StopRearmed: _stop_again,
     StopEnded: _stop_ended,
     ExitRequested: _exited,
     ParentOrder: _asked,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from core.causes import KILL, REDIS, TradingState
 from core.events import (
     BreakFound,
+    EndReason,
     Event,
     ExitRequested,
     FillBooked,
@@ -27,6 +28,7 @@ from core.events import (
     SignalRefused,
     StopEnd,
     StopEnded,
+    StopRearmed,
     StopSet,
     StopSuspended,
     StopTriggered,
@@ -36,13 +38,13 @@ from core.events import (
 )
 from core.instruments import Instrument, Instruments
 from core.orders import Side
-from core.signals import Algo, Instruction, OrderSignal, StopSignal
+from core.signals import Action, Algo, Change, Instruction, OrderSignal, StopSignal
 from core.units import NS_PER_MS, NS_PER_S, ZERO
 from risk.limits import StrategyLimits, SymbolLimits
 from risk.stops import GAP_MAX
-from risk.triggers import END_NS, WAIT_NS, Source
-from tests.builders import DAY, MINUTE, NOW, busted, held, limits, quote, received, session
-from tests.pure_bus import PureBus, Reply, scripted
+from risk.triggers import END_NS, PAUSE_NS, TRIES_MAX, WAIT_NS, Source
+from tests.builders import DAY, MINUTE, NOW, busted, held, limits, limits_set, quote, received, session
+from tests.pure_bus import Mercy, PureBus, Reply, scripted
 
 BUY, SELL = Side.BUY, Side.SELL
 
@@ -383,6 +385,160 @@ def test_a_kill_between_firing_and_exit_holds_the_exit_until_the_resume() -> Non
     world.prices("94")
     assert len(world.all(ExitRequested)) == 1
     assert world.held() == 0
+
+
+# What an exit leaves --------------------------------------------------------------------------------------------------
+
+OPEN = limits(quote_age_s_max=86_400.0)
+SHUT = msgspec.structs.replace(OPEN, restricted=("SHRT",))  # the gate denies whatever is asked in it
+
+
+def test_an_exit_that_is_denied_comes_again_later_and_later_and_at_last_the_stop_is_suspended() -> None:
+    assert (PAUSE_NS, TRIES_MAX) == (30 * NS_PER_S, 8)
+    world = World(bounds={"restricted": ("SHRT",)})
+    world.signal(stop("95"))
+    for _ in range(2 * 3_600):
+        world.prices("94")
+    asked, again = world.all(ExitRequested), world.all(StopRearmed)
+    assert [event.attempt for event in asked] == list(range(1, 9))
+    assert [event.not_before - event.ts for event in again] == [30 * 2**number * NS_PER_S for number in range(7)]
+    assert all(later.ts >= each.not_before for each, later in zip(again, asked[1:], strict=True))
+    assert {(event.left_qty, event.text) for event in again} == {(100, "RESTRICTED: SHRT is on the restricted list")}
+    (suspended,) = world.all(StopSuspended)
+    assert suspended.text.startswith("8 exits have left 100, the last by RESTRICTED")
+    world.tell(limits_set(OPEN, world.now))
+    world.prices("94", "94")
+    assert len(world.all(ExitRequested)) == 8
+    world.signal(stop("93", signal_id="s2"))
+    world.prices("92", "92")
+    assert world.held() == 0
+
+
+def test_what_was_in_the_way_is_gone_and_the_next_exit_closes_it() -> None:
+    world = World(bounds={"restricted": ("SHRT",)})
+    world.signal(stop("95"))
+    world.prices("94", "94", "94")
+    world.tell(limits_set(OPEN, world.now))
+    world.prices("94")
+    assert len(world.all(ExitRequested)) == 1  # in its pause
+    world.now += PAUSE_NS
+    world.prices("94")
+    assert world.held() == 0
+    assert [event.reason for event in world.all(StopEnded)] == [StopEnd.FLAT]
+
+
+def test_a_stop_that_is_held_again_fires_by_its_price_and_by_nothing_else() -> None:
+    world = World(bounds={"restricted": ("SHRT",)})
+    world.signal(stop("95"))
+    world.prices("94", "94", "96", "96")
+    world.tell(limits_set(OPEN, world.now))
+    world.now += PAUSE_NS
+    world.prices("96", "97")
+    assert world.held() == 100
+    world.prices("94", "94")
+    assert world.held() == 0
+
+
+def test_a_limit_that_was_jumped_is_tried_again_the_next_day() -> None:
+    world = World(reply=lambda number: Reply("touch"))
+    world.signal(stop("95", limit_offset=Decimal(1)))
+    world.prices("90", "90")  # the exit rests at 94
+    assert len(world.bus.triggers) == 1
+    world.bus.run()
+    (again,), (over,) = world.all(StopRearmed), world.all(ParentEnded)
+    assert (again.attempt, again.left_qty, again.text, again.ts) == (1, 100, "LIMIT_PRICE", over.ts)
+    assert over.ts < session().close
+    world.now = session(DAY + dt.timedelta(days=1)).open
+    world.prices("90", "90")
+    first, second = world.all(ParentAccepted)
+    assert first.parent_id != second.parent_id
+    assert first.parent.signal_id == second.parent.signal_id == "s1"
+    world.prices("94", "94")
+    assert world.held() == 0
+
+
+def test_an_exit_that_a_person_takes_back_does_not_come_again_by_itself() -> None:
+    world = World(reply=lambda number: Reply("touch"))
+    world.signal(stop("95", limit_offset=Decimal(1)))
+    world.prices("90", "90")
+    (accepted,) = world.all(ParentAccepted)
+    asked = world.bus.slicer.amendment(accepted.parent_id, Change(action=Action.CANCEL), by="ann", now=world.now)
+    assert not isinstance(asked, str)
+    world.tell(asked)
+    world.prices("90", "90")
+    (suspended,) = world.all(StopSuspended)
+    assert suspended.text == "its exit was taken back and left 100: close it, or send a new stop"
+    assert not world.all(StopRearmed)
+
+
+def test_a_newer_stop_takes_the_place_of_one_whose_exit_works() -> None:
+    world = World(reply=lambda number: Reply("touch"))
+    world.signal(stop("95", limit_offset=Decimal(1)))
+    world.prices("90", "90")
+    world.signal(stop("85", signal_id="s2"))
+    world.bus.run()  # the exit ends with its session
+    assert not world.all(StopRearmed)
+    assert [(each.order.stop_id, each.fired) for each in world.bus.triggers] == [("s2", None)]
+
+
+def test_what_an_exit_cannot_close_as_it_is_no_lot_ends_the_stop() -> None:
+    world = World(0)
+    world.tell(msgspec.structs.replace(held("SHRT", 100), last_qty=Decimal("100.5")))
+    world.signal(stop("95"))
+    world.prices("94", "94", "94")
+    assert world.held() == Decimal("0.5")
+    world.prices("94")
+    assert [event.reason for event in world.all(StopEnded)] == [StopEnd.FLAT]
+
+
+@pytest.mark.parametrize("mercy, again", [("silence", 0), ("cancel", 1)])
+def test_what_is_in_doubt_may_close_it_yet(mercy: Mercy, again: int) -> None:
+    world = World(reply=lambda number: Reply("silence", on_cancel=mercy))
+    world.signal(stop("95"))
+    world.prices("94", "94")
+    world.bus.run()
+    world.now = max(world.now, world.bus.now)
+    world.prices("94", "94")
+    assert [event.reason for event in world.all(ParentEnded)] == [EndReason.UNRESOLVED]
+    assert len(world.bus.triggers) == 1
+    assert (len(world.all(StopRearmed)), world.all(StopEnded)) == (again, [])
+
+
+def test_an_exit_on_record_by_an_earlier_version_left_no_stop() -> None:
+    world = World()
+    world.signal(stop("95"))
+    old = ExitRequested(
+        ts=world.now, stop_id="s1", signal_ts=NOW, strategy="alpha", symbol="SHRT", side=SELL, how=Instruction()
+    )
+    world.bus.triggers.ask(old)
+    assert len(world.bus.triggers) == 0
+
+
+@given(st.lists(st.tuples(st.integers(90, 100), st.booleans(), st.integers(1, 400)), max_size=25), st.integers(0, 25))
+@settings(max_examples=80, deadline=None)
+def test_while_something_is_held_its_stop_is_there_whatever_becomes_of_its_exits(
+    steps: list[tuple[int, bool, int]], restart: int
+) -> None:
+    """Prices, limits that shut the symbol or open it, and some time; a restart changes nothing."""
+    traces = []
+    for at in (restart, None):
+        world = World(reply=scripted([Reply("part"), Reply("reject")]))
+        world.signal(stop("95", limit_offset=Decimal(1)))
+        for number, (price, is_shut, seconds) in enumerate(steps):
+            if number == at:
+                world.bus.restart()
+            world.tell(limits_set(SHUT if is_shut else OPEN, world.now))
+            world.now += seconds * NS_PER_S
+            world.prices(str(price))
+            holds = world.bus.exposure.own_held("alpha", "SHRT")
+            assert holds >= 0
+            assert bool(holds) == (len(world.bus.triggers) == 1)
+        asked, again = world.all(ExitRequested), world.all(StopRearmed)
+        assert len(asked) <= TRIES_MAX
+        for each, later in zip(again, asked[1:], strict=False):
+            assert later.ts >= each.not_before
+        traces.append(world.bus.trace)
+    assert traces[0] == traces[1]
 
 
 # What is refused, and what ends one -----------------------------------------------------------------------------------

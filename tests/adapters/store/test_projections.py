@@ -34,6 +34,7 @@ from core.events import (
     SignalRefused,
     StopEnd,
     StopEnded,
+    StopRearmed,
     StopSet,
     StopSuspended,
     StopTriggered,
@@ -262,7 +263,10 @@ def test_a_stop_stands_in_its_newest_state_with_what_it_was_set_to() -> None:
     fired = StopTriggered(
         ts=2, side=Side.SELL, stop_px=Decimal("98.50"), prices=prices, source="last", takes_back=(), **of
     )
-    exit_ = ExitRequested(ts=3, signal_ts=1, side=Side.SELL, how=Instruction(), **of)
+    exit_ = ExitRequested(
+        ts=3, signal_ts=1, side=Side.SELL, how=Instruction(), attempt=1, stop_id="s1", strategy="s", symbol="AAPL"
+    )
+    again = StopRearmed(ts=4, attempt=1, left_qty=Decimal(30), not_before=5, text="LIMIT_PRICE", **of)
     suspended = StopSuspended(ts=2, text="a split?", **of)
     ended = StopEnded(ts=3, reason=StopEnd.REPLACED, **of)
     levels = {"stop_px": None, "trail": "2.50", "trail_fraction": None, "limit_offset": None, "price": "100"}
@@ -271,6 +275,7 @@ def test_a_stop_stands_in_its_newest_state_with_what_it_was_set_to() -> None:
         ((placed,), "held", "", 1),
         ((placed, fired), "fired", "last at 98.1, then 98; it was at 98.50", 2),
         ((placed, fired, exit_), "exit", "", 3),
+        ((placed, fired, exit_, again), "held", "exit 1 left 30: LIMIT_PRICE", 4),
         ((placed, suspended), "suspended", "a split?", 2),
         ((placed, suspended, ended), "ended", "REPLACED", 3),
     ):
@@ -278,6 +283,11 @@ def test_a_stop_stands_in_its_newest_state_with_what_it_was_set_to() -> None:
         assert rows["stops"] == [standing | {"state": state, "reason": reason, "updated": updated}]
     (alert,) = tables_after(placed, suspended)["alerts"]
     assert (alert["kind"], alert["text"]) == ("StopSuspended", "the stop of s no longer fires: a split?")
+    (alert,) = tables_after(placed, fired, exit_, again)["alerts"]
+    assert (alert["kind"], alert["text"]) == (
+        "StopRearmed",
+        "the stop of s is held again, as its exit 1 left 30: LIMIT_PRICE",
+    )
 
 
 REPORT = CostReport(
