@@ -272,8 +272,16 @@ def parents(folder: Folder = LATEST, symbol: str = "", limit: int = 100, as_json
 def stops(
     folder: Folder = LATEST, symbol: str = "", state: str = "", limit: int = 100, as_json: AsJson = False
 ) -> None:
-    """Stops that the daemon holds or held: held, suspended, fired, exit, ended."""
-    _print_rows(folder, queries.stops, as_json=as_json, symbol=symbol or None, state=state or None, limit=limit)
+    """Stops that the daemon holds or held, and where those that it holds fire now, if it runs."""
+
+    def query(engine: Engine, **filters: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+        levels = desk.levels_of(folder)
+        return [
+            row | levels.get((row["strategy"], row["stop_id"]), desk.NO_LEVEL)
+            for row in queries.stops(engine, **filters)
+        ]
+
+    _print_rows(folder, query, as_json=as_json, symbol=symbol or None, state=state or None, limit=limit)
 
 
 @app.command()

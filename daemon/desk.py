@@ -15,6 +15,7 @@ from daemon.asking import AbsentError, NoAnswerError, RefusedError, ask, ask_red
 from daemon.drill import drill
 from daemon.place import Place, find
 
+NO_LEVEL = {"level": None, "away_pct": None, "away_money": None}
 HALT_S = 2.0  # how long a halt waits for the daemon, before it makes the file
 
 Folder = Annotated[Path, typer.Option("--dir", "-d", help="Data directory of a run.", envvar="EXECD_DIR")]
@@ -223,6 +224,15 @@ def status_of(folder: Path) -> dict[str, Any] | None:
         return None
     except NoAnswerError as error:
         return {"error": str(error)}
+
+
+def levels_of(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """Where stops fire now, by strategy and stop; of a daemon that does not run nothing is known."""
+    try:
+        rows = ask(find(folder).control, "GET", "stops")["stops"]
+    except (FileNotFoundError, NoAnswerError):
+        return {}
+    return {(row["strategy"], row["stop_id"]): NO_LEVEL | row for row in rows}
 
 
 def in_words(status: dict[str, Any] | None) -> str:

@@ -28,7 +28,7 @@ from daemon.mirror import Mirror
 from daemon.notifier import JOURNAL_ALIVE_S, Beat, Notifier
 from daemon.pages import Pages
 from daemon.risk_view import checked, risk_of
-from daemon.status import in_short, live, status
+from daemon.status import in_short, live, status, stops
 from daemon.supervise import Edge
 from daemon.watches import FeedWatch, JournalWatch, LoopWatch
 
@@ -168,6 +168,7 @@ def _control(run: "Run") -> Control:
         views={
             "status": lambda _: status(run),
             "live": lambda _: live(run),
+            "stops": lambda _: stops(run),
             "risk": lambda _: risk_of(run),
             "check": partial(checked, run),
         },

@@ -1,6 +1,7 @@
 """The daemon's state for people and for machines: what trades, what holds it back, how every actor is doing."""
 
 import time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from core.units import NS_PER_S
@@ -12,6 +13,7 @@ from daemon.wiring import Actors
 if TYPE_CHECKING:
     from daemon.run import Run
 
+CENT = Decimal("0.01")
 ROWS_MAX = 500  # of one kind in one answer
 
 View = dict[str, Any]
@@ -80,6 +82,24 @@ def live(run: "Run") -> View:
         "orders": [rows.order(key) for key, _ in zip(rows.orders(), range(ROWS_MAX), strict=False)],
         "positions": [rows.position(*key) for key, _ in zip(rows.positions(), range(ROWS_MAX), strict=False)],
     }
+
+
+def stops(run: "Run") -> View:
+    """Where every stop fires now, how far the mark is from that, and what its strategy's position loses until then.
+
+    Below zero it is beyond. Both are missing where there is no price, or no such instrument any more.
+    """
+    exposure, rows = run.actors.exposure, []
+    for stop in run.actors.triggers:
+        strategy, symbol, level = stop.order.strategy, stop.order.symbol, stop.stop_px
+        mark, instrument = exposure.mark(symbol), exposure.instruments.get(symbol)
+        row: View = {"strategy": strategy, "stop_id": stop.order.stop_id, "level": level}
+        if mark is not None and instrument is not None:
+            away = stop.sign * (mark - level)
+            lost = instrument.notional(abs(exposure.own_held(strategy, symbol)), away)
+            row |= {"away_pct": (100 * away / mark).quantize(CENT), "away_money": lost.quantize(CENT)}
+        rows.append(row)
+    return {"stops": rows}
 
 
 def _actors(run: "Run", now: int) -> list[View]:

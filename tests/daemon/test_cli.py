@@ -87,7 +87,7 @@ def test_a_stop_that_fires_in_a_simulated_day_leaves_nothing_held(execd: Execd, 
     assert simulate(execd, day)[0] == ExitCode.OK
     rows = json.loads(execd("stops", "--dir", day / "out", "--json")[1])
     assert {row["stop_id"]: (row["state"], row["reason"]) for row in rows} == {
-        "out": ("exit", ""),
+        "out": ("ended", "FLAT"),
         "wide": ("ended", "REPLACED"),
     }
     (position,) = json.loads(execd("positions", "--dir", day / "out", "--json")[1])

@@ -8,6 +8,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from adapters.valkey import PrivateValkey
 from daemon import asking, desk, drill
 from daemon.cli import ExitCode
 from daemon.place import Place
-from tests.daemon.service import HALT, WAIT_S, Execd, Make, Service, order, publish, resting, working
+from tests.daemon.service import HALT, OPEN, WAIT_S, Execd, Make, Service, order, publish, resting, working
 from tests.servers.valkey import running
 
 CHANNEL = "execd:signals:pubsub"
@@ -147,6 +148,29 @@ def test_flatten_closes_one_position_or_all_and_only_while_trading_stands(
     assert done(execd, "flatten", "all").startswith("nothing to close\n")
     held = {row["symbol"]: row["qty"] for row in json.loads(done(execd, "positions", "--json"))}
     assert held == {"ALFA": "0", "BRAV": "0"}
+
+
+# Stops ----------------------------------------------------------------------------------------------------------------
+
+
+def test_stops_say_where_they_fire_and_how_far_that_is_while_the_daemon_runs(
+    service: Service, execd: Execd, hand: redis.Redis
+) -> None:
+    publish(hand, order("long", qty=5))
+    service.until(lambda: service.events("ParentEnded"), "a position")
+    facts = {"kind": "stop", "strategy": "desk", "symbol": "ALFA", "ts": OPEN + 1}
+    publish(hand, json.dumps({**facts, "signal_id": "wide", "trail_fraction": "0.9"}).encode())
+    service.until(lambda: service.rows("select 1 from stops"), "a stop on record")
+    (row,) = json.loads(done(execd, "stops", "--json"))
+    level, away, money = (Decimal(row[name]) for name in ("level", "away_pct", "away_money"))
+    assert level == Decimal(row["price"]) / 10
+    mark = level + money / 5  # to the tenth of a cent
+    assert mark == pytest.approx(Decimal(row["price"]), rel=Decimal("0.1"))
+    assert away == pytest.approx(100 * (mark - level) / mark, abs=Decimal("0.02"))
+    assert "away_money" in done(execd, "stops").splitlines()[0]
+    service.kill()
+    (row,) = json.loads(done(execd, "stops", "--json"))
+    assert (row["state"], row["level"], row["away_pct"], row["away_money"]) == ("held", None, None, None)
 
 
 # Single parents -------------------------------------------------------------------------------------------------------
