@@ -60,7 +60,7 @@ Report = Callable[[ExecutionReport], None]
 
 
 class Capabilities(VenueAbility, frozen=True, kw_only=True):
-    """What a venue can do: the orders it takes, and how it is to be asked."""
+    """What a venue can do: the orders it takes, whether it prints ours, and how it is to be asked."""
 
     settle_s: float = 2.0  # how long after a loss of contact an order may still appear in queries
     in_flight_max: int = 32  # submits that may wait for their answers at once

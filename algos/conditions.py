@@ -1,10 +1,16 @@
 """What a symbol's market is like against what is usual in it, from its quotes alone; the same cost for every quote.
 
+Its volume is what others trade, and never goes back. Where a venue prints our executions, each is taken out of what
+trades once it is booked. Heard of before its print, it makes the volume too low until the print comes; heard of after
+it, it lets the volume stand still for as much: that was too high for as long as the report took. A print that nobody
+heard, as in a time without the daemon, leaves it too low.
+
 Spread and variance are exponentially weighted over a minute for now and over half an hour for what is usual. An update
 of age dt counts dt / (dt + the span): bursts of quotes weigh no more than the time that they take.
 """
 
 import math
+from decimal import Decimal
 
 import msgspec
 
@@ -17,9 +23,10 @@ RATIO_MAX = 10.0  # what is usual may be next to nothing, as after one quiet quo
 
 
 class Watch(msgspec.Struct):
-    """One symbol: its volume since the daemon looks, its newest mid, and what its spread and variance are."""
+    """One symbol: others' volume since the daemon looks, its newest mid, and what its spread and variance are."""
 
     volume: float = 0.0  # shares
+    ours: float = 0.0  # shares of ours that are still to be taken out of it; negative: to be put back
     ts: int = 0
     mid: float = 0.0
     spread_now: float = 0.0  # of the mid
@@ -29,7 +36,10 @@ class Watch(msgspec.Struct):
 
     def look(self, event: MarketData) -> None:
         """The market moved; one-sided and crossed ones say nothing of spread or price."""
-        self.volume += float(event.volume)
+        traded = float(event.volume)
+        ours = min(self.ours, traded)
+        self.ours -= ours
+        self.volume += traded - ours
         if event.bid is None or event.ask is None or event.bid > event.ask or event.bid <= 0:
             return
         bid, ask = float(event.bid), float(event.ask)
@@ -45,6 +55,10 @@ class Watch(msgspec.Struct):
             self.variance_now += now * (variance - self.variance_now)
             self.variance_usual += usual * (variance - self.variance_usual)
         self.ts, self.mid = event.ts, mid
+
+    def print_ours(self, qty: Decimal) -> None:
+        """The market prints so many shares of ours, or has; negative: they are ours no more."""
+        self.ours += float(qty)
 
     @property
     def spread(self) -> float:

@@ -1,8 +1,7 @@
 """Participation: no more of a market's volume than a part of it, alone and together, and which part, as the market is.
 
-A part r of the *total* volume is r / (1 - r) of what all others trade. The market's tape is taken to be theirs: paper
-venues do not print our executions on it. What may be done grows with every share that trades, and never falls, also
-where the part does.
+A part r of the *total* volume is r / (1 - r) of what all others trade, which is what `algos.conditions` counts. What
+may be done grows with every share that trades, and never falls, also where the part does.
 """
 
 from collections.abc import Iterator

@@ -76,7 +76,7 @@ from core.events import (
     TradingResumed,
 )
 from core.ids import cl_ord_id
-from core.instruments import Instruments
+from core.instruments import Instruments, VenueAbility
 from core.orders import OrdStatus, OrdType, Side
 from core.signals import AT_A_PRICE, Algo, Change
 from core.trading import Causes
@@ -101,6 +101,7 @@ class Slicer:
         "_may_open",
         "_owner",
         "_precedence",
+        "_printing",
         "_profiles",
         "_together",
         "_watches",
@@ -112,14 +113,17 @@ class Slicer:
         instruments: Instruments,
         profiles: Mapping[str, Profile] | None = None,
         may_open: Callable[[str, Side], bool] = lambda *_: True,
+        abilities: Mapping[str, VenueAbility] | None = None,
     ) -> None:
         """`profiles` of volume by symbol; for whom there is none the usual one of a session is taken.
 
         `may_open` says of a symbol and a side whether what works there could do more than close the position now.
+        `abilities` of the venues by name; where there is none a venue is taken to print nothing of ours.
         """
         self._instruments = instruments
         self._profiles = profiles or {}
         self._may_open = may_open
+        self._printing = {venue for venue, ability in (abilities or {}).items() if ability.prints_ours}
         self.parents: dict[str, Parent] = {}
         self._owner: dict[str, str] = {}  # live child -> parent
         self._precedence = Precedence(self.parents, self._owner)
@@ -226,7 +230,9 @@ class Slicer:
         self._arm(event.parent_id, parent, event.ts)
 
     def fill(self, event: FillBooked) -> None:
-        """Count an execution, and take it from what its child may still do."""
+        """Count an execution, and take it from what its child may still do, and from what others traded."""
+        if event.venue in self._printing:
+            self._watch(event.symbol).print_ours(event.last_qty)
         parent = self.parents.get(event.parent_id)
         if parent is not None:
             before = parent.taken_qty
@@ -237,6 +243,8 @@ class Slicer:
 
     def bust(self, event: FillBusted) -> None:
         """Uncount an execution; the gap will want it again."""
+        if event.venue in self._printing:
+            self._watch(event.symbol).print_ours(-event.last_qty)
         parent = self.parents.get(event.parent_id)
         if parent is not None:
             before = parent.taken_qty

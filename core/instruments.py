@@ -71,7 +71,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class VenueAbility(msgspec.Struct, frozen=True, kw_only=True):
-    """Which orders a venue takes, the gate refuses any other (R0); and what one costs there.
+    """Which orders a venue takes, the gate refuses any other (R0); what one costs there; whether it prints ours.
 
     A fee is money per share and bps of the notional, negative for a rebate. `depth_share` is the part of the sizes that
     the market displays which is displayed there.
@@ -82,6 +82,7 @@ class VenueAbility(msgspec.Struct, frozen=True, kw_only=True):
     fee_per_share: Decimal = Decimal(0)
     fee_bps: Decimal = Decimal(0)
     depth_share: Decimal = Decimal(1)
+    prints_ours: bool = False  # A6, our executions are on the tape of the market data that we hear
 
 
 class Instruments:

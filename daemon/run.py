@@ -155,13 +155,8 @@ class Run:
         config, publish = self.config, self.bus.publish
         recorder = Recorder(self.journal, self.tape)
         limits = LimitsInForce(config.limits)
-        exposure = Exposure(
-            self.instruments,
-            limits,
-            {name: gateway.capabilities for name, gateway in self.gateways.items()},
-            tail=tail,
-            brokers=self.gateways,
-        )
+        abilities = {name: gateway.capabilities for name, gateway in self.gateways.items()}
+        exposure = Exposure(self.instruments, limits, abilities, tail=tail, brokers=self.gateways)
         overrides, ledger = Overrides(), Ledger()
         oms = Oms(self.instruments, config.oms)
         sender = Sender(
@@ -184,7 +179,8 @@ class Run:
             standing=self._standing,
             obstacles=[lambda: self.watch.obstacle() if self.watch is not None else ""],
         )
-        slicer = Slicer(self.instruments, profiles.of(config.algos.profiles, self.instruments), exposure.may_open)
+        learnt = profiles.of(config.algos.profiles, self.instruments)
+        slicer = Slicer(self.instruments, learnt, exposure.may_open, abilities)
         router = Router(self.instruments, config.router, config.costs.model)
         triggers = Triggers(exposure, limits, config.stops)
         return Actors(

@@ -95,9 +95,9 @@ INSTRUMENTS = Instruments(
 )
 
 
-def abilities(instruments: Instruments = INSTRUMENTS) -> dict[str, VenueAbility]:
+def abilities(instruments: Instruments = INSTRUMENTS, *, prints_ours: bool = False) -> dict[str, VenueAbility]:
     """The venues of these instruments, all of which take every order."""
-    return {instrument.venue: VenueAbility() for instrument in instruments}
+    return {instrument.venue: VenueAbility(prints_ours=prints_ours) for instrument in instruments}
 
 
 OPEN_LIMITS = Limits(
@@ -180,7 +180,7 @@ def quote(
     ask: str | None = "100.01",
     *,
     last: str | None = None,
-    volume: int = 0,
+    volume: int | Decimal = 0,
     ts: int = NOW,
 ) -> MarketData:
     """A market in which nothing but a volume traded."""

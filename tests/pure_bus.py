@@ -214,9 +214,11 @@ class PureBus:
         cash: str = "100000000",
         instruments: Instruments = INSTRUMENTS,
         source: Source = "quote",
+        prints_ours: bool = False,
     ) -> None:
         self.limits = limits
         self.source: Source = source
+        self.prints_ours = prints_ours
         self.instruments = instruments
         self.trace: list[e.Event] = []
         self.taps: list[Callable[[e.Event], None]] = []
@@ -229,9 +231,10 @@ class PureBus:
 
     def _build(self) -> None:
         self.in_force = LimitsInForce(self.limits)
-        self.exposure = Exposure(self.instruments, self.in_force, abilities(self.instruments))
+        able = abilities(self.instruments, prints_ours=self.prints_ours)
+        self.exposure = Exposure(self.instruments, self.in_force, able)
         self.triggers = Triggers(self.exposure, self.in_force, StopSettings(source=self.source))
-        self.slicer = Slicer(self.instruments, may_open=self.exposure.may_open)
+        self.slicer = Slicer(self.instruments, may_open=self.exposure.may_open, abilities=able)
         route = Router(self.instruments, RouterSettings()).route
         self.sizer = Sizer(
             self.exposure, self.in_force, route, self.slicer.amendment, self.triggers, tag="T", account="main"

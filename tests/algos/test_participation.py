@@ -73,6 +73,35 @@ def test_each_condition_moves_the_pace_and_is_named(now: Conditions, urgency: Ur
     assert bool(named) == bool(move.reasons)
 
 
+# A market that prints our executions ----------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.sampled_from(["others", "print", "book", "bust"]), st.integers(1, 1_000)), max_size=40))
+def test_the_volume_is_what_others_trade_whenever_our_prints_come(steps: list[tuple[str, int]]) -> None:
+    """It is the most that the tape without ours ever was: as the truth, once each of ours is printed and booked."""
+    watch, tape, printed, booked, most = Watch(), 0, 0, [0], 0
+    for what, shares in steps:
+        if what == "book":
+            watch.print_ours(Decimal(shares))
+            booked.append(shares)
+        elif what == "bust":
+            watch.print_ours(-Decimal(booked.pop() if booked else 0))
+        else:
+            tape, printed = tape + shares, printed + shares * (what == "print")
+            watch.look(quote(volume=shares))
+            most = max(most, tape - sum(booked))
+        assert watch.volume == most
+    late = sum(booked) - printed
+    if late > 0:  # booked before their prints
+        watch.look(quote(volume=late))
+    else:
+        watch.print_ours(Decimal(-late))
+        watch.look(quote(volume=10**9))
+        tape += 10**9
+    assert watch.volume >= tape - printed
+    assert watch.volume == max(most, tape - printed)
+
+
 RATIO = st.floats(1 / RATIO_MAX, RATIO_MAX)
 CONDITIONS = st.builds(
     Conditions,

@@ -58,6 +58,7 @@ from tests.builders import (
     INSTRUMENTS,
     MINUTE,
     NOW,
+    abilities,
     accepted,
     busted,
     child,
@@ -95,10 +96,14 @@ def amending(of: ParentOrder, change: Change, signal_id: str = "a1", ts: int = N
 
 
 def start(
-    *orders: ParentOrder, reply: Callable[[int], Reply] = obliging, bounds: Limits = PATIENT, cash: str = "100000000"
+    *orders: ParentOrder,
+    reply: Callable[[int], Reply] = obliging,
+    bounds: Limits = PATIENT,
+    cash: str = "100000000",
+    prints_ours: bool = False,
 ) -> PureBus:
     """A bus that has heard one quote of everything, and then the orders."""
-    world = PureBus(reply, limits=bounds, cash=cash)
+    world = PureBus(reply, limits=bounds, cash=cash, prints_ours=prints_ours)
     for instrument in INSTRUMENTS:
         world.bus.publish(quote(instrument.symbol))
     for wanted in orders:
@@ -1427,6 +1432,55 @@ def test_what_ended_ones_took_counts_until_the_last_has_ended_late_executions_bu
     assert not slicer._together
 
 
+def printing(world: PureBus, lag_ns: int) -> PureBus:
+    """An obliging venue prints each execution of ours so long after it is booked, or before."""
+
+    def print_it(event: Event) -> None:
+        if isinstance(event, OrderApproved):
+            ts = event.ts + PAPER_NS + 1 + lag_ns
+            world.at(ts, quote(event.order.symbol, volume=event.order.order_qty, ts=ts))
+
+    world.taps.append(print_it)
+    return world
+
+
+LAGS = [-PAPER_NS // 2, 0, NS_PER_S, 12 * NS_PER_S]
+
+
+@pytest.mark.parametrize("lag_ns", LAGS)
+def test_a_pov_is_its_part_of_what_others_trade_whether_or_not_the_venue_prints_ours(lag_ns: int) -> None:
+    """And whoever else of ours trades there, also once he has ended; by a tape that nobody knows of it is 11 %."""
+    pov = order(Algo.POV, qty="5000", duration_s=600)
+    others = [msgspec.structs.replace(order(Algo.MARKET, qty="500"), parent_id=f"M{n}", ts=NOW + n) for n in range(3)]
+    done = {}
+    for prints, is_told in ((False, False), (True, True), (True, False)):
+        world = start(pov, prints_ours=is_told)
+        for number, one in enumerate(others, 1):
+            at = NOW + number * 100 * NS_PER_S
+            world.at(at, msgspec.structs.replace(one, ts=at))
+        trading(printing(world, lag_ns) if prints else world, until_s=600, volume=90)
+        world.run()
+        done[prints, is_told] = done_by(world)["P1"]
+    traded = 119 * 90  # before its end
+    assert done[False, False] == traded // 9
+    assert traded // 9 - 2 * 90 // 9 <= done[True, True] <= traded // 9
+    assert done[True, False] > (traded + 3 * 500) // 9
+
+
+def test_what_is_busted_is_put_back() -> None:
+    slicer = Slicer(INSTRUMENTS, abilities=abilities(prints_ours=True))
+    slicer.quote(quote(volume=100))
+    fill = filled(child(parent_id="OTHER", cl_ord_id="OTHERC1A1"), "40")
+    volumes = []
+    for event in (fill, None, busted(fill), None):
+        if event is None:
+            slicer.quote(quote(volume=100))
+        else:
+            (slicer.fill if isinstance(event, FillBooked) else slicer.bust)(event)  # type: ignore[arg-type]
+        volumes.append(slicer._watches["AAPL"].volume)
+    assert volumes == [100, 160, 160, 300]
+
+
 def test_a_market_that_tells_no_volume_bounds_nobody() -> None:
     world = start(order(slices=1, qty="1000", duration_s=600))
     world.run()
@@ -1863,12 +1917,20 @@ class Scenario(msgspec.Struct, frozen=True):
     limits: Limits
     cash: str
     events: list[Event]
+    lag_ns: int | None  # after which the venue prints our executions
 
     def world(self) -> PureBus:
-        world = start(reply=scripted(self.replies), bounds=self.limits, cash=self.cash)
+        prints = self.lag_ns is not None
+        world = start(reply=scripted(self.replies), bounds=self.limits, cash=self.cash, prints_ours=prints)
+        world.taps += [lambda event: self.tape(world, event)] if prints else []
         for event in self.events:
             world.at(event.ts, event)
         return world
+
+    def tape(self, world: PureBus, event: Event) -> None:
+        if isinstance(event, FillBooked):
+            market, ts = world.slicer._market[event.symbol], event.ts + (self.lag_ns or 0)
+            world.at(ts, msgspec.structs.replace(market, ts=ts, volume=event.last_qty))
 
 
 @st.composite
@@ -1969,6 +2031,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         ),
         cash=draw(st.sampled_from(["100000", "100000000"])),
         events=events,
+        lag_ns=draw(st.none() | st.sampled_from([NS_PER_MS, 2 * NS_PER_S])),
     )
 
 
@@ -1993,10 +2056,12 @@ class Watch:
         self.first: dict[str, tuple[Side, int]] = {}  # by symbol: for which side something was taken back, and when
         self.market: dict[str, MarketData] = {}
         self.mids: dict[str, Decimal] = {}
-        self.volumes: dict[str, int] = {}
-        self.begun: dict[str, int] = {}  # the volume when a parent was accepted; of those alone that knew one
+        self.ours: dict[str, Decimal] = {}  # executed, where the venue prints it
+        self.tape: dict[str, Decimal] = {}
+        self.volumes: dict[str, Decimal] = {}  # the most that others had traded, as far as that was known
+        self.begun: dict[str, Decimal] = {}  # the volume when a parent was accepted; of those alone that knew one
         # by symbol: who follows curves, since one lived at each moment; what had traded and what all had taken by then
-        self.shared: dict[str, dict[str, tuple[int, Decimal]]] = {}
+        self.shared: dict[str, dict[str, tuple[Decimal, Decimal]]] = {}
         world.taps += [self.look, self.see]
 
     def look(self, event: Event) -> None:
@@ -2008,11 +2073,15 @@ class Watch:
         elif isinstance(event, ParentScheduled):
             assert event.targets[-1] == self.size[event.parent_id], "a curve of another quantity"
             self.last[event.parent_id] = event.end
+        elif isinstance(event, FillBooked) and self.world.prints_ours:
+            self.ours[event.symbol] = self.ours.get(event.symbol, ZERO) + event.last_qty
         elif isinstance(event, OrderUpdated):
             self.standing[event.cl_ord_id] = event.ord_status
         elif isinstance(event, MarketData):
             self.market[event.symbol] = event
-            self.volumes[event.symbol] = self.volumes.get(event.symbol, 0) + int(event.volume)
+            tape = self.tape[event.symbol] = self.tape.get(event.symbol, ZERO) + event.volume
+            others = tape - self.ours.get(event.symbol, ZERO)
+            self.volumes[event.symbol] = max(self.volumes.get(event.symbol, ZERO), others)
             self.mids[event.symbol] = event.mid if event.mid is not None else self.mids.get(event.symbol, ZERO)
 
     def see(self, event: Event) -> None:
@@ -2115,13 +2184,12 @@ class Watch:
             rate = HARD_MAX if rate is None or how.algo is Algo.ADAPTIVE else min(rate, HARD_MAX)
         if rate is not None and event.parent_id in self.begun:
             traded = self.volumes[event.symbol] - self.begun[event.parent_id]
-            assert float(self.done[event.parent_id] + live) <= rate / (1 - rate) * traded * (1 + 1e-9)
+            assert float(self.done[event.parent_id] + live) <= rate / (1 - rate) * float(traded) + 1e-6
         if how.algo not in FREE:
             taken = self.taken(event.symbol) + event.order_qty
             assert event.parent_id in self.shared[event.symbol]
             for volume, before in self.shared[event.symbol].values():
-                traded = self.volumes.get(event.symbol, 0) - volume
-                within = HARD_MAX / (1 - HARD_MAX) * traded * (1 + 1e-9)
+                within = HARD_MAX / (1 - HARD_MAX) * float(self.volumes.get(event.symbol, ZERO) - volume) + 1e-6
                 assert not volume or float(taken - before) <= within, "too much of the volume together"
 
     def taken(self, symbol: str) -> Decimal:
@@ -2133,7 +2201,7 @@ class Watch:
         for parent_id, theirs in self.world.slicer.parents.items():
             group = self.shared.setdefault(theirs.symbol, {})
             if theirs.shares_volume and parent_id not in group:
-                group[parent_id] = (self.volumes.get(theirs.symbol, 0), self.taken(theirs.symbol))
+                group[parent_id] = (self.volumes.get(theirs.symbol, ZERO), self.taken(theirs.symbol))
         for symbol, group in self.shared.items():
             if all(one in self.ended for one in group):
                 group.clear()

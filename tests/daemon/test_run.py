@@ -5,6 +5,7 @@ import json
 import math
 import sqlite3
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 
 from adapters.brokers.paper import PaperGateway
+from adapters.gateway import Gateway
 from core.causes import KILL, REDIS, STARTUP
 from core.events import (
     DaemonStarted,
@@ -302,6 +304,30 @@ def test_every_start_is_halted_until_the_venue_was_asked(tmp_path: Path, monkeyp
     assert heard == [DaemonStarted, TradingHalted, "picture", "picture", TradingResumed]
     assert run.actors.exposure.causes.names() == []
     assert facts(tmp_path / "day", "TradingHalted")[0]["cause"] == STARTUP
+
+
+def test_what_a_venue_prints_of_ours_is_no_part_of_what_others_trade(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Run.make_gateways
+
+    def printing(run: Run) -> dict[str, Gateway]:
+        gateways = make(run)
+        paper_ = gateways["paper"]
+        paper_.capabilities = msgspec.structs.replace(paper_.capabilities, prints_ours=True)
+        return gateways
+
+    volumes = []
+    for name in ("silent", "printing"):
+        write_signals(tmp_path / name)
+        run = live(config(tmp_path / name))
+        volumes.append({symbol: watch.volume for symbol, watch in run.actors.slicer._watches.items()})
+        monkeypatch.setattr(Run, "make_gateways", printing)
+    ours: dict[str, float] = defaultdict(float)
+    for fill in facts(tmp_path / "printing", "FillBooked"):
+        ours[str(fill["symbol"])] += float(str(fill["last_qty"]))
+    assert sum(ours.values()) > 0
+    assert volumes[1] == {symbol: volume - ours[symbol] for symbol, volume in volumes[0].items()}
 
 
 def test_time_goes_on_where_the_record_ends(tmp_path: Path) -> None:
