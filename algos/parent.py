@@ -133,14 +133,21 @@ class Parent(msgspec.Struct, kw_only=True):
         if gap <= 0:
             return gap
         how = self.how
-        if self.pace is not None and self.curve is not None and (self.pace.seen or how.algo in BY_VOLUME):
-            gap = min(gap, self.pace.cap(self.curve.lot) - self.taken_qty)
+        if self.volume_room is not None:
+            gap = min(gap, self.volume_room)
         if room is not None:
             gap = min(gap, room)
         if how.display_qty is not None:
             gap = min(gap, how.display_qty - self.leaves_qty)
         is_small = how.min_slice is not None and gap < min(how.min_slice, self.open_qty)
         return ZERO if is_small or (self.children and how.algo in BY_VOLUME) else max(gap, ZERO)
+
+    @property
+    def volume_room(self) -> Decimal | None:
+        """What its part of the market's volume still lets it send, in shares; None: any."""
+        if self.pace is None or self.curve is None or not (self.pace.seen or self.how.algo in BY_VOLUME):
+            return None
+        return self.pace.cap(self.curve.lot) - self.taken_qty
 
     def behind(self, now: int) -> Decimal:
         """What the curve wants done and is not."""

@@ -100,6 +100,9 @@ def fault_of(accepted: ParentAccepted, instrument: Instrument) -> str | None:
     most = accepted.parent.how.max_slice
     if most is not None and most < instrument.lot:
         return f"its max_slice of {most:f} is under one lot of {instrument.lot:f}: raise it or leave it out"
+    shown = accepted.parent.how.display_qty
+    if shown is not None and shown < instrument.lot:
+        return f"its display_qty of {shown:f} is under one lot of {instrument.lot:f}: raise it"
     if accepted.order_qty / instrument.lot > MAX_LOTS:
         return too_many_lots(instrument)
     how = accepted.parent.how
@@ -119,18 +122,21 @@ def window_of(accepted: ParentAccepted, instrument: Instrument) -> Window | str:
     calendar = CALENDARS[instrument.calendar]
     start = max(accepted.ts, how.start or accepted.ts)
     if start - accepted.ts > MAX_AHEAD_NS:
-        return "its start is more than 7 days ahead"
+        return "its start is more than 7 days ahead: send it later"
     session = calendar.session_on(calendar.date_of(start))
     if session is None:
-        return f"{instrument.calendar} does not trade on {calendar.date_of(start)}"
+        return f"{instrument.calendar} does not trade on {calendar.date_of(start)}: give a start on another day"
     start = max(start, session.open)
-    limits = (session.close - CLOSE_MARGIN_NS, accepted.parent.valid_until, _end_asked(accepted, start))
-    end = min(limit for limit in limits if limit is not None)
+    over = session.close - CLOSE_MARGIN_NS
+    ends = (
+        (over, f"the session of {session.date} has passed, or all but: give a start in a later one"),
+        (accepted.parent.valid_until, "its validity has passed by its start: give a later valid_until"),
+        (_end_asked(accepted, start), "its end has passed by its start, or by the open: give a later one"),
+    )
+    end, fault = min((end, fault) for end, fault in ends if end is not None)
     if accepted.parent.how.algo is Algo.CLOSE:
         start = max(start, end - (accepted.parent.how.duration_s or CLOSE_S) * NS_PER_S)
-    return (
-        Window(start, end, session) if start < end else "its window or its validity has passed, or the session is over"
-    )
+    return Window(start, end, session) if start < end else fault
 
 
 _OF_AN_HOUR = frozenset({Algo.TWAP, Algo.IS})  # unless they are told otherwise

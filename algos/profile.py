@@ -20,6 +20,7 @@ from algos.trajectory import Times, Vector
 LEVEL = 0.35  # of the logarithm of a day's volume about its average
 NOISE = 0.05  # of that of what half a day makes of the whole one
 MAX_PARTS = 1_440  # a minute each, around the clock
+PART_MIN = 1e-9  # of a day: where less was to be expected by now, what was seen tells nothing of the rest
 
 
 class ProfileError(ValueError):
@@ -35,8 +36,8 @@ class Profile:
         self.parts = tuple(parts)
         if not 1 <= len(self.parts) <= MAX_PARTS:
             raise ProfileError(f"{len(self.parts):,} parts: 1 to {MAX_PARTS:,} belong here")
-        if not all(math.isfinite(part) and part >= 0 for part in self.parts) or not sum(self.parts) > 0:
-            raise ProfileError("parts must be zero or more, and not all zero")
+        if not all(part >= 0 for part in self.parts) or not 0 < sum(self.parts) < math.inf:
+            raise ProfileError("parts must be zero or more, finite in sum, and not all zero")
         if not (math.isfinite(volume) and volume >= 0):
             raise ProfileError(f"an average day of {volume} shares: zero or more belong here")
         self.volume = volume
@@ -73,10 +74,10 @@ def shares(profile: Profile, session: tuple[int, int], *, since: int, edges: Tim
     """
     by_edge = profile.done(session, edges)
     part = float(by_edge[0] - profile.done(session, np.array([since], dtype=np.int64))[0])
-    day, before = (profile.day(seen, part), seen) if seen > 0.0 and part > 0.0 else (1.0, part)
+    day, before = (profile.day(seen, part), seen) if seen > 0.0 and part > PART_MIN else (1.0, part)
     done: Vector = before + day * (by_edge[1:] - by_edge[0])
-    if not done[-1] > 0.0:  # a window outside the session: even
-        done = np.arange(1.0, len(edges))
+    if not done[-1] > 0.0:  # nothing is expected of the whole window: even, from its begin on
+        done = (edges[1:] - since).astype(np.float64)
     part_done: Vector = done / done[-1]
     return part_done
 

@@ -517,8 +517,8 @@ class Slicer:
     def _wind_up(self, parent: Parent, now: int) -> Iterable[Event]:
         yield from _cancel_all(parent, now, "its parent is over")
         if all(child.unresolved for child in parent.children.values()):
-            reason, denied = self._end_reason(parent, now), parent.denied if parent.refusals else Reason.SELF_MATCH
-            yield _ended(parent, now, reason, text=(denied or "") if reason is EndReason.DENIED else "")
+            reason = self._end_reason(parent, now)
+            yield _ended(parent, now, reason, text=self._end_text(parent, reason, now))
 
     def _end_reason(self, parent: Parent, now: int) -> EndReason:
         market, halted = self._market.get(parent.symbol), self._causes.state is TradingState.HALTED
@@ -534,6 +534,20 @@ class Slicer:
             (EndReason.DENIED, self._precedence.stands_back(parent, now)),
         )
         return next((reason for reason, holds in reasons if holds), EndReason.WINDOW)
+
+    def _end_text(self, parent: Parent, reason: EndReason, now: int) -> str:
+        """What more there is to say of an end: which denial, or what the market did not give."""
+        if reason is EndReason.DENIED:
+            return (parent.denied if parent.refusals else Reason.SELF_MATCH) or ""
+        if reason is not EndReason.WINDOW:
+            return ""
+        pace, room = parent.pace, parent.volume_room
+        if pace is not None and room is not None and room < parent.order_qty - parent.cum_qty:
+            traded = f"{pace.seen - pace.begun:,.0f} shares traded while it worked"
+            return f"it may be {pace.rate:.2%} of the volume, and {traded}: give it more time, or LIMIT or MARKET"
+        if self._price(parent, now) is None:
+            return f"{parent.symbol} was not quoted on the side that it needs: look at its feed"
+        return ""
 
     # bookkeeping
 

@@ -276,6 +276,8 @@ def _fault_of_how(how: Instruction) -> str | None:
         return "algo ICEBERG needs a display_qty"
     if how.min_slice is not None and how.max_slice is not None and how.min_slice > how.max_slice:
         return "min_slice is above max_slice"
+    if how.min_slice is not None and how.display_qty is not None and how.min_slice > how.display_qty:
+        return "min_slice is above display_qty"
     return None
 
 

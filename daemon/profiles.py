@@ -86,7 +86,10 @@ def of(file: str, instruments: Instruments) -> dict[str, Profile]:
     for symbol, learned in found.items():
         instrument = instruments.get(symbol)
         if instrument is not None and instrument.calendar != learned.calendar:
-            said = f"its profile is of {learned.calendar}, its instrument of {instrument.calendar}"
+            said = (
+                f"its profile is of {learned.calendar}, its instrument of {instrument.calendar}: build it again with "
+                f"--calendar {instrument.calendar}"
+            )
             raise ProfileError(f"{Path(file).name}, {symbol}: {said}")
     return {
         symbol: Profile(learned.parts, learned.volume) for symbol, learned in found.items() if symbol in instruments
