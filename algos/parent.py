@@ -42,6 +42,7 @@ class Child(msgspec.Struct):
     leaves_qty: Decimal
     price: Decimal | None
     sent: int  # ns
+    venue: str
     rung: Rung = Rung.JOIN  # as sent
     cancelling: bool = False
     unresolved: bool = False
@@ -315,7 +316,7 @@ class Parent(msgspec.Struct, kw_only=True):
             self.ceiling = max(self._ceiling_at(event.ts), taken)  # more where its venue takes no less
             self.period_end = max(event.ts + RETRY_NS, self.curve.next_time(event.ts) or 0)
         self.again = False
-        self.children[event.cl_ord_id] = Child(event.order_qty, event.price, event.ts, self.rung)
+        self.children[event.cl_ord_id] = Child(event.order_qty, event.price, event.ts, intern(event.venue), self.rung)
         self.leaves_qty += event.order_qty
         self.count += 1
 

@@ -100,6 +100,7 @@ class Slicer:
         "_market",
         "_may_open",
         "_owner",
+        "_place",
         "_precedence",
         "_printing",
         "_profiles",
@@ -114,16 +115,19 @@ class Slicer:
         profiles: Mapping[str, Profile] | None = None,
         may_open: Callable[[str, Side], bool] = lambda *_: True,
         abilities: Mapping[str, VenueAbility] | None = None,
+        place: Callable[[NewOrderSingle, MarketData | None], Iterable[Event]] = lambda order, _: (order,),
     ) -> None:
         """`profiles` of volume by symbol; for whom there is none the usual one of a session is taken.
 
         `may_open` says of a symbol and a side whether what works there could do more than close the position now.
         `abilities` of the venues by name; where there is none a venue is taken to print nothing of ours.
+        `place` says at which venue a child is sent (`algos.venues`).
         """
         self._instruments = instruments
         self._profiles = profiles or {}
         self._may_open = may_open
         self._printing = {venue for venue, ability in (abilities or {}).items() if ability.prints_ours}
+        self._place = place
         self.parents: dict[str, Parent] = {}
         self._owner: dict[str, str] = {}  # live child -> parent
         self._precedence = Precedence(self.parents, self._owner)
@@ -452,7 +456,7 @@ class Slicer:
             return
         if self._precedence.stands_back(parent, now):
             return
-        yield NewOrderSingle(
+        child = NewOrderSingle(
             ts=now,
             cl_ord_id=cl_ord_id(parent.parent_id, child=parent.count + 1),
             parent_id=parent.parent_id,
@@ -466,6 +470,7 @@ class Slicer:
             price=None if is_market else price,
             time_in_force=parent.how.time_in_force,
         )
+        yield from self._place(child, self._market.get(parent.symbol))
 
     def _cancel_beyond(self, parent: Parent, now: int) -> Iterable[Event]:
         """Take back what its limit price does not allow any more, or what should rest there and rests elsewhere."""
@@ -699,8 +704,9 @@ def _scheduled(parent_id: str, now: int, curve: Trajectory, start: int, end: int
 
 
 def _cancel(parent: Parent, child: str, now: int, text: str) -> OrderCancelRequest:
+    venue = parent.children[child].venue
     return OrderCancelRequest(
-        ts=now, cl_ord_id=child, parent_id=parent.parent_id, venue=parent.venue, symbol=parent.symbol, text=text
+        ts=now, cl_ord_id=child, parent_id=parent.parent_id, venue=venue, symbol=parent.symbol, text=text
     )
 
 

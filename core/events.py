@@ -131,6 +131,13 @@ class AccountReported(Event, frozen=True, tag=True):
     currency: str
 
 
+class VenueAway(Event, frozen=True, tag=True):
+    """A venue could not be asked how the account stands. It is back with the next thing that it says."""
+
+    venue: str
+    text: str
+
+
 class SubmitResult(Event, frozen=True, tag=True):
     """The end of one attempt to send an approved order; raw: only the oms reads it."""
 
@@ -691,6 +698,31 @@ class ParentPaced(Event, frozen=True, tag=True):
     reasons: tuple[str, ...]
 
 
+class VenueCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a child is expected to cost at a venue, bps, the sum and its parts; `text`: why it cannot go there now."""
+
+    venue: str
+    cost_bps: Decimal
+    fee_bps: Decimal
+    spread_bps: Decimal
+    latency_bps: Decimal
+    reject_bps: Decimal
+    text: str = ""
+
+
+class VenueChosen(Event, frozen=True, tag=True):
+    """The children of a parent go to this venue from now on, and why; `alternatives`: what they could cost."""
+
+    parent_id: str
+    strategy: str
+    symbol: str
+    side: Side
+    venue: str
+    was: str  # empty: it had none yet
+    reason: str
+    alternatives: tuple[VenueCost, ...]
+
+
 class OrderCancelRequest(Event, frozen=True, tag=True):
     """A working child is wanted back: by the slicer, or by the oms where it has outlived its session."""
 
@@ -926,6 +958,7 @@ AnyEvent = (
     | TimeAdvanced
     | ExecutionReport
     | AccountReported
+    | VenueAway
     | SubmitResult
     | TradingHalted
     | HaltReport
@@ -966,6 +999,7 @@ AnyEvent = (
     | ShadowVerdict
     | ParentScheduled
     | ParentPaced
+    | VenueChosen
     | OrderCancelRequest
     | ParentEnded
     | OrderUpdated

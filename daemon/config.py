@@ -24,6 +24,7 @@ from adapters.redis_link import RedisSettings
 from adapters.signals.mqtt import MqttSettings
 from adapters.store.engine import check_url
 from algos.router import RouterSettings
+from algos.venues import VenueSettings
 from core.calendar import CALENDARS
 from core.ids import check_tag
 from core.instruments import Instrument
@@ -228,6 +229,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     risk: RiskConfig = RiskConfig()
     algos: AlgosConfig = AlgosConfig()
     router: RouterSettings = RouterSettings()
+    venue_router: VenueSettings = VenueSettings()
     costs: CostsConfig = CostsConfig()
     stops: StopSettings = StopSettings()
     oms: OmsSettings = OmsSettings()
@@ -395,28 +397,10 @@ def _convert(raw: Any, kind: type[Setting], prefix: str, source: _Source) -> Set
 
 
 def _check(config: Config, source: _Source) -> None:
-    venues = config.all_venues
-    for name in config.venues:
-        if name == DEFAULT_VENUE or not VENUE_NAME.fullmatch(name):
-            said = (
-                f"{name!r} names no further venue: lower-case letters and digits belong here, and [paper] has its own"
-            )
-            raise source.error(f"venues.{name}", said)
     for symbol, instrument in config.instruments.items():
         path, known = f"instruments.{symbol}", ", ".join(CALENDARS)
         if instrument.symbol != symbol:
             raise source.error(f"{path}.symbol", f"{instrument.symbol!r} is not {symbol!r}: use one name for it")
-        if instrument.venue not in venues:
-            raise source.error(f"{path}.venue", f"{instrument.venue} is not one of {', '.join(venues)}")
-        for venue in instrument.places:
-            if venue not in venues:
-                raise source.error(f"{path}.venues", f"{venue} is not one of {', '.join(venues)}")
-        shown = sum((venues[venue].depth_share for venue in instrument.places), ZERO)
-        if shown > 1:
-            said = (
-                f"the depth_share of {' and '.join(instrument.places)} adds up to {shown}: no more than 1 is displayed"
-            )
-            raise source.error(f"{path}.venues", said)
         if instrument.calendar not in CALENDARS:
             raise source.error(f"{path}.calendar", f"{instrument.calendar} is not one of {known}")
         if instrument.currency != config.account.currency:
@@ -429,8 +413,31 @@ def _check(config: Config, source: _Source) -> None:
         raise source.error("store.sync", '"normal" loses orders at a power cut: live mode needs "full"')
     if not config.account.cash.is_finite() or config.account.cash <= ZERO:
         raise source.error("account.cash", f"{config.account.cash}: start with a positive amount")
-    if sum((own.cash for own in config.venues.values()), ZERO) >= config.account.cash:
+    _check_venues(config, source)
+
+
+def _check_venues(config: Config, source: _Source) -> None:
+    """Each has a name of its own, and whoever names one finds it; what the market displays is not displayed twice."""
+    venues = config.all_venues
+    for name in config.venues:
+        if name == DEFAULT_VENUE or not VENUE_NAME.fullmatch(name):
+            said = (
+                f"{name!r} names no further venue: lower-case letters and digits belong here, and [paper] has its own"
+            )
+            raise source.error(f"venues.{name}", said)
+    if config.venues and sum((own.cash for own in config.venues.values()), ZERO) >= config.account.cash:
         raise source.error("venues", f"their cash leaves nothing of account.cash ({config.account.cash}) at paper")
+    for symbol, instrument in config.instruments.items():
+        for key, named in (("venue", (instrument.venue,)), ("venues", instrument.venues)):
+            for venue in named:
+                if venue not in venues:
+                    raise source.error(f"instruments.{symbol}.{key}", f"{venue} is not one of {', '.join(venues)}")
+        shown = sum((venues[venue].depth_share for venue in instrument.places), ZERO)
+        if shown > 1:
+            said = (
+                f"the depth_share of {' and '.join(instrument.places)} adds up to {shown}: no more than 1 is displayed"
+            )
+            raise source.error(f"instruments.{symbol}.venues", said)
 
 
 def _check_limits(config: Config, limits: Limits, table: str, source: _Source) -> None:

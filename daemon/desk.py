@@ -252,6 +252,7 @@ def in_words(status: dict[str, Any] | None) -> str:
         f"stopped              {strategy}: {text}; `execd resume --strategy` lets it go on"
         for strategy, text in status["stopped"].items()
     ]
+    lines += [f"venue {each['venue']:<14} away: {each['away']}" for each in status["venues"] if each["away"]]
     journal, broker = status["journal"], status["broker"]
     if broker is not None and broker["equity"] is not None:
         lines.append(f"by {broker['venue']}'s books  equity {broker['equity']}, by ours {status['marked']} now")

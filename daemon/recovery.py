@@ -68,6 +68,7 @@ def stateful(actors: Actors) -> dict[str, Stateful]:
         "guard": actors.guard,
         "sizer": actors.sizer,
         "triggers": actors.triggers,
+        "venues": actors.venues,
         "slicer": actors.slicer,
         "oms": actors.oms,
         "analyst": actors.analyst,

@@ -26,6 +26,7 @@ from adapters.store.tape import TapeWriter
 from adapters.store.writer import JournalError
 from algos.router import Router
 from algos.slicer import Slicer
+from algos.venues import Venues
 from core.causes import BACKLOG, FEED, JOURNAL, KILL, REDIS
 from core.events import AccountOpened, DaemonStarted
 from core.instruments import Instruments
@@ -179,8 +180,9 @@ class Run:
             standing=self._standing,
             obstacles=[lambda: self.watch.obstacle() if self.watch is not None else ""],
         )
+        venues = Venues(self.instruments, exposure, config.venue_router)
         learnt = profiles.of(config.algos.profiles, self.instruments)
-        slicer = Slicer(self.instruments, learnt, exposure.may_open, abilities)
+        slicer = Slicer(self.instruments, learnt, exposure.may_open, abilities, venues.place)
         router = Router(self.instruments, config.router, config.costs.model)
         triggers = Triggers(exposure, limits, config.stops)
         return Actors(
@@ -200,6 +202,7 @@ class Run:
             overrides=overrides,
             guard=Guard(exposure, limits),
             gate=Gate(exposure, limits, time.perf_counter_ns if self._threaded else lambda: 0, overrides=overrides),
+            venues=venues,
             slicer=slicer,
             oms=oms,
             analyst=Analyst(self.instruments, self._filters, config.costs.model, config.costs.vwap_alert_bps),

@@ -45,6 +45,7 @@ def status(run: "Run") -> View:
         "equity": exposure.equity,
         "marked": exposure.marked,  # by our own books
         "broker": exposure.broker.report,
+        "venues": run.actors.venues.standing(now),
         "day_loss": round(float(run.actors.guard.day_loss), 6),
         "drawdown": round(float(run.actors.guard.drawdown), 6),
         "cash": exposure.book.cash,

@@ -12,7 +12,7 @@ from adapters.clock import Clock
 from adapters.gateway import Gateway
 from core.calendar import CALENDARS
 from core.causes import BACKLOG, FEED, JOURNAL
-from core.events import AccountReported
+from core.events import AccountReported, VenueAway
 from core.instruments import Instruments
 from core.units import NS_PER_S
 from daemon.halts import Halts
@@ -104,17 +104,23 @@ class FeedWatch:
 
 
 class AccountWatch:
-    """Hears from each venue how the account stands, every so many seconds of the run's clock."""
+    """Hears from each venue how the account stands, every so many seconds of the run's clock, and says who is away."""
 
     name = "account watch"
 
     def __init__(
-        self, gateways: dict[str, Gateway], publish: Callable[[AccountReported], None], *, clock: Clock, every_s: float
+        self,
+        gateways: dict[str, Gateway],
+        publish: Callable[[AccountReported | VenueAway], None],
+        *,
+        clock: Clock,
+        every_s: float,
     ) -> None:
         self._gateways = gateways
         self._publish = publish
         self._clock = clock
         self._every_ns = int(every_s * NS_PER_S)
+        self._away: set[str] = set()  # of which that was said
 
     async def run(self) -> None:
         """Ask for ever; raises OSError where a venue cannot be asked. At the start reconciliation asks."""
@@ -123,9 +129,19 @@ class AccountWatch:
             await self.look()
 
     async def look(self) -> None:
-        """Ask each of them once."""
-        for gateway in self._gateways.values():
-            self._publish(await gateway.account())
+        """Ask each of them once; raises the OSError of the first that cannot be asked, once all others were."""
+        failed: OSError | None = None
+        for name, gateway in self._gateways.items():
+            try:
+                self._publish(await gateway.account())
+                self._away.discard(name)
+            except OSError as error:
+                failed = failed or error
+                if name not in self._away:
+                    self._publish(VenueAway(ts=self._clock.now(), venue=name, text=str(error)))
+                self._away.add(name)
+        if failed is not None:
+            raise failed
 
 
 class LoopWatch:

@@ -3,6 +3,7 @@
 import msgspec
 
 from algos.slicer import Slicer
+from algos.venues import Venues
 from core import events as e
 from daemon.bus import Bus, Sink
 from daemon.drain import Drain
@@ -32,6 +33,7 @@ class Actors(msgspec.Struct, frozen=True, kw_only=True):
     overrides: Overrides
     guard: Guard
     gate: Gate
+    venues: Venues
     slicer: Slicer
     oms: Oms
     analyst: Analyst
@@ -47,7 +49,8 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     # folds: what happened changes state. Run first for each event, live and in recovery.
     bus.fold(e.DaemonStarted, a.guard.start)
     bus.fold(e.AccountOpened, a.exposure.account, a.oms.account, a.guard.account)
-    bus.fold(e.AccountReported, a.exposure.hear)
+    bus.fold(e.AccountReported, a.exposure.hear, a.venues.hear)
+    bus.fold(e.VenueAway, a.venues.lose)
     bus.fold(e.CashMoved, a.exposure.move, a.oms.move, a.guard.move)
     bus.fold(e.PositionAdjusted, a.exposure.adjust, a.oms.adjust, a.slicer.adjust)
     bus.fold(e.MarketData, a.exposure.quote, a.guard.look, a.slicer.quote, a.analyst.quote, a.triggers.look)
@@ -65,16 +68,18 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.ParentAmended, a.exposure.amend, a.ledger.amend, a.analyst.amend, a.slicer.amend)
     bus.fold(e.ParentScheduled, a.slicer.schedule, a.analyst.schedule)
     bus.fold(e.ParentPaced, a.slicer.pace)
+    bus.fold(e.VenueChosen, a.venues.choose)
     bus.fold(e.NewOrderSingle, a.slicer.send)
     bus.fold(e.OrderDenied, a.slicer.deny, a.triggers.deny)
-    bus.fold(e.OrderApproved, a.exposure.approve, a.ledger.count, a.oms.open, a.slicer.approve)
+    bus.fold(e.OrderApproved, a.exposure.approve, a.ledger.count, a.oms.open, a.venues.approve, a.slicer.approve)
     bus.fold(e.OrderCancelRequest, a.exposure.cancel, a.slicer.cancel, a.oms.cancel)
     bus.fold(e.OrderQueried, a.oms.ask)
     bus.fold(e.FillBooked, a.oms.fill, a.guard.fill, a.exposure.fill, a.slicer.fill, a.analyst.fill)
     bus.fold(e.FillBusted, a.oms.bust, a.exposure.bust, a.slicer.bust, a.analyst.bust)
-    bus.fold(e.OrderUpdated, a.oms.update, a.guard.update, a.exposure.update, a.ledger.settle, a.slicer.update)
+    bus.fold(e.OrderUpdated, a.oms.update, a.guard.update, a.exposure.update, a.ledger.settle, a.venues.update)
+    bus.fold(e.OrderUpdated, a.slicer.update)
     bus.fold(e.OrderUnresolved, a.oms.give_up, a.guard.give_up, a.exposure.give_up, a.slicer.give_up)
-    bus.fold(e.ParentEnded, a.exposure.end, a.ledger.close, a.slicer.end, a.triggers.close)
+    bus.fold(e.ParentEnded, a.exposure.end, a.ledger.close, a.venues.end, a.slicer.end, a.triggers.close)
     bus.fold(e.CostEstimated, a.analyst.expect)
     bus.fold(e.VwapDeviated, a.analyst.stray)
     bus.fold(e.CostReport, a.analyst.close)

@@ -15,9 +15,9 @@ What may be opened need not wait for a second report: it is judged by no more th
 market and our fills have moved since (`doubt`). What is paid in counts there once a report knows it, so that a mistyped
 amount opens nothing at a broker that states an equity.
 
-An account may lie at several brokers: then our books are held against the sum of the newest report of each, once all of
-them have reported since the last sum; until then the last one stands. Buying power is each broker's own: a child is held
-to that of its venue, a parent, of which nobody knows yet where its children go, to the sum.
+An account may lie at several brokers: then our books are held against the sum of the newest report of each, once all
+of them have reported since the last sum; until then the last one stands. Buying power is each broker's own: a child is
+held to that of its venue, a parent, of which nobody knows yet where its children go, to the sum.
 
 Buying power is the broker's figure less what we have reserved since. Orders that it had acknowledged when it was asked
 are in its figure already, and are not counted again; every other one counts in full, in flight or in doubt, until it

@@ -278,8 +278,9 @@ def strategy_may_trade(case: Case, limits: Limits) -> Denial | None:
         return _refuse(Reason.PERMISSION, f"{ask.strategy} is not among the strategies that may trade")
     if own.symbols and ask.symbol not in own.symbols:
         return _refuse(Reason.PERMISSION, f"{ask.strategy} may not trade {ask.symbol}")
-    if own.venues and ask.venue not in own.venues:
-        return _refuse(Reason.PERMISSION, f"{ask.strategy} may not trade on {ask.venue}")
+    places = case.instrument.places if ask.is_parent else (ask.venue,)
+    if own.venues and not set(places) & set(own.venues):
+        return _refuse(Reason.PERMISSION, f"{ask.strategy} may not trade on {' or '.join(places)}")
     return None
 
 
@@ -314,7 +315,7 @@ def order_is_no_duplicate(case: Case, limits: Limits) -> Denial | None:
 
 
 def order_meets_none_of_ours(case: Case, limits: Limits) -> Denial | None:
-    """R13: a child's price does not reach an opposite order of ours at its venue; a market order goes a little far.
+    """R13: a child's price does not reach an opposite order of ours at any venue; a market order goes a little far.
 
     What is being cancelled counts until it has ended: a flatten, too, waits for what it has taken back, since it would
     only trade with ourselves, and shrink nothing. What is in doubt holds up no flatten: nobody knows for how long; nor
@@ -324,7 +325,7 @@ def order_meets_none_of_ours(case: Case, limits: Limits) -> Denial | None:
     ask, exposure = case.ask, case.exposure
     if ask.is_parent:
         return None  # at what price its children are sent is not known yet
-    place = (ask.venue, ask.symbol, ask.side.opposite)
+    place = (ask.symbol, ask.side.opposite)
     reach: Decimal | None = None
     for orders in (exposure.resting,) if ask.flatten else (exposure.in_doubt, exposure.resting):
         met = orders.best(place)
@@ -488,6 +489,25 @@ def sale_is_covered(case: Case, limits: Limits) -> Denial | None:
         unit="shares",
         max_qty=case.lots(free),
         text=f"{why}, and {free} shares are free to sell",
+    )
+
+
+def sale_is_covered_there(case: Case, limits: Limits) -> Denial | None:
+    """R21: of several venues a child sells no more than lies at its own, where its symbol may not be sold short."""
+    del limits
+    ask, exposure = case.ask, case.exposure
+    if ask.is_parent or ask.side is Side.BUY or case.instrument.shortable or len(exposure.abilities) <= 1:
+        return None  # or where a parent's children go is not known yet
+    free = exposure.closable(ask.venue, ask.symbol, ask.side)
+    if min(ask.qty, case.reducible) <= free:
+        return None  # what lies nowhere is no matter of places
+    return Denial(
+        reason=Reason.SHORT,
+        value=ask.qty,
+        limit=free,
+        unit="shares",
+        max_qty=case.lots(free),
+        text=f"{free} shares of {ask.symbol} at {ask.venue} are free to sell: name the venues that hold the others",
     )
 
 
@@ -843,6 +863,7 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     size_is_allowed,
     notional_is_allowed,
     sale_is_covered,
+    sale_is_covered_there,
     short_sale_is_above_bid,
     participation_is_small,
     position_is_allowed,

@@ -192,6 +192,7 @@ class Exposure:
         "_unsent",
         "_value",
         "_working",
+        "_working_at",
         "abilities",
         "book",
         "broker",
@@ -242,6 +243,7 @@ class Exposure:
         self.resting = RestingOrders()
         self.in_doubt = RestingOrders()  # what may rest, and nobody knows
         self._working: dict[tuple[str, Side], Decimal] = {}
+        self._working_at: dict[tuple[str, str, Side], Decimal] = {}  # of what works, by venue
         self._committed: dict[tuple[str, Side], Decimal] = {}
         self._sent: dict[tuple[str, str, Side], Decimal] = {}  # of what works, by strategy
         self._coming: dict[tuple[str, str, Side], Decimal] = {}  # of what is committed, by strategy
@@ -300,6 +302,16 @@ class Exposure:
     def working(self, symbol: str, side: Side) -> Decimal:
         """What sent children of one side may still execute."""
         return self._working.get((symbol, side), ZERO)
+
+    def closable(self, venue: str, symbol: str, side: Side) -> Decimal:
+        """How much an order of this side could close at a venue, beside those that work there."""
+        lies = -side.sign * self.book.qty_at(venue, symbol)
+        return max(lies - self._working_at.get((venue, symbol, side), ZERO), ZERO)
+
+    def admits(self, parent_id: str, strategy: str, venue: str) -> bool:
+        """Whether a parent's strategy may trade at a venue (R14); an operator may flatten anywhere."""
+        own, parent = self._limits.current.strategies.get(strategy), self.parents.get(parent_id)
+        return own is None or not own.venues or venue in own.venues or (parent is not None and parent.flatten)
 
     def may_open(self, symbol: str, side: Side) -> bool:
         """Whether what sent children of one side may still execute is more than closes what is held."""
@@ -387,7 +399,7 @@ class Exposure:
         return self.broker.reserved + (self._unsent if of_parents else ZERO)
 
     def lent(self, venue: str | None) -> tuple[Decimal | None, Decimal]:
-        """What the broker of a venue states as buying power, and what is reserved of it; None: as of parents, of all."""
+        """A broker's buying power as stated, and what is reserved of it; None: of all of them, as for a parent."""
         if venue is None:
             return self.broker.buying_power, self.reserved(of_parents=True)
         power = self.broker.power_at(venue)
@@ -672,7 +684,7 @@ class Exposure:
 
     def _rest(self, cl_ord_id: str, child: ChildExposure) -> None:
         """Whom it stands in the way of: nobody once it has ended at the venue, or was given up."""
-        place, status = (child.venue, child.symbol, child.side), child.ord_status
+        place, status = (child.symbol, child.side), child.ord_status
         can_meet = bool(child.leaves_qty) and status is not OrdStatus.SETTLING and not child.given_up
         is_known = status is not OrdStatus.UNKNOWN
         # Without a price it has traded by now, or never will: what is in doubt is not whether it rests.
@@ -697,6 +709,7 @@ class Exposure:
         self._working[key] = total
         _add(self._sent, own, change)
         self._own(order.strategy, order.symbol)
+        _add(self._working_at, (order.venue, order.symbol, order.side), change)
         self._moved[order.symbol] = None
 
     def _commit(self, order: ParentExposure | ChildExposure, change: Decimal) -> None:

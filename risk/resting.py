@@ -1,8 +1,8 @@
-"""Our own orders that may execute at a venue, by their price: whom a new order would meet, and trade with (R13).
+"""Our own orders that may execute at venues, by their price: whom a new order would meet, and trade with (R13).
 
-Per venue, symbol and side the most aggressive price is kept: the highest purchase, the lowest sale. An order without a
-price reaches any, and so comes before all that have one. Among equals the client id decides, so that the answer does
-not depend on what has ended before.
+Per symbol and side the most aggressive price is kept: the highest purchase, the lowest sale; over all venues, as two of
+them may bring their orders to one exchange. An order without a price reaches any, and so comes before all that have
+one. Among equals the client id decides, so that the answer does not depend on what has ended before.
 
 Each side is a heap whose entries outlive their orders until they come up, or until they are the greater part: adding
 and ending cost O(log n) amortised over the orders that work, asking costs nothing, and memory is bounded by twice what
@@ -14,8 +14,8 @@ from heapq import heapify, heappop, heappush
 
 from core.orders import Side
 
-Place = tuple[str, str, Side]
-"""Venue, symbol and side."""
+Place = tuple[str, Side]
+"""Symbol and side."""
 
 Resting = tuple[str, Decimal | None]
 """Client id and price; None: at any."""
@@ -102,7 +102,7 @@ class RestingOrders:
         """An order works; saying so again changes nothing."""
         queue = self._queues.get(place)
         if queue is None:
-            queue = self._queues[place] = Queue(place[2])
+            queue = self._queues[place] = Queue(place[1])
         queue.put(cl_ord_id, price)
 
     def drop(self, place: Place, cl_ord_id: str) -> None:

@@ -74,6 +74,8 @@ from core.events import (
     TimeAdvanced,
     TradingHalted,
     TradingResumed,
+    VenueAway,
+    VenueChosen,
     VwapDeviated,
 )
 from core.orders import OrdStatus
@@ -246,6 +248,12 @@ def _routed(_seq: int, event: ParentRouted) -> list[Write]:
     row = _take(_plain(event), ("parent_id", "ts", "strategy", "symbol", "policy", "algo", "reason", "model"))
     alternatives = msgspec.json.encode(event.alternatives).decode()
     return [Write(tables.routes, Op.INSERT, row | {"alternatives": alternatives})]
+
+
+def _placed(seq: int, event: VenueChosen) -> list[Write]:
+    row = _take(_plain(event), ("parent_id", "strategy", "symbol", "side", "venue", "was", "reason"))
+    alternatives = msgspec.json.encode(event.alternatives).decode()
+    return [Write(tables.venue_choices, Op.INSERT, {"seq": seq, "ts": event.ts} | row | {"alternatives": alternatives})]
 
 
 def _parent_accepted(seq: int, event: ParentAccepted) -> list[Write]:
@@ -475,6 +483,10 @@ def _anomaly(seq: int, event: Anomaly) -> list[Write]:
     return _alert(seq, event, venue=event.venue, symbol="", cl_ord_id=event.cl_ord_id, text=event.text)
 
 
+def _away(seq: int, event: VenueAway) -> list[Write]:
+    return _alert(seq, event, venue=event.venue, symbol="", cl_ord_id="", text=f"cannot be asked: {event.text}")
+
+
 def _break(seq: int, event: BreakFound) -> list[Write]:
     said = f"{event.kind}: {event.text}"
     return _alert(seq, event, venue=event.venue, symbol=event.symbol, cl_ord_id="", text=said)
@@ -510,6 +522,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     ExitRequested: _exited,
     ParentOrder: _asked,
     ParentRouted: _routed,
+    VenueChosen: _placed,
     ParentAccepted: _parent_accepted,
     ParentAmended: _parent_amended,
     ParentEnded: _ended,
@@ -539,6 +552,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     OverrideUsed: _used,
     TradingResumed: _resumed,
     Anomaly: _anomaly,
+    VenueAway: _away,
     BreakFound: _break,
     OrderUnresolved: _unresolved,
     VwapDeviated: _deviated,

@@ -133,6 +133,21 @@ routes = Table(
     _word("alternatives"),  # each algorithm with its estimate, as JSON
 )
 
+venue_choices = Table(
+    "venue_choices",
+    metadata,
+    _seq(),
+    _time("ts"),
+    _word("parent_id"),
+    _word("strategy"),
+    _word("symbol"),
+    _word("side"),
+    _word("venue"),  # that the parent's children go to from here on
+    _word("was"),  # empty: it had none yet
+    _word("reason"),
+    _word("alternatives"),  # each venue with what a child is expected to cost there, as JSON
+)
+
 orders = Table(
     "orders",
     metadata,

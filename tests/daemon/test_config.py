@@ -101,18 +101,24 @@ MISTAKES = {
     ),
     "a market that is displayed twice": (
         SHARE + "venues = ['paper', 'fast']\n[venues.fast]\ndepth_share = 0.25\n",
-        "execd.toml:2: instruments.AAPL.venues: the depth_share of paper and fast adds up to 1.25: "
-        "no more than 1 is displayed",
+        (
+            "execd.toml:2: instruments.AAPL.venues: the depth_share of paper and fast adds up to 1.25: "
+            "no more than 1 is displayed"
+        ),
     ),
     "a second table for the default venue": (
         "[venues.paper]\nfee_bps = 1\n",
-        "execd.toml:1: venues.paper: 'paper' names no further venue: lower-case letters and digits belong here, "
-        "and [paper] has its own",
+        (
+            "execd.toml:1: venues.paper: 'paper' names no further venue: lower-case letters and digits belong here, "
+            "and [paper] has its own"
+        ),
     ),
     "a venue whose name is no file's": (
         "[venues.'A/B']\nfee_bps = 1\n",
-        "execd.toml:1: venues.A/B: 'A/B' names no further venue: lower-case letters and digits belong here, "
-        "and [paper] has its own",
+        (
+            "execd.toml:1: venues.A/B: 'A/B' names no further venue: lower-case letters and digits belong here, "
+            "and [paper] has its own"
+        ),
     ),
     "venues with more cash than there is": (
         "[account]\ncash = 100\n[venues.one]\ncash = 60\n[venues.two]\ncash = 40\n",

@@ -7,6 +7,7 @@ import pytest
 
 from adapters.gateway import Gateway
 from core.causes import BACKLOG, FEED, JOURNAL
+from core.events import AccountReported, VenueAway
 from core.instruments import Instrument, Instruments
 from core.units import NS_PER_S
 from daemon.clock import SimulatedClock, simulated_loop
@@ -120,9 +121,13 @@ def test_the_account_is_asked_for_at_each_venue_again_and_again_and_who_is_away_
     clock, heard = SimulatedClock(0), list[tuple[int, str]]()
     loop = simulated_loop(clock)
     gateways: dict[str, Gateway] = {"one": ScriptedGateway("one"), "two": (two := ScriptedGateway("two"))}
-    watch = AccountWatch(
-        gateways, lambda report: heard.append((clock.now() // NS_PER_S, report.venue)), clock=clock, every_s=30.0
-    )
+    said: list[AccountReported | VenueAway] = []
+
+    def hear(event: AccountReported | VenueAway) -> None:
+        heard.append((clock.now() // NS_PER_S, event.venue))
+        said.append(event)
+
+    watch = AccountWatch(gateways, hear, clock=clock, every_s=30.0)
 
     async def scene() -> None:
         task = asyncio.create_task(watch.run())
@@ -135,7 +140,8 @@ def test_the_account_is_asked_for_at_each_venue_again_and_again_and_who_is_away_
         loop.run_until_complete(scene())
     finally:
         loop.close()
-    assert heard == [(30, "one"), (30, "two"), (60, "one"), (60, "two"), (90, "one")]
+    assert heard == [(30, "one"), (30, "two"), (60, "one"), (60, "two"), (90, "one"), (90, "two")]
+    assert [type(event).__name__ for event in said[-2:]] == ["AccountReported", "VenueAway"]
 
 
 def test_the_loop_is_late_by_what_kept_it_from_giving_a_turn() -> None:

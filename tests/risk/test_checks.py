@@ -16,6 +16,7 @@ from core.causes import TradingState
 from core.events import (
     BreakFound,
     Event,
+    FillBooked,
     NewOrderSingle,
     OrderApproved,
     OrderDenied,
@@ -142,6 +143,13 @@ THOUSANDTH_TO_A_STOP = limits(position_heat_max=Decimal("0.001"))  # of 100,000:
 SECOND = limits(duplicate_window_s=1.0)
 FIFTH_OF_A_CLUSTER = limits(cluster_max=Decimal("0.2"))
 THREE_PERCENT = limits(es_max=Decimal("0.0301"))  # and a little, for rounding
+
+
+def elsewhere(execution: FillBooked) -> FillBooked:
+    """The same at another venue."""
+    return msgspec.structs.replace(execution, venue="other")
+
+
 OUR_SALE = working("AAPL", SELL, 1)
 OUR_ORDER = child("AAPL", SELL, parent_id="WAAPLSELL1", cl_ord_id="WAAPLSELL1C1A1", order_qty=Decimal(1))
 OUR_MARKET_SALE = msgspec.structs.replace(OUR_ORDER, ord_type=OrdType.MARKET, price=None)
@@ -551,6 +559,48 @@ CASES: list[Row] = [
         (accepted(parent("HARD", SELL, "40")),),
         limits(),
         no(Reason.SHORT, "100", "60", "shares", "60"),
+    ),
+    # R21, at one venue of several: what is held is held at paper
+    ("where it is held", checks.sale_is_covered_there, ask(side=SELL), (held("AAPL", 100),), limits(), None),
+    (
+        "where it is not",
+        checks.sale_is_covered_there,
+        ask(side=SELL, venue="other"),
+        (held("AAPL", 100),),
+        limits(),
+        no(Reason.SHORT, "100", "0", "shares"),
+    ),
+    (
+        "where a part of it is",
+        checks.sale_is_covered_there,
+        ask(side=SELL, venue="other"),
+        (held("AAPL", 100), elsewhere(held("AAPL", 40))),
+        limits(),
+        no(Reason.SHORT, "100", "40", "shares", "40"),
+    ),
+    (
+        "what is on its way out there is not free",
+        checks.sale_is_covered_there,
+        ask(side=SELL, qty="80"),
+        (held("AAPL", 100), elsewhere(held("AAPL", 40)), *working("AAPL", SELL, 30)),
+        limits(),
+        no(Reason.SHORT, "80", "70", "shares", "70"),
+    ),
+    (
+        "a parent may be sold at all of them",
+        checks.sale_is_covered_there,
+        ask_parent(side=SELL, venue="other"),
+        (held("AAPL", 100),),
+        limits(),
+        None,
+    ),
+    (
+        "what may be sold short",
+        checks.sale_is_covered_there,
+        ask("SHRT", SELL, venue="other"),
+        (held("SHRT", 100),),
+        limits(),
+        None,
     ),
     # R21, the price of a short sale; the bid is 99.99
     ("above the bid", checks.short_sale_is_above_bid, ask("HARD", SELL, **limit_at("100.00")), (), limits(), None),
@@ -1184,12 +1234,12 @@ CASES: list[Row] = [
     ("of the same side", checks.order_meets_none_of_ours, ask(), working("AAPL", BUY, 1), limits(), None),
     ("in another symbol", checks.order_meets_none_of_ours, ask(), working("SHRT", SELL, 1), limits(), None),
     (
-        "at another venue",
+        "at another venue, which may bring it to the same exchange",
         checks.order_meets_none_of_ours,
         ask(venue="other"),
         working("AAPL", SELL, 1),
         limits(),
-        None,
+        meets("WAAPLSELL1C1A1"),
     ),
     ("a parent meets nobody yet", checks.order_meets_none_of_ours, ask_parent(), OUR_SALE, limits(), None),
     ("at any price", checks.order_meets_none_of_ours, ask(), OUR_SALE, limits(), meets("WAAPLSELL1C1A1")),
@@ -2015,6 +2065,11 @@ ONLY: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
     checks.size_is_allowed: (ask(qty="100"), (P1,), own_limits(qty="99")),
     checks.notional_is_allowed: (ask(qty="100"), (P1,), own_limits(notional="9999")),
     checks.sale_is_covered: (ask(side=SELL), (accepted(parent(side=SELL)),), limits()),
+    checks.sale_is_covered_there: (
+        ask(side=SELL, venue="other"),
+        (accepted(parent(side=SELL)), held("AAPL", 100)),
+        limits(),
+    ),
     checks.short_sale_is_above_bid: (ask("HARD", SELL), (accepted(parent("HARD", SELL)),), limits()),
     checks.participation_is_small: (ask_parent(qty="101"), (), HUNDREDTH_OF_A_DAY),
     checks.position_is_allowed: (ask(), (P1, held("AAPL", 1)), TENTH),
@@ -2395,6 +2450,7 @@ HOLD: dict[Check, tuple[Ask, tuple[Event, ...], Limits]] = {
 
 OF_EXPOSURE = (
     checks.sale_is_covered,
+    checks.sale_is_covered_there,
     checks.short_sale_is_above_bid,
     checks.participation_is_small,
     checks.position_is_allowed,

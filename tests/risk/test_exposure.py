@@ -454,7 +454,7 @@ def assert_same(exposure: Exposure, slow: Slow) -> None:
         for side in Side:
             assert exposure.working(symbol, side) == slow.working(symbol, side)
             assert exposure.committed(symbol, side) == slow.committed(symbol, side)
-            place = (INSTRUMENTS[symbol].venue, symbol, side)
+            place = (symbol, side)
             assert exposure.resting.best(place) == slow.resting(symbol, side, "known")
             assert exposure.in_doubt.best(place) == slow.resting(symbol, side, "in doubt")
     for parent_id, entry in exposure.parents.items():
@@ -493,7 +493,7 @@ def test_a_snapshot_continues_as_if_nothing_had_happened(events: list[Event], cu
         for side in Side:
             assert second.working(symbol, side) == straight.working(symbol, side)
             assert second.committed(symbol, side) == straight.committed(symbol, side)
-            place = (INSTRUMENTS[symbol].venue, symbol, side)
+            place = (symbol, side)
             assert second.resting.best(place) == straight.resting.best(place)
 
 
@@ -531,7 +531,7 @@ def test_a_child_that_outlives_its_parent_stays_reserved_for_children_and_for_pa
 def test_an_order_that_was_given_up_and_is_heard_of_after_all_stands_in_the_way_again() -> None:
     order = child(qty="100")
     exposure = book(accepted(parent(qty="100")), approved(order), updated(order, OrdStatus.NEW), given_up(order))
-    place = ("paper", "AAPL", BUY)
+    place = ("AAPL", BUY)
     assert exposure.resting.best(place) is None
     fold(exposure, updated(order, OrdStatus.NEW))
     assert exposure.resting.best(place) == ("P1C1A1", Decimal(100))

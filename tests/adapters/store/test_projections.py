@@ -42,6 +42,9 @@ from core.events import (
     StrategyStopped,
     TradingHalted,
     TradingResumed,
+    VenueAway,
+    VenueChosen,
+    VenueCost,
     VwapDeviated,
 )
 from core.orders import OrdStatus, Side
@@ -218,6 +221,40 @@ def test_shadow_limits_stand_each_time_that_they_are_set_and_what_they_would_hav
         "50",
         "v2",
     )
+
+
+def test_every_venue_of_a_parent_stands_with_its_reason_and_what_each_could_cost() -> None:
+    cost = VenueCost(
+        venue="fast",
+        cost_bps=Decimal("1.5"),
+        fee_bps=Decimal(1),
+        spread_bps=Decimal("0.25"),
+        latency_bps=Decimal("0.15"),
+        reject_bps=Decimal("0.1"),
+    )
+    first = VenueChosen(
+        ts=12,
+        parent_id="P1",
+        strategy="s",
+        symbol="AAPL",
+        side=Side.BUY,
+        venue="fast",
+        was="",
+        reason="1.50 bps expected",
+        alternatives=(cost, msgspec.structs.replace(cost, venue="far", text="no line")),
+    )
+    second = msgspec.structs.replace(first, ts=13, venue="far", was="fast", alternatives=())
+    rows = tables_after(first, second, VenueAway(ts=14, venue="far", text="no line"))
+    one, other = rows["venue_choices"]
+    numbers = {"cost_bps": "1.5", "fee_bps": "1", "spread_bps": "0.25", "latency_bps": "0.15", "reject_bps": "0.1"}
+    assert json.loads(str(one.pop("alternatives"))) == [
+        {"venue": "fast", **numbers, "text": ""},
+        {"venue": "far", **numbers, "text": "no line"},
+    ]
+    assert list(one.values()) == [1, 12, "P1", "s", "AAPL", "BUY", "fast", "", "1.50 bps expected"]
+    assert (other["seq"], other["venue"], other["was"]) == (2, "far", "fast")
+    (alert,) = rows["alerts"]
+    assert (alert["kind"], alert["venue"], alert["text"]) == ("VenueAway", "far", "cannot be asked: no line")
 
 
 def test_a_choice_stands_with_its_reason_and_its_alternatives() -> None:

@@ -1,0 +1,187 @@
+"""Two paper venues under one daemon: children go to the better one, leave it while it is down, and are sold at home."""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from adapters.brokers.chaos import PROFILES, Faults
+from adapters.brokers.paper import PaperGateway
+from core.units import NS_PER_S, ZERO
+from daemon.config import Config, build
+from daemon.run import Run
+from tests.daemon.crashing import OPEN
+from tests.daemon.test_account import facts
+from tests.daemon.test_run import live
+
+D = Decimal
+MINUTE = 60 * NS_PER_S
+VENUES = ("paper", "fast")
+SIGNALS = (
+    (2, {"kind": "order", "side": "BUY", "qty": 600, "how": {"algo": "TWAP", "slices": 30, "duration_s": 7200}}),
+    (200, {"kind": "target", "qty": 0, "how": {"algo": "TWAP", "slices": 10, "duration_s": 3600}}),
+)
+
+
+def settings(folder: Path, *, paper: dict[str, Any] | None = None, fast: dict[str, Any] | None = None) -> Config:
+    """A day in one symbol: the cheaper venue is listed second."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        {"signal_id": f"s{minute}", "ts": OPEN + minute * MINUTE, "strategy": "crash", "symbol": "AAA", **signal}
+        for minute, signal in SIGNALS
+    ]
+    (folder / "signals.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    trips = {"rejects_max": 10_000, "failures_max": 10_000, "slips_max": 10_000, "disagreement_max": 0.5}
+    sizes = {"order_qty_max": 10_000, "order_notional_max": 10_000_000}
+    raw: dict[str, Any] = {
+        "daemon": {"world": "simulation", "data_dir": str(folder)},
+        "account": {"ask_s": 30},
+        "market": {"date": "2026-06-15", "step_s": 20.0},
+        "limits": {"quote_age_s_max": 120, "symbols_default": sizes, **trips},
+        "paper": {"depth_share": 0.6, "fee_bps": 3, "seed": 1, **(paper or {})},
+        "venues": {
+            "fast": {"depth_share": 0.4, "fee_bps": 1, "latency_ms": 1, "cash": 400_000, "seed": 2, **(fast or {})}
+        },
+        "instruments": {"AAA": {"adv": 1_000_000, "volatility": 0.02, "venues": list(VENUES)}},
+        "signals": {"files": [str(folder / "signals.jsonl")]},
+    }
+    return build(raw, {}, where="the day of two venues")
+
+
+class Cut(Faults):
+    """A line that is cut between two moments, and otherwise as it was."""
+
+    __slots__ = ("begin", "end")
+
+    def __init__(self, begin: int, end: int) -> None:
+        super().__init__(PROFILES["none"], 0)
+        self.begin, self.end = begin, end
+
+    def is_down(self, now: int) -> bool:
+        return self.begin <= now < self.end
+
+
+def gateway(run: Run, name: str) -> PaperGateway:
+    found = run.gateways[name]
+    assert isinstance(found, PaperGateway)
+    return found
+
+
+def cut(begin_min: int, end_min: int) -> Callable[[Run], None]:
+    """`fast` is down for so long."""
+
+    def watch(run: Run) -> None:
+        gateway(run, "fast")._faults = Cut(OPEN + begin_min * MINUTE, OPEN + end_min * MINUTE)
+
+    return watch
+
+
+def books_agree(run: Run) -> None:
+    """What each venue has is what we have there, and nothing is short anywhere."""
+    for name in VENUES:
+        theirs = {symbol: qty for symbol, qty in gateway(run, name)._exchange.positions.items() if qty}
+        assert run.actors.oms.positions(name) == theirs
+    cash = sum((gateway(run, name)._exchange.cash for name in VENUES), ZERO)
+    assert run.actors.exposure.book.cash == cash
+
+
+def never_short(folder: Path) -> None:
+    held = dict.fromkeys(VENUES, ZERO)
+    for fill in facts(folder, "FillBooked"):
+        held[fill["venue"]] += D(fill["last_qty"]) * (1 if fill["side"] == "BUY" else -1)
+        assert min(held.values()) >= 0
+
+
+def went(folder: Path) -> list[tuple[str, int, str]]:
+    """The venue, the minute and the side of every child that was let go."""
+    orders = [event["order"] for event in facts(folder, "OrderApproved")]
+    return [(order["venue"], (order["ts"] - OPEN) // MINUTE, order["side"]) for order in orders]
+
+
+def bought_between(folder: Path, begin: int, end: int) -> set[str]:
+    return {venue for venue, minute, side in went(folder) if side == "BUY" and begin <= minute < end}
+
+
+@pytest.mark.parametrize(
+    "paper, fast, best",
+    [
+        ({}, {}, "fast"),
+        ({"fee_bps": 1}, {"fee_bps": 3}, "paper"),
+        ({"fee_bps": 1}, {"reject_probability": 0.9}, "paper"),
+        ({"fee_bps": 1, "latency_ms": 1_000}, {}, "fast"),
+    ],
+    ids=["the lower fee", "the lower fee, listed first", "who takes orders", "who answers soon"],
+)
+def test_children_go_to_the_better_one(paper: dict[str, Any], fast: dict[str, Any], best: str, tmp_path: Path) -> None:
+    run = live(settings(tmp_path, paper=paper, fast=fast))
+    assert bought_between(tmp_path, 60, 125) == {best}
+    books_agree(run)
+    never_short(tmp_path)
+    assert run.actors.exposure.held("AAA") == 0
+
+
+def test_they_move_when_it_goes_down_and_come_back_and_are_sold_where_they_lie(tmp_path: Path) -> None:
+    run = live(settings(tmp_path), cut(30, 70))
+    assert bought_between(tmp_path, 0, 30) == {"fast"}
+    assert bought_between(tmp_path, 32, 70) == {"paper"}
+    assert bought_between(tmp_path, 73, 125) == {"fast"}
+    assert {venue for venue, _, side in went(tmp_path) if side == "SELL"} == set(VENUES)
+    books_agree(run)
+    never_short(tmp_path)
+    assert run.actors.exposure.held("AAA") == 0
+    chosen = facts(tmp_path, "VenueChosen")
+    first = [event for event in chosen if event["side"] == "BUY"]
+    assert [(event["was"], event["venue"]) for event in first] == [("", "fast"), ("fast", "paper"), ("paper", "fast")]
+    assert [event["venue"] for event in facts(tmp_path, "VenueAway")] == ["fast"]
+    assert [event["kind"] for event in facts(tmp_path, "BreakFound")] == []
+    assert {event["cause"] for event in facts(tmp_path, "TradingHalted")} == {"startup"}
+
+
+def test_a_restart_in_the_middle_goes_on_where_it_was(tmp_path: Path) -> None:
+    day = settings(tmp_path)
+    stopped = live(day, lambda run: run.clock.call_at(OPEN + 20 * MINUTE, run.stop))
+    before, kept = stopped.actors.venues.dump(), list[dict[str, object]]()
+    assert before["chosen"]
+
+    def again(run: Run) -> None:
+        cut(30, 70)(run)
+        run.clock.call_at(OPEN + 20 * MINUTE + NS_PER_S, lambda: kept.append(run.actors.venues.dump()))
+
+    run = live(day, again)
+    assert kept == [before]
+    moves = [(each["was"], each["venue"]) for each in facts(tmp_path, "VenueChosen") if each["side"] == "BUY"]
+    assert moves == [("", "fast"), ("fast", "paper"), ("paper", "fast")]  # the restart made none
+    books_agree(run)
+    never_short(tmp_path)
+    assert run.actors.exposure.held("AAA") == 0
+    assert facts(tmp_path, "BreakFound") == []
+
+
+@pytest.mark.parametrize("chaos", ["flaky", "storm"])
+def test_on_bad_lines_each_book_is_right_and_no_venue_is_sold_short(chaos: str, tmp_path: Path) -> None:
+    run = live(settings(tmp_path, paper={"chaos": chaos}, fast={"chaos": chaos}))
+    never_short(tmp_path)
+    assert len(facts(tmp_path, "FillBooked")) > 20
+    if not run.actors.oms.in_doubt("paper") and not run.actors.oms.in_doubt("fast"):
+        books_agree(run)
+
+
+def test_cash_lies_where_the_configuration_says_and_the_sum_is_what_our_books_say(tmp_path: Path) -> None:
+    run = live(settings(tmp_path))
+    reports = facts(tmp_path, "AccountReported")
+    first = {event["venue"]: D(event["cash"]) for event in reversed(reports)}
+    assert first == {"paper": D(600_000), "fast": D(400_000)}
+    assert run.actors.exposure.broker.report is not None
+    assert run.actors.exposure.broker.report.venue == "fast, paper"
+    assert run.actors.exposure.broker.short > -1  # of a million: nothing is missing
+
+
+def test_the_same_day_gives_the_same_choices(tmp_path: Path) -> None:
+    one, other = settings(tmp_path / "one"), settings(tmp_path / "other")
+    live(one, cut(30, 70))
+    live(msgspec.structs.replace(other, daemon=msgspec.structs.replace(other.daemon, placement="tasks")), cut(30, 70))
+    assert facts(tmp_path / "one", "VenueChosen") == facts(tmp_path / "other", "VenueChosen")
