@@ -546,10 +546,13 @@ class Slicer:
             return (parent.denied if parent.refusals else Reason.SELF_MATCH) or ""
         if reason is not EndReason.WINDOW:
             return ""
-        pace, room = parent.pace, parent.volume_room
-        if pace is not None and room is not None and room < parent.order_qty - parent.cum_qty:
+        pace, undone = parent.pace, parent.order_qty - parent.cum_qty
+        own, shared = parent.volume_room, self._room(parent)
+        if pace is not None and own is not None and min(own, own if shared is None else shared) < undone:
             traded = f"{pace.seen - pace.begun:,.0f} shares traded while it worked"
-            return f"it may be {pace.rate:.2%} of the volume, and {traded}: give it more time, or LIMIT or MARKET"
+            most = f"it may be {pace.rate:.2%} of the volume"
+            most += f", all in {parent.symbol} together {HARD_MAX:.0%}" if shared is not None and shared < own else ""
+            return f"{most}, and {traded}: give it more time, or LIMIT or MARKET"
         if self._price(parent, now) is None:
             return f"{parent.symbol} was not quoted on the side that it needs: look at its feed"
         return ""
