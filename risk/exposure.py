@@ -722,7 +722,17 @@ class Exposure:
         self._moved[order.symbol] = None
 
     def _own(self, strategy: str, symbol: str) -> None:
-        self._owners.setdefault(symbol, {})[strategy] = None
+        """Keep in mind who holds a symbol or has some on its way; of whoever does no longer nothing is at risk."""
+        coming = any((strategy, symbol, side) in own for side in Side for own in (self._sent, self._coming))
+        owners = self._owners.setdefault(symbol, {})
+        if coming or self.own_held(strategy, symbol):
+            owners[strategy] = None
+        else:
+            owners.pop(strategy, None)
+            self._heat_of_children.put(strategy, symbol, ZERO)
+            self._heat_of_parents.put(strategy, symbol, ZERO)
+        if not owners:
+            del self._owners[symbol]
 
     def _measure(self, symbol: str) -> None:
         """What the symbol may reach is told to both pictures, and to the risk model."""
@@ -747,20 +757,15 @@ class Exposure:
             changed.clear()
 
     def _measure_heat(self, symbol: str) -> None:
-        """What each strategy's position may lose by its worse side; who has nothing there any more is forgotten."""
+        """What each strategy's position may lose by its worse side."""
         if symbol not in self._marks:
             return
-        owners = self._owners.get(symbol, {})
-        for owner in list(owners):
+        for owner in self._owners.get(symbol, {}):
             held, per_share = self.own_held(owner, symbol), {side: self.at_risk(owner, symbol, side) for side in Side}
             buys, sales = (owner, symbol, Side.BUY), (owner, symbol, Side.SELL)
             for heat, own in ((self._heat_of_children, self._sent), (self._heat_of_parents, self._coming)):
                 longest, shortest = held + own.get(buys, ZERO), held - own.get(sales, ZERO)
                 heat.put(owner, symbol, max(longest * per_share[Side.BUY], -shortest * per_share[Side.SELL], ZERO))
-            if not held and not any(key in own for key in (buys, sales) for own in (self._sent, self._coming)):
-                del owners[owner]
-        if not owners:
-            self._owners.pop(symbol, None)
 
     def _unit(self, symbol: str, price: Decimal | None) -> Decimal:
         """Money value of one share: at an order's limit where that is dearer than the mid."""

@@ -568,6 +568,7 @@ def test_strategies_that_come_and_go_leave_nothing_behind() -> None:
         fold(exposure, accepted(order), approved(sent), updated(sent, OrdStatus.CANCELED, ts=ts), ended(order))
     assert list(exposure.newest) == [("S48", "AAPL"), ("S49", "AAPL")]
     assert exposure._coming == exposure._sent == {}
+    assert not exposure._owners
 
 
 def test_a_price_ten_times_as_high_lifts_no_limit_before_it_has_stood() -> None:
