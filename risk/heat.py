@@ -5,8 +5,9 @@ stop of one leaves the other's position, so that they count side by side. What a
 heat of its position, what all may lose that of the account.
 
 A position without a stop counts in whole, as does one whose stop is suspended: who took stops away would have room
-otherwise. A stop counts for no more than that. A gap beyond the stop is not in it; that is what the expected shortfall
-is for. Sums are exact and kept by their differences, as in `risk.reach`.
+otherwise. So does one whose stop is reached: it is on its way out, or nothing let it out, and more of it would cost
+nothing otherwise. A stop counts for no more than that. A gap beyond the stop is not in it; that is what the expected
+shortfall is for. Sums are exact and kept by their differences, as in `risk.reach`.
 """
 
 from decimal import Decimal
@@ -19,10 +20,11 @@ from risk.stops import Stop
 def at_risk(stop: Stop | None, side: Side, mark: Decimal, price: Decimal | None) -> Decimal:
     """What one share that `side` opens loses until the stop fires, from the mark or a price where that is worse."""
     ends = (mark,) if price is None else (mark, price)
-    if stop is None or stop.suspended or stop.order.side is side:
+    guards = stop is not None and not stop.suspended and stop.order.side is side.opposite
+    if stop is None or not guards or side.sign * (mark - stop.stop_px) <= 0:
         return max(ends)
     entry = max(ends) if side is Side.BUY else min(ends)
-    return min(max(side.sign * (entry - stop.stop_px), ZERO), max(ends))
+    return min(side.sign * (entry - stop.stop_px), max(ends))
 
 
 class Heat:

@@ -958,12 +958,12 @@ CASES: list[Row] = [
         no(Reason.HEAT, "0.002", "0.001", "of equity", "1"),
     ),
     (
-        "of a stop that is reached nothing is to be lost, but for a gap",
+        "a stop that is reached guards nothing more",
         checks.heat_is_allowed,
-        ask(qty="1000"),
-        (stop_set(at="101"),),
+        ask(qty="2"),
+        (stop_set(at="100"),),
         THOUSANDTH_TO_A_STOP,
-        None,
+        no(Reason.HEAT, "0.002", "0.001", "of equity", "1"),
     ),
     (
         "the multiplier counts for a stop",

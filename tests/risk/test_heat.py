@@ -167,7 +167,8 @@ class World:
             return mark
         if since is not None:
             at = max([Decimal(100), *map(min, pairwise(self.seen[key[1]][since:]))]) - 6
-        return min(max(side.sign * (mark - at), ZERO), mark)
+        away = side.sign * (mark - at)
+        return min(away, mark) if away > 0 else mark
 
 
 MOVES = ["fill", "fill", "parent", "parent", "child", "done", "end", "price", "price", "one side", "stop", "trail"]

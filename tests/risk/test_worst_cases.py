@@ -194,7 +194,8 @@ class Account:
         found = []
         for symbol in SYMBOLS:
             mark, (exit_, at) = self.marks[symbol], self.stops.get(symbol, (side, ZERO))
-            lost = mark if exit_ is side else min(max(side.sign * (mark - at), ZERO), mark)
+            away = side.sign * (mark - at)
+            lost = mark if exit_ is side or away <= 0 else min(away, mark)
             found.append(float(lost * UNIVERSE[symbol].multiplier))
         return np.array(found)
 
