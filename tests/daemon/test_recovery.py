@@ -32,8 +32,10 @@ from core.events import (
     ExecutionReport,
     FillBooked,
     OrderApproved,
+    OrderCancelRequest,
     OrderUpdated,
     PositionUpdated,
+    TimeAdvanced,
     TradingHalted,
     TradingResumed,
 )
@@ -188,6 +190,27 @@ def test_every_actor_comes_back_as_it_was(way: str, stopped: tuple[Config, Run],
         assert run.bus.seq == live.bus.seq
         assert states(run) == states(live)
         assert run.actors.sender.state == live.actors.sender.state
+
+
+def test_a_daemon_that_was_down_over_the_close_asks_each_day_order_back_once(
+    stopped: tuple[Config, Run], tmp_path: Path
+) -> None:
+    """The slicer, whose parents are over, and the oms find them at the same moment."""
+    with reopened(copied(stopped[0], tmp_path / "copy")) as run:
+        folded(run)
+        oms, slicer, trace = run.actors.oms, run.actors.slicer, list[Event]()
+        working = sorted(oms.live())
+        bus = Bus()
+        bus.fold(TimeAdvanced, slicer.advance, oms.advance)
+        bus.fold(OrderCancelRequest, slicer.cancel, oms.cancel)
+        bus.fold(OrderUpdated, oms.update, slicer.update)
+        bus.on(TimeAdvanced, slicer.on_due, oms.on_due)
+        bus.on(OrderCancelRequest, oms.on_cancel_request)
+        bus.tap(lambda seq, event: trace.append(event))
+        bus.publish(TimeAdvanced(ts=session().close + 3_600 * NS_PER_S))
+        assert working
+        assert sorted(event.cl_ord_id for event in trace if isinstance(event, OrderCancelRequest)) == working
+        assert sorted(event.cl_ord_id for event in trace if isinstance(event, Anomaly)) == working
 
 
 def test_states_of_another_shape_are_of_another_schema_version() -> None:
