@@ -30,7 +30,20 @@ from adapters.store import faults, journal, queries
 from adapters.store import tape as recorded
 from adapters.store.writer import JournalError
 from core.units import NS_PER_S
-from daemon import asking, backtest, by_hand, compared, comparing, credentials, desk, logs, place, profiles, risk_desk
+from daemon import (
+    asking,
+    backtest,
+    by_hand,
+    compared,
+    comparing,
+    credentials,
+    desk,
+    logs,
+    place,
+    printed,
+    profiles,
+    risk_desk,
+)
 from daemon.bus import BusFailed
 from daemon.clock import ClockError, ScaledClock, SystemClock
 from daemon.config import Config, ConfigError, hash_of, load
@@ -226,7 +239,7 @@ def status(folder: Folder = LATEST, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(facts | {"daemon": live}, default=str))
         return
-    _print_facts(facts)
+    _print_facts(facts | {"started": int(facts.get("started", 0))})
     typer.echo(desk.in_words(live))
 
 
@@ -295,15 +308,19 @@ def report(
 
 
 @app.command()
-def explain(order: Annotated[str, typer.Argument(help="A parent's or child's id.")], folder: Folder = LATEST) -> None:
+def explain(
+    order: Annotated[str, typer.Argument(help="A parent's or child's id.")],
+    folder: Folder = LATEST,
+    as_json: AsJson = False,
+) -> None:
     """Everything that is on record about one order, in order."""
     with _reading(folder) as engine:
         found = queries.explain(engine, order)
     if not found:
         typer.echo(f"{order}: nothing is on record; `execd parents` and `execd orders` list what is", err=True)
         raise typer.Exit(ExitCode.NOT_FOUND)
-    for row in found:
-        typer.echo(json.dumps(row, default=str))
+    for line in (json.dumps(row, default=str) for row in found) if as_json else printed.story(order, found):
+        typer.echo(line)
 
 
 @app.command()
@@ -345,10 +362,11 @@ def risk_shadow(folder: Folder = LATEST, limit: int = 20, as_json: AsJson = Fals
     if found is None:
         typer.echo("no shadow limits: write those that are to differ into [shadow], then `execd risk reload`")
         return
-    until = "" if found["until"] is None else f" until {found['until']}"
-    typer.echo(f"shadow limits {found['version']} since {found['since']}{until}: {found['verdicts']:,} verdicts")
-    typer.echo(_columns(found["reasons"]))
-    typer.echo(f"\n{_columns([{name: row[name] for name in SHADOW_COLUMNS} for row in found['differences']])}")
+    until = "" if found["until"] is None else f" until {printed.cell(found['until'])}"
+    since = printed.cell(found["since"])
+    typer.echo(f"shadow limits {found['version']} since {since}{until}: {found['verdicts']:,} verdicts")
+    typer.echo(printed.columns(found["reasons"]))
+    typer.echo(f"\n{printed.columns([{name: row[name] for name in SHADOW_COLUMNS} for row in found['differences']])}")
 
 
 @config_app.command("check")
@@ -513,26 +531,13 @@ def _database_password() -> str | None:
 def _print_rows(folder: Path, query: Callable[..., list[dict[str, Any]]], *, as_json: bool, **filters: Any) -> None:  # noqa: ANN401
     with _reading(folder) as engine:
         rows = query(engine, **filters)
-    typer.echo(json.dumps(rows, default=str) if as_json else _columns(rows))
-
-
-def _columns(rows: list[dict[str, Any]]) -> str:
-    """Rows as aligned text; times as New York would read them are in the report, here they stay ns."""
-    if not rows:
-        return "none"
-    shown = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
-    widths = [max(len(line[i]) for line in shown) for i in range(len(shown[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in shown)
-
-
-def _cell(value: object) -> str:
-    return "-" if value is None or value == "" else str(value)
+    typer.echo(json.dumps(rows, default=str) if as_json else printed.columns(rows))
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
     for name, value in facts.items():
         shown = ", ".join(f"{key} {count}" for key, count in value.items()) if isinstance(value, dict) else value
-        typer.echo(f"{name:<20} {shown or '-'}")
+        typer.echo(f"{name:<20} {printed.cell(shown)}")
 
 
 @contextmanager

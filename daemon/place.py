@@ -54,6 +54,8 @@ def find(folder: Path) -> Place:
     try:
         return msgspec.json.decode((folder / FILE).read_bytes(), type=Place)
     except FileNotFoundError:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise FileNotFoundError(f"{folder}: no daemon ran there; a simulation leaves none to ask") from None
         raise FileNotFoundError(f"{folder}: no run is there; name its data directory with --dir") from None
     except msgspec.MsgspecError as error:
         raise ValueError(f"{folder / FILE}: {error}: start the daemon once, it writes the file anew") from error

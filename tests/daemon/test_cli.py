@@ -67,9 +67,12 @@ def test_a_simulated_day_can_be_read_back_by_every_command(execd: Execd, day: Pa
         assert {row["symbol"] for row in rows} <= {"AAA", "BBB"}
         assert execd(command, "--dir", day / "out")[1].splitlines()[0].split()[0] == next(iter(rows[0]))
     parents = json.loads(execd("parents", "--dir", day / "out", "--json")[1])
-    code, out, _ = execd("explain", parents[0]["parent_id"], "--dir", day / "out")
+    code, out, _ = execd("explain", parents[0]["parent_id"], "--dir", day / "out", "--json")
     assert code == ExitCode.OK
     assert json.loads(out.splitlines()[0])["type"] == "ParentOrder"
+    told = execd("explain", parents[0]["parent_id"], "--dir", day / "out")[1].splitlines()
+    assert len(told) == len(out.splitlines())
+    assert " ParentOrder " in told[0]
     assert "orders" in execd("status", "--dir", day / "out")[1]
     assert execd("verify", "--dir", day / "out")[1].startswith("intact up to event ")
     report = json.loads(execd("report", "--dir", day / "out", "--json")[1])
@@ -113,6 +116,10 @@ def test_a_folder_with_something_in_it_is_not_written_over(execd: Execd, day: Pa
     "arguments,message",
     [
         (("status", "--dir", "nowhere"), "execd: nowhere: no run is there; name its data directory with --dir\n"),
+        (
+            ("risk", "show", "--dir", "."),
+            "execd: .: no daemon ran there; a simulation leaves none to ask\n",
+        ),
         (
             ("config", "check", "missing.toml"),
             "execd: missing.toml: No such file or directory: give the path of a configuration file\n",

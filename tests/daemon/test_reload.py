@@ -25,6 +25,7 @@ from daemon.clock import SimulatedClock
 from daemon.config import Config, load
 from daemon.halts import Refused
 from daemon.markets import open_market
+from daemon.printed import cell
 from daemon.reload import BYTES_MAX, Reloaded, Source
 from daemon.run import Run
 from risk.limits import plain, version_of
@@ -360,7 +361,7 @@ def test_what_shadow_limits_would_have_done_is_on_record_and_counted(tmp_path: P
     head, *rows, blank, columns, newest = lines
     assert (head.split(), len(rows), blank) == (["reason", "alike", "tighter", "wider"], len(found["reasons"]), "")
     shown = dict(zip(columns.split(), newest.split(), strict=False))
-    assert {name: str(differ[-1][name]) for name in ("ts", "symbol", "shadow_qty", "reason")}.items() <= shown.items()
+    assert {name: cell(differ[-1][name]) for name in ("ts", "symbol", "shadow_qty", "reason")}.items() <= shown.items()
 
 
 def test_without_shadow_limits_the_command_says_how_to_have_some(tmp_path: Path, execd: Execd) -> None:
