@@ -144,12 +144,16 @@ class Oms:
         return self._book.at(venue)
 
     def left_behind(self, venues: Collection[str]) -> list[tuple[str, str, str]]:
-        """Venue, symbol and what: what is live or held at venues other than these, which nobody can be asked about."""
-        found = {
-            (each.venue, each.symbol, "orders") for each in self.orders.values() if each.ord_status not in TERMINAL
-        }
-        found |= {(venue, symbol, "a position") for venue in self._book.venues() for symbol in self._book.at(venue)}
-        return sorted(each for each in found if each[0] not in venues)
+        """Venue, symbol and what: what is live at venues other than these, or held where its symbol may not go."""
+        live = [each for each in self.orders.values() if each.ord_status not in TERMINAL and each.venue not in venues]
+        held = [(venue, symbol) for venue in self._book.venues() for symbol in self._book.at(venue)]
+        strays = [(venue, symbol) for venue, symbol in held if venue not in venues or not self._may_go(symbol, venue)]
+        orders = {(each.venue, each.symbol, "orders") for each in live}
+        return sorted(orders | {(*stray, "a position") for stray in strays})
+
+    def _may_go(self, symbol: str, venue: str) -> bool:
+        instrument = self._instruments.get(symbol)
+        return instrument is None or venue in instrument.places
 
     # folds
 

@@ -218,8 +218,8 @@ def _found(venue: str, unexplained: Break, now: int) -> BreakFound:
 
 
 def _left_behind(venue: str, symbol: str, what: str, now: int) -> BreakFound:
-    """The configuration no longer names the venue: what is there can be neither compared nor closed."""
-    text = f"{what} at {venue}, which is not among the venues: name it again, and close there what is held"
+    """The configuration no longer names the venue, or not for the symbol: what is there cannot be closed."""
+    text = f"{what} at {venue}, which is not among the venues of {symbol}: name it again, and close there what is held"
     return BreakFound(ts=now, venue=venue, kind=BreakKind.POSITION, symbol=symbol, text=text)
 
 

@@ -658,5 +658,5 @@ async def test_what_is_held_at_a_venue_that_is_named_no_more_is_a_break() -> Non
     bench = Bench(report(ExecType.NEW), trade("E1", "4"))
     bench.gateway.name = "other"
     bench.gateway.pictures = [picture()]
-    text = "{} at paper, which is not among the venues: name it again, and close there what is held"
+    text = "{} at paper, which is not among the venues of AAPL: name it again, and close there what is held"
     assert [event.text for event in await bench.reconcile()] == [text.format("a position"), text.format("orders")]

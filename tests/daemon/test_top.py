@@ -18,7 +18,6 @@ STATUS: dict[str, Any] = {
     "causes": [{"cause": "kill", "state": "HALTED", "since": 1, "by": "ann (1000)", "text": "enough"}],
     "quarantined": {"ALFA": "ours 1, theirs 2"},
     "stopped": {"alpha": "20 parents to BUY ALFA"},
-    "venues": [{"venue": "fast", "latency_ms": 5.0, "rejects": 0.01, "away": "no line"}],
     "equity": "1000000.50",
     "parents": 1,
     "orders": 2,

@@ -11,6 +11,8 @@ import pytest
 
 from adapters.brokers.chaos import PROFILES, Faults
 from adapters.brokers.paper import PaperGateway
+from adapters.store import queries
+from adapters.store.engine import open_readonly
 from core.units import NS_PER_S, ZERO
 from daemon.config import Config, build
 from daemon.run import Run
@@ -137,7 +139,11 @@ def test_they_move_when_it_goes_down_and_come_back_and_are_sold_where_they_lie(t
     first = [event for event in chosen if event["side"] == "BUY"]
     assert [(event["was"], event["venue"]) for event in first] == [("", "fast"), ("fast", "paper"), ("paper", "fast")]
     assert [event["venue"] for event in facts(tmp_path, "VenueAway")] == ["fast"]
-    assert [event["kind"] for event in facts(tmp_path, "BreakFound")] == []
+    assert facts(tmp_path, "BreakFound") == []
+    engine = open_readonly(f"sqlite:///{tmp_path / 'execd.db'}")
+    told = [row["type"] for row in queries.explain(engine, first[0]["parent_id"])]
+    engine.dispose()
+    assert told.count("VenueChosen") == 3
     assert {event["cause"] for event in facts(tmp_path, "TradingHalted")} == {"startup"}
 
 

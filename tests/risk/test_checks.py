@@ -27,7 +27,7 @@ from core.events import (
     StrategyStopped,
     TradingHalted,
 )
-from core.instruments import VenueAbility
+from core.instruments import Instrument, Instruments, VenueAbility
 from core.orders import OrdStatus, OrdType, Side, TimeInForce
 from core.units import NS_PER_MS, NS_PER_S, ZERO, floor_to
 from risk import checks
@@ -41,6 +41,7 @@ from tests.builders import (
     INSTRUMENTS,
     MINUTE,
     NOW,
+    abilities,
     accepted,
     approved,
     book,
@@ -2044,6 +2045,34 @@ def test_a_venue_gets_only_children_of_the_types_and_times_in_force_that_it_take
         refused = ord_type if ord_type == "MARKET" else time_in_force
         assert denial == msgspec.structs.replace(no(Reason.INVALID), text=f"paper takes no {refused} orders")
     assert checks.venue_takes_it(Case(ask_parent(ord_type=ord_type), exposure), limits()) is None
+
+
+def test_a_parent_may_go_where_one_of_its_venues_is_allowed_and_its_children_there_alone() -> None:
+    shares = Instruments([Instrument(symbol="AAPL", venues=("paper", "other"))])
+    bounds = limits(strategies={"alpha": StrategyLimits(venues=("other",))})
+    exposure = Exposure(shares, LimitsInForce(bounds), abilities())
+    assert checks.strategy_may_trade(Case(ask_parent(), exposure), bounds) is None
+    assert checks.strategy_may_trade(Case(ask(venue="other"), exposure), bounds) is None
+    denial = checks.strategy_may_trade(Case(ask(), exposure), bounds)
+    assert denial is not None
+    assert denial.text == "alpha may not trade on paper"
+    assert [exposure.admits("P1", "alpha", venue) for venue in ("paper", "other")] == [False, True]
+    assert exposure.admits("P1", "beta", "paper")  # whom other checks refuse
+    fold(exposure, quote(), accepted(parent(flatten=True)))
+    assert exposure.admits("P1", "alpha", "paper")
+    elsewhere_only = limits(strategies={"alpha": StrategyLimits(venues=("far",))})
+    denial = checks.strategy_may_trade(Case(ask_parent(), exposure), elsewhere_only)
+    assert denial is not None
+    assert denial.text == "alpha may not trade on paper or other"
+
+
+def test_a_child_is_held_to_the_buying_power_of_its_venue_and_a_parent_to_that_of_all() -> None:
+    exposure = Exposure(INSTRUMENTS, LimitsInForce(limits()), abilities(), brokers=("other", "paper"))
+    fold(exposure, opened(), quote(), reported(None, buying_power="9999"))
+    other = msgspec.structs.replace(reported(None, buying_power="1000000"), venue="other")
+    fold(exposure, other)
+    for asked, passes in ((ask(), False), (ask(venue="other"), True), (ask_parent(), True)):
+        assert (checks.buying_power_is_enough(Case(asked, exposure), limits()) is None) == passes
 
 
 # Removing a check must be noticed -------------------------------------------------------------------------------------
