@@ -19,9 +19,11 @@ A venue is no candidate
     where it holds nothing     of what the child closes, while another does: what a venue holds is closed there, with no
                                more than is held and not on its way out already, also where it costs more
 
-Without a candidate the child is not sent; its parent looks again. The cheapest one is chosen, of equals the first that
-the instrument names. A parent that has a venue keeps it until another is cheaper by more than `switch_bps`. Children
-that work stay where they are. Where an instrument names one venue, nothing of this is done.
+Without a candidate the child is not sent; its parent looks again. But a watch that hears nothing must keep nobody in a
+position: where all that hold what the child closes are away, it is tried there, once a minute has passed since an
+outage was said or an order was lost. The cheapest candidate is chosen, of equals the first that the instrument names. A
+parent that has a venue keeps it until another is cheaper by more than `switch_bps`. Children that work stay where they
+are. Where an instrument names one venue, nothing of this is done.
 
 What the numbers leave out: fees of makers, as all are taken to be paid alike; what a venue's own quote would say, as no
 feed tells venues apart; and the limits on the size and the rate of orders, which the gate answers for.
@@ -57,6 +59,7 @@ REJECTS = 0.01  # likewise, of its orders
 WEIGHT = 0.1  # of a new value in its average
 HALF_LIFE_NS = 900 * NS_PER_S  # in which an average goes half of the way back to what is assumed
 PAUSE_NS = 10 * NS_PER_S  # for a venue that did not get an order, or may not have
+TRY_NS = 60 * NS_PER_S  # after which what can be closed nowhere else is tried there all the same
 BPS_MAX = 1_000  # of a setting
 _BPS = 10_000.0
 
@@ -112,12 +115,16 @@ class Average(msgspec.Struct):
 
 
 class Record(msgspec.Struct):
-    """How a venue was of late. `away`: why nothing is sent there; `until` ns, None: until it says anything."""
+    """How a venue was of late. `away`: why nothing is sent there; `until` ns, None: until it says anything.
+
+    `lost` is when that was last said, or an order last lost, ns.
+    """
 
     latency_s: Average
     rejects: Average
     away: str = ""
     until: int | None = None
+    lost: int = 0
 
     def why_away(self, now: int) -> str:
         """Why nothing is sent there; empty: it is no more than usual."""
@@ -167,14 +174,16 @@ class Venues:
             record.rejects.add(0.0, event.ts)
         elif status is OrdStatus.REJECTED or status in _LOST:
             record.rejects.add(1.0, event.ts)
-        if status in _LOST and not record.why_away(event.ts):
-            record.away, record.until = f"an order was {status}", event.ts + PAUSE_NS
+        if status in _LOST:
+            record.lost = event.ts
+            if not record.why_away(event.ts):
+                record.away, record.until = f"an order was {status}", event.ts + PAUSE_NS
 
     def lose(self, event: VenueAway) -> None:
         """A venue could not be asked."""
         record = self._records.get(event.venue)
         if record is not None:
-            record.away, record.until = event.text or "it cannot be asked", None
+            record.away, record.until, record.lost = event.text or "it cannot be asked", None, event.ts
 
     def hear(self, event: AccountReported) -> None:
         """A venue that speaks is there."""
@@ -202,10 +211,13 @@ class Venues:
         closes = any(held.values())
         costs = {venue: self._cost(venue, order, market, instrument) for venue in instrument.places}
         if closes:
-            there = "it holds nothing that this closes"
-            costs = {venue: each if held[venue] else _barred(each, there) for venue, each in costs.items()}
+            costs = {venue: each if held[venue] else _barred(each) for venue, each in costs.items()}
         was = self._chosen.get(order.parent_id, "")
         venue = _cheapest(costs, was, self._settings.switch_bps)
+        if venue is None and closes:
+            tried = (each for name, each in costs.items() if held[name] and self._is_tried(each, order.ts))
+            without = {each.venue: msgspec.structs.replace(each, text="") for each in tried}
+            venue = _cheapest(without, was, self._settings.switch_bps)
         if venue is None:
             return
         if venue != was:
@@ -223,6 +235,11 @@ class Venues:
         qty = min(order.order_qty, held[venue]) if closes else order.order_qty
         yield msgspec.structs.replace(order, venue=venue, order_qty=qty)
 
+    def _is_tried(self, cost: VenueCost, now: int) -> bool:
+        """Whether nothing but its being away is against a venue, and that is long ago."""
+        record = self._records[cost.venue]
+        return cost.text == record.why_away(now) and now >= record.lost + TRY_NS
+
     def _closable(self, venue: str, order: NewOrderSingle, instrument: Instrument) -> Decimal:
         return floor_to(self._access.closable(venue, order.symbol, order.side), instrument.lot)
 
@@ -233,9 +250,9 @@ class Venues:
         latency = recorded(latency_bps(record.latency_s.at(order.ts), order.ts, instrument))
         rejects = recorded(record.rejects.at(order.ts) * float(self._settings.reject_bps))
         text = record.why_away(order.ts)
-        if not text and not self._access.admits(order.parent_id, order.strategy, venue):
+        if not self._access.admits(order.parent_id, order.strategy, venue):
             text = f"{order.strategy} may not trade there"
-        if not text and not _takes(ability, order):
+        elif not _takes(ability, order):
             text = f"it takes no {order.ord_type} orders {order.time_in_force}"
         return VenueCost(
             venue=venue,
@@ -318,8 +335,8 @@ def _takes(ability: VenueAbility, order: NewOrderSingle) -> bool:
     return order.ord_type in ability.ord_types and order.time_in_force in ability.times_in_force
 
 
-def _barred(cost: VenueCost, text: str) -> VenueCost:
-    return cost if cost.text else msgspec.structs.replace(cost, text=text)
+def _barred(cost: VenueCost) -> VenueCost:
+    return cost if cost.text else msgspec.structs.replace(cost, text="it holds nothing that this closes")
 
 
 def _cheapest(costs: Mapping[str, VenueCost], was: str, switch_bps: Decimal) -> str | None:

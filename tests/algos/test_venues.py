@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from algos import venues as module
-from algos.venues import HALF_LIFE_NS, LATENCY_S, PAUSE_NS, REJECTS, WEIGHT, Access, Average, Venues, VenueSettings
+from algos.venues import (
+    HALF_LIFE_NS,
+    LATENCY_S,
+    PAUSE_NS,
+    REJECTS,
+    TRY_NS,
+    WEIGHT,
+    Access,
+    Average,
+    Venues,
+    VenueSettings,
+)
 from core.events import (
     Event,
     MarketData,
@@ -172,6 +183,24 @@ def test_a_venue_that_did_not_get_an_order_is_tried_again_after_a_while() -> Non
     assert [placed(venues, child("AAPL", ts=ts))[1].venue for ts in (last, first)] == ["fast", "paper"]  # type: ignore[union-attr]
 
 
+def test_what_closes_is_tried_where_it_lies_a_minute_after_an_outage_and_opens_nowhere() -> None:
+    venues = router(desk(held={"far": "-100"}), away("far"))
+    late = NOW + TRY_NS
+    assert placed(venues, child("AAPL", ts=late - 1)) == (None, None)
+    choice, order = placed(venues, child("AAPL", ts=late))
+    assert order is not None
+    assert order.venue == "far"
+    assert choice is not None
+    assert choice.alternatives[2].text == "no line"  # on record
+    told(venues, *sent("far", OrdStatus.NOT_SENT, ts=late, ms=0))
+    assert placed(venues, child("AAPL", ts=late + TRY_NS - 1)) == (None, None)
+    assert placed(venues, child("AAPL", ts=late + TRY_NS))[1] is not None
+    barred = router(desk(held={"far": "-100"}, barred=["far"]), away("far"))
+    assert placed(barred, child("AAPL", ts=late)) == (None, None)
+    nothing_held = router(desk(), *(away(name) for name in NAMES))
+    assert placed(nothing_held, child("AAPL", ts=late)) == (None, None)
+
+
 def test_a_pause_makes_no_outage_shorter() -> None:
     venues = router(desk(), away("paper"), *sent("paper", OrdStatus.NOT_SENT))
     _, order = placed(venues, child("AAPL", ts=NOW + 10 * PAUSE_NS))
@@ -300,6 +329,10 @@ class Slow:
                     until = when + PAUSE_NS
         return now < until
 
+    def was_lost(self, venue: str) -> int:
+        lost = {"away", OrdStatus.NOT_SENT, OrdStatus.UNKNOWN}
+        return max((when for what, name, _, when in self.heard if name == venue and what in lost), default=0)
+
     def cost(self, venue: str, order: NewOrderSingle) -> Decimal:
         lost = dict.fromkeys([OrdStatus.REJECTED, OrdStatus.NOT_SENT, OrdStatus.UNKNOWN], 1.0)
         latency = self.average(venue, LATENCY_S, {OrdStatus.NEW: -1.0}, order.ts)
@@ -318,6 +351,9 @@ class Slow:
             and venue not in self.access.barred
             and (held[venue] or not any(held.values()))
         ]
+        if not fit and any(held.values()):  # where else could it be closed?
+            allowed = [venue for venue in NAMES if held[venue] and venue not in self.access.barred]
+            fit = [venue for venue in allowed if order.ts >= self.was_lost(venue) + TRY_NS]
         if not fit:
             return None
         costs = {venue: self.cost(venue, order) for venue in fit}
@@ -344,9 +380,9 @@ def test_it_chooses_as_whoever_goes_through_everything_again_also_over_a_restart
             expected = slow.choose(order)
             assert (goes.venue if goes is not None else None) == expected
             if goes is not None and expected is not None:
-                assert not slow.is_away(goes.venue, now)
                 free = max(-order.side.sign * access.held[goes.venue], ZERO)
                 closes = any(-order.side.sign * qty > 0 for qty in access.held.values())
+                assert closes or not slow.is_away(goes.venue, now)
                 assert goes.order_qty == (min(order.order_qty, free) if closes else order.order_qty)
                 assert (choice is None) == (goes.venue == slow.has)
                 slow.has = goes.venue
