@@ -1,5 +1,6 @@
 """Two paper venues under one daemon: children go to the better one, leave it while it is down, and are sold at home."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from decimal import Decimal
@@ -14,7 +15,9 @@ from adapters.brokers.paper import PaperGateway
 from adapters.store import queries
 from adapters.store.engine import open_readonly
 from core.units import NS_PER_S, ZERO
+from daemon.commands import Commands
 from daemon.config import Config, build
+from daemon.control import Order
 from daemon.run import Run
 from tests.daemon.crashing import OPEN
 from tests.daemon.test_account import facts
@@ -191,3 +194,29 @@ def test_the_same_day_gives_the_same_choices(tmp_path: Path) -> None:
     live(one, cut(30, 70))
     live(msgspec.structs.replace(other, daemon=msgspec.structs.replace(other.daemon, placement="tasks")), cut(30, 70))
     assert facts(tmp_path / "one", "VenueChosen") == facts(tmp_path / "other", "VenueChosen")
+
+
+def test_cash_moves_at_the_default_venue_and_a_split_is_at_all_of_them(tmp_path: Path) -> None:
+    said: list[asyncio.Task[Any]] = []
+
+    def watch(run: Run) -> None:
+        cut(30, 70)(run)  # so that both hold something
+        commands = Commands(run)
+
+        def act() -> None:
+            split = commands.split(Order(symbol="AAA", ratio="2:1", text="a split"), "ann")
+            deposit = commands.deposit(Order(amount=D(1000), text="more"), "ann")
+            said.extend(asyncio.ensure_future(each) for each in (split, deposit))
+
+        run.clock.call_at(OPEN + 160 * MINUTE, act)
+
+    run = live(settings(tmp_path), watch)
+    for task in said:
+        task.result()
+    bought: dict[str, Decimal] = dict.fromkeys(VENUES, ZERO)
+    sold = dict(bought)
+    for fill in facts(tmp_path, "FillBooked"):
+        (bought if fill["side"] == "BUY" else sold)[fill["venue"]] += D(fill["last_qty"])
+    assert all(bought.values())
+    assert sold == {venue: 2 * qty for venue, qty in bought.items()}
+    books_agree(run)
