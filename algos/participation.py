@@ -16,6 +16,7 @@ HARD_MAX = 0.30  # of the volume, for all together who follow a curve in a symbo
 FREE = frozenset({Algo.MARKET, Algo.LIMIT, Algo.ICEBERG})
 DEFAULT = {Algo.POV: 0.10, Algo.ADAPTIVE: 0.10}
 POLL_NS = 5_000_000_000  # a parent that waits for volume looks so often
+TURN_NS = 2 * POLL_NS  # how long a place in line is kept; who stands there is looked at before, and renews it
 MOVED = 0.1  # of the pace: smaller moves are none
 
 
@@ -42,11 +43,16 @@ class Together(msgspec.Struct):
 
     What is left of the volume when another one begins is nobody's from then on: so all of them are no more than the
     bound since any of them began, and what few did not use is not used up by many.
+
+    Who is looked at and finds less than it wants stands in line, until it has sent something or has not asked for so
+    long that it seems unable to. The first in line takes what there is, whoever else what the line leaves.
     """
 
     pace: Pace
     used: Decimal = ZERO  # shares that are done or working
     live: int = 0  # parents
+    line: dict[str, tuple[int, Decimal]] = {}  # parents that wait for their turn: until when, ns, and for what, shares
+    asked: Decimal = ZERO  # shares that all in line wait for
 
     def join(self, taken: Decimal) -> None:
         """Another one begins, with so much done or working."""
@@ -54,9 +60,31 @@ class Together(msgspec.Struct):
         self.pace.allowed = min(self.pace.allowed, float(self.used))
         self.used += taken
 
-    def room(self, lot: Decimal) -> Decimal | None:
-        """Shares in whole lots that may be sent, negative where too many were; None where no volume was ever told."""
-        return self.pace.cap(lot) - self.used if self.pace.seen else None
+    def room(self, parent_id: str, lot: Decimal) -> Decimal | None:
+        """Shares in whole lots that a parent may send, zero or less: none; None where no volume was ever told."""
+        if not self.pace.seen:
+            return None
+        left, first = self.pace.cap(lot) - self.used, next(iter(self.line), parent_id)
+        return left if first == parent_id else left - self.asked + self._asked(parent_id)
+
+    def ask(self, parent_id: str, wanted: Decimal, now: int, lot: Decimal) -> None:
+        """A parent that could send so much is looked at; it keeps its place in line."""
+        while self.line and now >= next(iter(self.line.values()))[0]:
+            self.serve(next(iter(self.line)))
+        room = self.room(parent_id, lot)
+        if room is not None and wanted > max(room, ZERO):
+            self.asked += wanted - self._asked(parent_id)
+            self.line[parent_id] = (now + TURN_NS, wanted)
+        else:
+            self.serve(parent_id)
+
+    def serve(self, parent_id: str) -> None:
+        """A parent has sent something, wants nothing, or is over: it stands in line no longer."""
+        self.asked -= self._asked(parent_id)
+        self.line.pop(parent_id, None)
+
+    def _asked(self, parent_id: str) -> Decimal:
+        return self.line[parent_id][1] if parent_id in self.line else ZERO
 
 
 def rate_of(how: Instruction) -> float | None:

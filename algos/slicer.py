@@ -16,8 +16,9 @@ for another reason asks again after a pause that doubles, and at once under anot
 have met orders of ours, once those have ended. Who sells short under a price restriction learns it by one denial, and
 then crosses no more: a tick above the bid is as near as it goes. Nothing of this moves their ends.
 
-Who goes first where orders of ours would meet, and who waits for which of them, is in `algos.precedence`; what may be
-asked of a live parent in `algos.amending`.
+Who goes first where orders of ours would meet, and who waits for which of them, is in `algos.precedence`; how all who
+follow curves share the volume of a symbol in `algos.participation`; what may be asked of a live parent in
+`algos.amending`.
 
 Catching up is bounded: from one point of the curve to the next, and in any case within a second, a parent sends at most
 twice the most that its curve adds at a point (within a second, where points are closer). After a pause, a halt or a
@@ -185,6 +186,8 @@ class Slicer:
         before = parent.taken_qty
         parent.add(event)
         self._count(parent, before)
+        if parent.shares_volume:
+            self._together[parent.symbol].serve(event.parent_id)
         self._owner[event.cl_ord_id] = event.parent_id
         self._arm(event.parent_id, parent, event.ts)
 
@@ -287,6 +290,7 @@ class Slicer:
             if not self._is_stale(due, parent_id):
                 parent = self.parents[parent_id]
                 self._pass_by(parent, event.ts)
+                self._ask(parent, event.ts)
                 self._due.append(parent_id)
                 self._arm(parent_id, parent, event.ts)
 
@@ -622,15 +626,24 @@ class Slicer:
     def _leave(self, parent: Parent) -> None:
         """A parent is over: what it took, and what may still execute of it, counts until the last of its symbol is."""
         if parent.shares_volume:
+            self._together[parent.symbol].serve(parent.parent_id)
             self._together[parent.symbol].live -= 1
             if not self._together[parent.symbol].live:
                 del self._together[parent.symbol]
 
+    def _ask(self, parent: Parent, now: int) -> None:
+        """A parent that is looked at, and could send something, asks for its part of what all share."""
+        if not parent.shares_volume or parent.is_over(now) or now < parent.hold_until:
+            return
+        if not self._is_held(parent) and not self._precedence.stands_back(parent, now):
+            lot = self._instruments[parent.symbol].lot
+            self._together[parent.symbol].ask(parent.parent_id, parent.sendable(now, None), now, lot)
+
     def _room(self, parent: Parent) -> Decimal | None:
-        """Shares that all who share its symbol's volume leave; None where nothing bounds it with them."""
+        """Shares that all who share its symbol's volume leave it; None where nothing bounds it with them."""
         if not parent.shares_volume:
             return None
-        return self._together[parent.symbol].room(self._instruments[parent.symbol].lot)
+        return self._together[parent.symbol].room(parent.parent_id, self._instruments[parent.symbol].lot)
 
     def _wake(self, parent_id: str, parent: Parent, now: int) -> None:
         """Look at a parent at once."""

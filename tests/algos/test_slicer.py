@@ -1366,14 +1366,27 @@ def test_one_that_was_made_larger_shares_as_before() -> None:
     assert sum(done_by(world).values()) == 30 * 19
 
 
-def test_a_smallest_slice_is_kept_where_others_leave_less() -> None:
-    wanted = order(Algo.POV, qty="5000", participation=0.2, duration_s=300)
-    small = order(Algo.POV, qty="5000", participation=0.3, duration_s=300, min_slice=Decimal(20))
+def test_a_smallest_slice_is_kept_where_others_leave_less_and_waited_for() -> None:
+    """What trades leaves 30 each time."""
+    wanted = order(Algo.POV, qty="5000", participation=0.3, duration_s=300)
+    small = order(Algo.POV, qty="5000", participation=0.3, duration_s=300, min_slice=Decimal(40))
     world = crowded(wanted, msgspec.structs.replace(small, parent_id="P2"), until_s=300, volume=70)
     world.run()
     sizes = [event.order_qty for event in of_kind(world, NewOrderSingle) if event.parent_id == "P2"]
-    assert len(sizes) > 20
-    assert min(sizes) >= 20
+    assert min(sizes) >= 40
+    assert sum(sizes) >= 30 * 60 // 2
+
+
+@given(st.lists(st.integers(0, 4_999), min_size=2, max_size=6))
+@settings(max_examples=30)
+def test_who_wants_as_much_as_others_gets_as_much_whenever_they_are_looked_at(phases: list[int]) -> None:
+    wanted = order(Algo.POV, qty="5000", participation=0.3, duration_s=300)
+    crowd = [msgspec.structs.replace(wanted, parent_id=f"P{n}", ts=NOW + ms * NS_PER_MS) for n, ms in enumerate(phases)]
+    world = crowded(*crowd, until_s=400, volume=70)
+    world.run()
+    done = done_by(world).values()
+    assert max(done) - min(done) <= 2 * 30
+    assert sum(done) >= 30 * (60 - 3)
 
 
 def sharing(*names: str) -> Slicer:
@@ -1393,6 +1406,52 @@ def sharing(*names: str) -> Slicer:
     return slicer
 
 
+def halting(slicer: Slicer) -> None:
+    slicer.halt(halt(NOW + POLL_NS + 1))
+
+
+def facing_a_way_out(slicer: Slicer) -> None:
+    slicer._precedence._way["AAPL"] = (SELL, NOW + MINUTE)
+
+
+def standing(**fields: Any) -> Callable[[Slicer], None]:  # noqa: ANN401 - whichever
+    """The second parent is so."""
+
+    def be_so(slicer: Slicer) -> None:
+        for name, value in fields.items():
+            setattr(slicer.parents["P2"], name, value)
+
+    return be_so
+
+
+@pytest.mark.parametrize(
+    "happens,waits",
+    [
+        (standing(), True),
+        (standing(stopped=True), False),
+        (standing(held=True), False),
+        (standing(hold_until=NOW + MINUTE), False),
+        (halting, False),
+        (facing_a_way_out, False),
+    ],
+)
+def test_who_wants_more_than_there_is_and_could_send_it_stands_in_line_until_its_end(
+    happens: Callable[[Slicer], None], *, waits: bool
+) -> None:
+    slicer = sharing("P1", "P2")
+    two = child(parent_id="P2", cl_ord_id="P2C1A1")
+    slicer.fill(filled(two, "30"))
+    slicer.update(updated(two, OrdStatus.FILLED))
+    slicer._together["AAPL"].used += 230  # others have it
+    happens(slicer)
+    slicer.parents["P2"].due = NOW + 2 * POLL_NS
+    slicer._heap = [(NOW + 2 * POLL_NS, "P2")]
+    slicer.advance(TimeAdvanced(ts=NOW + 2 * POLL_NS))
+    assert list(slicer._together["AAPL"].line) == (["P2"] if waits else [])
+    slicer.end(ended(parent(parent_id="P2")))
+    assert not slicer._together["AAPL"].line
+
+
 def test_what_ended_ones_took_counts_until_the_last_has_ended_late_executions_busts_and_what_is_in_doubt_too() -> None:
     slicer = sharing("P1", "P2", "P3")
     one, two, three = (child(qty="30", parent_id=name, cl_ord_id=f"{name}C1A1") for name in ("P1", "P2", "P3"))
@@ -1405,7 +1464,7 @@ def test_what_ended_ones_took_counts_until_the_last_has_ended_late_executions_bu
         slicer.end(ended(parent(parent_id=of.parent_id)))
 
     counts(3, 90)
-    assert shared.room(Decimal(1)) == 300 - 90
+    assert shared.room("P1", Decimal(1)) == 300 - 90
     slicer.fill(filled(one, "20"))
     counts(3, 90)
     slicer.bust(busted(filled(one, "5")))
@@ -2337,9 +2396,9 @@ def calls_of(work: Callable[[], object]) -> int:
 
 
 def crowd(size: int) -> Slicer:
-    """So many parents that rest until the afternoon, and one that is due in a second."""
+    """So many parents that rest until the afternoon, and one that is due in a second; there is volume for all."""
     slicer = Slicer(INSTRUMENTS)
-    slicer.quote(quote())
+    slicer.quote(quote(volume=1))
     for number in range(size):
         wanted = accepted(parent(parent_id=f"P{number}", how=Instruction(algo=Algo.TWAP, slices=10)))
         slicer.open(wanted)
@@ -2349,6 +2408,7 @@ def crowd(size: int) -> Slicer:
                 ts=NOW, parent_id=f"P{number}", times=(first,), targets=(Decimal(100),), end=NOW + 120 * MINUTE
             )
         )
+    slicer.quote(quote(volume=10_000))
     return slicer
 
 
