@@ -27,6 +27,7 @@ from adapters.store.engine import WriterLock, open_engine, upgrade
 from adapters.store.journal import Journal
 from adapters.store.writer import MAX_BATCH
 from adapters.valkey import PrivateValkey
+from algos.planning import ALGOS, Plan, Task, Window
 from core.events import FillBooked, MarketData, OrderDenied, SignalDead, SignalReceived, TimeAdvanced, decode, encode
 from core.market import Quote
 from core.orders import OrdStatus, Side
@@ -39,8 +40,9 @@ from daemon.config import build
 from daemon.run import Market, Run
 from risk.checks import Ask, Case, judge
 from risk.shortfall import ALPHA, Matrix, PortfolioShortfall, Vector
-from tests import bench_halt, bench_verdict
+from tests import bench_children, bench_halt, bench_verdict
 from tests.adapters.store import examples
+from tests.builders import session
 from tests.servers.postgres import Server
 
 ROUNDS = 7
@@ -390,6 +392,20 @@ def bench_numbers() -> None:
     single("numbers: mid of a quote", lambda: [quote.mid for _ in range(times)], times)
 
 
+def bench_planning() -> None:
+    """A parent's curve, in a thousand slices over a session."""
+    day, times = session(), 200
+    window = Window(day.open, day.close, day)
+    task = Task(qty=Decimal(1_000_000), lot=Decimal(1), window=window, slices=1_000, seed=1)
+    for algo in (Algo.TWAP, Algo.VWAP, Algo.IS):
+        single(f"planning: {algo}, 1,000 slices", partial(_planned, ALGOS[algo], task, times), times)
+
+
+def _planned(plan: Plan, task: Task, times: int) -> None:
+    for _ in range(times):
+        plan(task)
+
+
 class Counted:
     """An intake that counts what it is handed."""
 
@@ -448,19 +464,22 @@ BENCHES: dict[str, Callable[[Path], object]] = {
     "shortfall": lambda _: bench_expected_shortfall(),
     "verdict": lambda _: bench_verdict.main(),
     "numbers": lambda _: bench_numbers(),
+    "planning": lambda _: bench_planning(),
     "stream": lambda folder: asyncio.run(bench_stream(folder)),
     "sustained": bench_sustained,
     "halt": lambda _: bench_halt.main(),  # some ten minutes
+    "children": lambda _: bench_children.main(),  # likewise
 }
+LONG = frozenset({"halt", "children"})
 
 
 def main(names: list[str]) -> int:
-    """Those that are named, else all but the halt's."""
+    """Those that are named, else all but the long ones."""
     if unknown := set(names) - set(BENCHES):
         print(f"there is no {', '.join(sorted(unknown))} here: {', '.join(BENCHES)}", file=sys.stderr)
         return 2
     print(f"Python {sys.version.split()[0]}, numpy {np.__version__}; medians of {ROUNDS}", flush=True)
-    for name in names or [name for name in BENCHES if name != "halt"]:
+    for name in names or [name for name in BENCHES if name not in LONG]:
         with tempfile.TemporaryDirectory() as folder:
             BENCHES[name](Path(folder))
     return 0

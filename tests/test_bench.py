@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import bench, bench_verdict
+from tests import bench, bench_children, bench_verdict
 
 
 def test_orders_go_round_in_the_closed_loop(
@@ -55,3 +55,17 @@ def test_verdicts_near_the_limit_are_decided_in_each_of_three_ways(capsys: pytes
     parts = [int(part) for part in re.findall(r"(?:bound|passed|denied) +(\d+)%", said)]
     assert len(parts) == 6
     assert min(parts) > 5
+
+
+def test_children_quotes_and_halts_are_held_against_few_parents(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench_children, "CHILDREN", 5)
+    bench_children.main((2, 10), rounds=2)
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    compared = [line for line in lines if " live " in line]
+    assert len(compared) == 2 * 2 * 2 * (2 + len(bench_children.CASCADES))
+    assert all(line.endswith(" 1.00") for line in compared[::2])
+    assert len(lines) == len(compared) + 2
+    assert "round 2 of 2" in said.err

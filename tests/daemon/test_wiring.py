@@ -8,30 +8,13 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from adapters.latch import Latch
-from algos.router import Router, RouterSettings
-from algos.slicer import Slicer
-from algos.venues import Venues, VenueSettings
 from core import events as e
 from core.events import Event
 from daemon.bus import Bus, Decision, Fold, Sink
-from daemon.drain import Drain
-from daemon.halts import Halts
-from daemon.oms import Oms, OmsSettings
-from daemon.recorder import Recorder
 from daemon.recovery import stateful
-from daemon.sender import Ledger, Sender
-from daemon.sequences import Sequences
 from daemon.wiring import Actors, wire
-from risk.gate import Gate
-from risk.guard import Guard
-from risk.limits import LimitsInForce
-from risk.overrides import Overrides
-from risk.sizing import Sizer
-from risk.triggers import StopSettings, Triggers
-from tca.analyst import Analyst
-from tests.builders import INSTRUMENTS, OPEN_LIMITS, book
-from tests.clocks import ManualClock
+from tests.builders import INSTRUMENTS
+from tests.inside import actors
 
 # Facts for the books and for people: the journal and its tables are their only readers.
 NOBODY_LISTENS = {
@@ -77,48 +60,10 @@ class Page(Bus):
         super().after(*callbacks)
 
 
-class NoJournal:
-    async def durable(self, seq: int) -> None:
-        raise NotImplementedError
-
-
-def actors() -> Actors:
-    exposure, limits = book(), LimitsInForce(OPEN_LIMITS)
-    ledger, overrides, slicer = Ledger(), Overrides(), Slicer(INSTRUMENTS)
-    triggers, route = Triggers(exposure, limits, StopSettings()), Router(INSTRUMENTS, RouterSettings()).route
-    return Actors(
-        sequences=Sequences(),
-        limits=limits,
-        sizer=Sizer(exposure, limits, route, slicer.amendment, triggers, tag="T", account="main"),
-        triggers=triggers,
-        exposure=exposure,
-        overrides=overrides,
-        guard=Guard(exposure, limits),
-        gate=Gate(exposure, limits, overrides=overrides),
-        venues=Venues(INSTRUMENTS, exposure, VenueSettings()),
-        slicer=slicer,
-        oms=Oms(INSTRUMENTS, OmsSettings()),
-        analyst=Analyst(INSTRUMENTS, {}),
-        ledger=ledger,
-        sender=Sender(
-            {},
-            ledger,
-            Latch(),
-            clock=ManualClock(),
-            journal=NoJournal(),
-            publish=lambda event: None,
-            fail=lambda error: None,
-        ),
-        halts=Halts.__new__(Halts),  # whom they act on does not matter here
-        drain=Drain.__new__(Drain),
-        recorder=Recorder.__new__(Recorder),  # what it writes to does not matter here
-    )
-
-
 @pytest.fixture(scope="module")
 def page() -> Page:
     bus = Page()
-    wire(bus, actors())
+    wire(bus, actors(INSTRUMENTS))
     return bus
 
 
@@ -199,7 +144,7 @@ def test_at_rest_the_books_are_sealed_and_what_moved_is_measured(page: Page) -> 
 
 
 def test_every_actor_that_folds_is_part_of_snapshots() -> None:
-    everyone, bus = actors(), Page()
+    everyone, bus = actors(INSTRUMENTS), Page()
     wire(bus, everyone)
     folding = {id(each.__self__) for way, _, each in bus.lines if way == "fold"}  # type: ignore[attr-defined]
     assert {id(actor) for actor in stateful(everyone).values()} == folding
