@@ -71,6 +71,15 @@ def remaining(kappa: float, horizon: float, times: Vector) -> Vector:
     return decay
 
 
+def times_of(kappa: float, horizon: float, parts: Vector) -> Vector:
+    """When only `parts` in (0, 1] are still to be done: `remaining` the other way round, without overflow as there."""
+    if kappa * horizon <= EVEN:
+        return (1.0 - parts) * horizon
+    gone, half = math.exp(-2 * kappa * horizon), -math.expm1(-2 * kappa * horizon) / 2 * parts
+    times: Vector = -np.log(half + np.sqrt(half * half + gone)) / kappa
+    return times
+
+
 class PowerImpact(msgspec.Struct, frozen=True, kw_only=True):
     """Temporary impact `temporary` x rate ** `exponent`, nothing permanent, no horizon (Almgren 2003)."""
 

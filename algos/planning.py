@@ -76,9 +76,9 @@ def by_volume(task: Task) -> Trajectory:
 
 def by_haste(task: Task) -> Trajectory:
     """Implementation shortfall."""
-    window = task.window
+    window, slices = task.window, task.slices if task.slices is not None else shortfall.DEFAULT_SLICES
     return shortfall.plan(
-        start=window.start, end=window.end, qty=task.qty, lot=task.lot, slices=task.slices, haste=task.haste
+        start=window.start, end=window.end, qty=task.qty, lot=task.lot, slices=slices, haste=task.haste
     )
 
 
@@ -165,7 +165,6 @@ def plan(accepted: ParentAccepted, instrument: Instrument, window: Window, profi
             window,
             price=float(accepted.arrival_px),
             quoted=(accepted.bid, accepted.ask),
-            slices=shortfall.slices_of(window.start, window.end, how.slices),
         ),
         profile=profile,
     )
@@ -192,9 +191,8 @@ def haste_of(
     *,
     price: float,
     quoted: tuple[Decimal | None, Decimal | None],
-    slices: int,
 ) -> float:
-    """How much faster than evenly in a window of so many slices: by its risk aversion, or else by its urgency."""
+    """How much faster than evenly in a window: by its risk aversion, or else by its urgency."""
     if how.risk_aversion is None or instrument.adv is None or instrument.volatility is None:
         return shortfall.HASTE[how.urgency]
     bid, ask = quoted
@@ -202,7 +200,6 @@ def haste_of(
     return shortfall.haste_of(
         risk_aversion=how.risk_aversion,
         days=(window.end - window.start) / (window.session.close - window.session.open),
-        slices=slices,
         adv=float(instrument.adv),
         volatility=instrument.volatility * price * float(instrument.multiplier),
         spread=float(max(spread, instrument.tick) * instrument.multiplier),

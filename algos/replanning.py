@@ -85,13 +85,13 @@ def by_volume(view: View) -> Trajectory | None:
 def by_haste(view: View) -> Trajectory | None:
     """Implementation shortfall: the optimum for what is not done yet."""
     parent = view.parent
-    left = shortfall.slices_of(parent.since, parent.end, parent.how.slices) - shortfall.passed(
-        parent.since, parent.end, parent.how.slices, view.now
-    )
-    if left < 1 or parent.cum_qty >= parent.order_qty:
+    left = parent.order_qty - parent.cum_qty
+    if left <= 0:
         return None
+    slices = parent.how.slices if parent.how.slices is not None else shortfall.DEFAULT_SLICES
+    planned = max(parent.order_qty - parent.base, left)  # less than is left where executions were taken back
     rest = Window(view.now, parent.end, view.session)
-    haste = haste_of(parent.how, view.instrument, rest, price=parent.arrival_px, quoted=view.quoted, slices=left)
+    haste = haste_of(parent.how, view.instrument, rest, price=parent.arrival_px, quoted=view.quoted)
     if parent.how.risk_aversion is None:
         haste *= (parent.end - view.now) / (parent.end - parent.since)
     return shortfall.plan(
@@ -99,7 +99,7 @@ def by_haste(view: View) -> Trajectory | None:
         end=parent.end,
         qty=parent.order_qty,
         lot=view.instrument.lot,
-        slices=left,
+        slices=max(round(slices * left / planned), 1),
         haste=haste,
         done=parent.cum_qty,
     )
@@ -137,7 +137,6 @@ def curve_amended(view: View) -> Trajectory:
             window,
             price=parent.arrival_px,
             quoted=view.quoted,
-            slices=shortfall.slices_of(window.start, window.end, slices),
         ),
         profile=view.profile,
     )

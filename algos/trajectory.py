@@ -129,6 +129,13 @@ def along(
     return Trajectory(np.asarray(times, dtype=np.int64)[kept].tobytes(), (targets[kept] + before).tobytes(), lot)
 
 
+def rising(times: Times) -> Times:
+    """Times of which none is before the one before it: those that share a nanosecond are put one after the other."""
+    places = np.arange(len(times))
+    found: Times = np.maximum.accumulate(times - places) + places
+    return found
+
+
 def _packed(numbers: Iterable[int]) -> bytes:
     return array("q", numbers).tobytes()
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from algos.trajectory import Trajectory, along
+from algos.trajectory import Trajectory, along, rising
 
 DEFAULT_SLICES = 10
 DEFAULT_DURATION_S = 3_600
@@ -28,12 +28,5 @@ def plan(*, start: int, end: int, qty: Decimal, lot: Decimal, slices: int, seed:
     offsets = rng.uniform(0.0, TIME_SPREAD, slices)
     lags = np.concatenate(([0.0], rng.uniform(0.0, SIZE_SPREAD, slices - 1), [0.0]))
     weights = 1.0 + lags[:-1] - lags[1:]
-    times = [start + int((k + u) * tau) for k, u in enumerate(offsets.tolist())]
-    return along(_rising(times), weights.tolist(), qty=qty, lot=lot)
-
-
-def _rising(times: list[int]) -> list[int]:
-    """Two buckets may share a nanosecond: keep the times strictly rising."""
-    for i in range(1, len(times)):
-        times[i] = max(times[i], times[i - 1] + 1)
-    return times
+    times = start + ((np.arange(slices) + offsets) * tau).astype(np.int64)
+    return along(rising(times), weights, qty=qty, lot=lot)

@@ -68,7 +68,7 @@ class Instruction(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_un
     start: int | None = None
     end: int | None = None
     duration_s: int | None = None  # instead of `end`
-    slices: int | None = None
+    slices: int | None = None  # of the curve; else 10 of a TWAP, 20 of an IS, one each 5 min of a VWAP
     max_slice: Decimal | None = None  # shares per child
     min_slice: Decimal | None = None  # shares per child; what is left at the end may be less
     display_qty: Decimal | None = None  # 1138, shares that may be seen at a time

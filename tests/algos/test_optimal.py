@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algos.optimal import LinearImpact, PowerImpact, remaining, resilient
+from algos.optimal import LinearImpact, PowerImpact, remaining, resilient, times_of
 
 # Almgren and Chriss 2000: a million shares at 50, five days, 30 % volatility a year
 SHARES, DAYS, INTERVALS = 1e6, 5.0, 5
@@ -73,6 +73,21 @@ def test_what_remains_falls_from_one_to_zero(kappa: float, horizon: float, count
     assert left[-1] == 0.0
     assert np.isfinite(left).all()
     assert (np.diff(left) <= 1e-12).all()
+
+
+@given(kappa=KAPPAS, horizon=st.floats(1e-3, 1e3), count=st.integers(1, 50))
+def test_less_is_left_later_and_nothing_at_the_end(kappa: float, horizon: float, count: int) -> None:
+    times = times_of(kappa, horizon, 1.0 - np.arange(count) / count)
+    assert times[0] == pytest.approx(0.0, abs=1e-6 * horizon)
+    assert np.isfinite(times).all()
+    assert (np.diff(times) >= 0.0).all()
+    assert times[-1] <= horizon
+
+
+@pytest.mark.parametrize("kappa", [0.0, 1e-9, 1e-6, 0.3, 5.0, 300.0])
+def test_what_is_left_at_the_time_when_so_much_is_left(kappa: float) -> None:
+    parts = np.linspace(1.0, 0.05, 20)
+    assert remaining(kappa, 2.0, times_of(kappa, 2.0, parts)) == pytest.approx(parts, abs=1e-6)
 
 
 @given(kappa=st.floats(0.0, 20.0), at=st.floats(0.05, 0.95))

@@ -5,10 +5,12 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from algos.optimal import remaining
 from algos.planning import ALGOS, CLOSE_MARGIN_NS, Task, Window, fault_of, plan, window_of
 from algos.profile import DEFAULT, Profile
 from algos.shortfall import HASTE
@@ -219,22 +221,35 @@ def done_by_half(how: Instruction) -> float:
     first = accepted(parent(qty="100000", how=how))
     found = window_of(first, KNOWN)
     assert isinstance(found, Window)
-    return float(plan(first, KNOWN, found).target(NOW + 29 * MINUTE)) / 100_000
+    return float(plan(first, KNOWN, found).target(NOW + 30 * MINUTE)) / 100_000
 
 
 @pytest.mark.parametrize(
     "urgency,part", [(Urgency.LOW, 0.56), (Urgency.NORMAL, 0.68), (Urgency.HIGH, 0.87), (Urgency.IMMEDIATE, 0.98)]
 )
 def test_haste_follows_the_urgency(urgency: Urgency, part: float) -> None:
-    assert done_by_half(Instruction(algo=Algo.IS, urgency=urgency)) == pytest.approx(part, abs=0.01)
+    assert done_by_half(Instruction(algo=Algo.IS, slices=1_000, urgency=urgency)) == pytest.approx(part, abs=0.01)
     assert set(HASTE) == set(Urgency)
 
 
 def test_or_a_risk_aversion() -> None:
-    parts = [done_by_half(Instruction(algo=Algo.IS, risk_aversion=aversion)) for aversion in (0.0, 1e-6, 1e-4, 1e-2)]
-    assert parts[0] == pytest.approx(0.5, abs=0.001)
+    hows = [Instruction(algo=Algo.IS, slices=1_000, risk_aversion=aversion) for aversion in (0.0, 1e-6, 1e-4, 1e-2)]
+    parts = [done_by_half(how) for how in hows]
+    assert parts[0] == pytest.approx(0.5, abs=0.002)
     assert parts == sorted(parts)
     assert parts[-1] > 0.95
+
+
+@pytest.mark.parametrize("urgency", list(Urgency))
+@pytest.mark.parametrize("duration_s", [60, 3_600, 20_000])
+def test_an_is_is_cut_into_equal_quantities_however_long_and_hasty_it_is(urgency: Urgency, duration_s: int) -> None:
+    first = accepted(parent(qty="1000", how=Instruction(algo=Algo.IS, urgency=urgency, duration_s=duration_s)))
+    found = window_of(first, KNOWN)
+    assert isinstance(found, Window)
+    curve = plan(first, KNOWN, found)
+    assert curve.targets == tuple(Decimal(50 * number) for number in range(1, 21))
+    passed = (np.array(curve.times) - found.start) / (found.end - found.start)
+    assert remaining(HASTE[urgency], 1.0, passed) == pytest.approx(1.0 - np.arange(20) / 20, abs=1e-6)
 
 
 @pytest.mark.parametrize("missing", ["adv", "volatility"])

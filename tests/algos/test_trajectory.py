@@ -5,11 +5,12 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algos.trajectory import Trajectory, along
+from algos.trajectory import Trajectory, along, rising
 
 
 def shares(curve: Trajectory) -> list[int]:
@@ -62,6 +63,14 @@ def test_a_curve_is_a_step_function_of_time() -> None:
     curve = Trajectory.of((10, 20), (Decimal(4), Decimal(9)), Decimal(1))
     assert [curve.target(now) for now in (9, 10, 19, 20, 99)] == [0, 4, 4, 9, 9]
     assert [curve.next_time(now) for now in (0, 10, 19, 20)] == [10, 20, 20, None]
+
+
+@given(st.lists(st.integers(0, 20), min_size=1).map(sorted))
+def test_times_that_share_a_nanosecond_follow_each_other(times: list[int]) -> None:
+    slow = times[:1]
+    for time in times[1:]:
+        slow.append(max(time, slow[-1] + 1))
+    assert rising(np.array(times)).tolist() == slow
 
 
 def test_a_part_of_a_lot_cannot_be_a_target() -> None:
