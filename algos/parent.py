@@ -226,11 +226,12 @@ class Parent(msgspec.Struct, kw_only=True):
         following = self.curve.next_time(now)
         if following is not None:
             moments.append(following)
-        if self.children and self.rung_at(now) < Rung.CROSS:
+        gap = self.to_send(now, room)
+        if (self.children or (gap > 0 and self.how.algo not in BY_VOLUME)) and self.rung_at(now) < Rung.CROSS:
             foot, top = self._way_up(now)
             rungs = (foot + ceil((top - foot) * edge) for edge in LADDER[self.how.urgency])
             moments += [moment for moment in rungs if moment > now]
-        if self.to_send(now, room) > 0:
+        if gap > 0:
             held_until = max(self.hold_until, self.period_end if self.sendable(now, room) <= 0 else 0)
             moments.append(held_until if held_until > now else now + RETRY_NS)
         elif self.children and self.how.algo not in AT_A_PRICE:

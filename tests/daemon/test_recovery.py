@@ -199,7 +199,7 @@ def test_a_daemon_that_was_down_over_the_close_asks_each_day_order_back_once(
     with reopened(copied(stopped[0], tmp_path / "copy")) as run:
         folded(run)
         oms, slicer, trace = run.actors.oms, run.actors.slicer, list[Event]()
-        working = sorted(oms.live())
+        working = sorted(oms.live("paper"))
         bus = Bus()
         bus.fold(TimeAdvanced, slicer.advance, oms.advance)
         bus.fold(OrderCancelRequest, slicer.cancel, oms.cancel)
