@@ -71,8 +71,8 @@ class Together(msgspec.Struct):
         """A parent that could send so much is looked at; it keeps its place in line."""
         while self.line and now >= next(iter(self.line.values()))[0]:
             self.serve(next(iter(self.line)))
-        room = self.room(parent_id, lot)
-        if room is not None and wanted > max(room, ZERO):
+        room = self.room(parent_id, lot) if wanted > 0 else None
+        if room is not None and wanted > room:
             self.asked += wanted - self._asked(parent_id)
             self.line[parent_id] = (now + TURN_NS, wanted)
         else:
