@@ -5,7 +5,7 @@ was approved does either; and nothing is denied that would not. Prices, the regi
 hedges and unwinds pass.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import lru_cache
 from itertools import product
@@ -33,6 +33,8 @@ from core.instruments import Instrument, Instruments, VenueAbility
 from core.orders import OrdStatus, OrdType, Side
 from core.signals import Instruction
 from core.units import ZERO
+from risk import checks
+from risk.checks import CHECKS
 from risk.exposure import Exposure
 from risk.gate import Gate
 from risk.limits import LimitsInForce
@@ -592,14 +594,21 @@ class History:
         self.in_force.take(limits_set(self.account.bounds))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def meeting() -> Iterator[None]:
+    """Purchases and sales may meet here: who keeps them apart has laws of its own (`tests/risk/test_resting.py`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "CHECKS", tuple(each for each in CHECKS if each is not checks.order_meets_none_of_ours))
+        yield
+
+
 def child_of(parent_id: str, order: Order, number: int = 0, *, price: Decimal | None = None) -> NewOrderSingle:
-    """Purchases and sales go to venues of their own, where they do not meet."""
+    """At the market unless it has a price."""
     symbol, qty = order
     side = BUY if qty > 0 else SELL
     return msgspec.structs.replace(
         child(side=side, order_qty=abs(qty), parent_id=parent_id, cl_ord_id=f"{parent_id}C{number}A1"),
         symbol=symbol,
-        venue="paper" if side is BUY else "other",
         ord_type=OrdType.MARKET if price is None else OrdType.LIMIT,
         price=price,
     )
