@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -14,10 +14,12 @@ from adapters.brokers.chaos import PROFILES, Faults
 from adapters.brokers.paper import PaperGateway
 from adapters.store import queries
 from adapters.store.engine import open_readonly
+from core.orders import Side
 from core.units import NS_PER_S, ZERO
 from daemon.commands import Commands
-from daemon.config import Config, build
+from daemon.config import Config, VenueConfig, build
 from daemon.control import Order
+from daemon.gateways import GATEWAYS
 from daemon.run import Run
 from tests.daemon.crashing import OPEN
 from tests.daemon.test_account import facts
@@ -187,6 +189,12 @@ def test_cash_lies_where_the_configuration_says_and_the_sum_is_what_our_books_sa
     assert run.actors.exposure.broker.report is not None
     assert run.actors.exposure.broker.report.venue == "fast, paper"
     assert run.actors.exposure.broker.short > -1  # of a million: nothing is missing
+    shown = [gateway(run, name)._exchange._books["AAA"].half(Side.BUY).size for name in VENUES]
+    assert shown[0] / shown[1] == D("1.5")  # each shows its part of the tape: 0.6 and 0.4
+
+
+def test_every_kind_of_venue_has_its_gateway() -> None:
+    assert set(GATEWAYS) == set(get_args(get_type_hints(VenueConfig)["kind"]))
 
 
 def test_the_same_day_gives_the_same_choices(tmp_path: Path) -> None:
