@@ -113,7 +113,7 @@ class Analyst:
         self._cases[event.parent_id] = case
         if event.ts - event.parent.signal_ts > SKEW_NS_MAX:
             age_s = (event.ts - event.parent.signal_ts) / NS_PER_S
-            case.flags[f"decision priced at receipt, {age_s:.1f} s after it"] = None
+            case.flags[f"decision priced at its receipt, {age_s:.1f} s later"] = None
         if event.ts - self._last_quote.get(symbol, 0) > QUOTE_AGE_NS_MAX:
             case.flags["stale quote at arrival"] = None
 

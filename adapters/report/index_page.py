@@ -1,7 +1,7 @@
 """The first page of a report: what the run cost, parent by parent, what was denied, and what it left behind."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from decimal import Decimal
 
 from adapters.report import charts, text
@@ -42,7 +42,7 @@ def body(report: RunReport, page_name: PageName, *, has_charts: bool) -> Iterabl
     yield section(
         "Parents",
         tag("p", say(f"{text.SIGNS} Shortfall in bps of the order's value at its decision."), class_="soft"),
-        _parents(report, page_name),
+        *_parents(report, page_name),
     )
     if has_charts and report.parents:
         yield section(_costs_heading(report), chart("costs", "Parts of the shortfall by parent"))
@@ -109,15 +109,18 @@ _PARENT_HEAD = (
 )
 
 
-def _parents(report: RunReport, page_name: PageName) -> Html:
+def _parents(report: RunReport, page_name: PageName) -> Iterable[Html]:
     if not report.parents:
-        return tag("p", say("No parent has ended."))
-    rows = [_parent(parent, page_name) for parent in report.parents]
-    return table(_PARENT_HEAD, rows, foot=_sum(report.totals) if len(report.totals) == 1 else ())
+        yield tag("p", say("No parent has ended."))
+        return
+    common = text.common_flags(report.parents)
+    yield from (tag("p", say(line), class_="soft") for line in text.said_of_many(report.parents, common))
+    rows = [_parent(parent, page_name, common) for parent in report.parents]
+    yield table(_PARENT_HEAD, rows, foot=_sum(report.totals) if len(report.totals) == 1 else ())
 
 
-def _parent(parent: Parent, page_name: PageName) -> list[Html]:
-    report = parent.cost
+def _parent(parent: Parent, page_name: PageName, common: Container[str]) -> list[Html]:
+    report, flags = parent.cost, text.rare_flags(parent, common)
     return [
         tag(
             "td",
@@ -132,9 +135,7 @@ def _parent(parent: Parent, page_name: PageName) -> list[Html]:
         cost(text.bps(parent.vs_vwap_bps)),
         cost(text.bps(report.shortfall_bps)),
         cost(f"{text.cost(report.shortfall)} {report.currency}"),
-        tag(
-            "td", say(text.end(report)), *(tag("div", say(flag), class_="soft") for flag in parent.flags), class_="wide"
-        ),
+        tag("td", say(text.end(report)), *(tag("div", say(flag), class_="soft") for flag in flags), class_="wide"),
     ]
 
 

@@ -12,7 +12,6 @@ from core.impact import LEVEL
 
 DENIALS_MAX = 20  # lines; the rest is counted
 REASONS_MAX = 20  # lines
-COMMON_MIN = 3  # parents with one kind of flag; fewer have it on their lines
 
 _HEAD = ("Parent", "Filled", "Average", "Arrival", "VWAP", "Shortfall bps", "Shortfall", "End")
 _LEFT = frozenset({"Parent", "End"})  # columns of text; the others are numbers
@@ -30,14 +29,14 @@ def as_json(report: RunReport) -> bytes:
 
 def _lines(report: RunReport) -> Iterable[str]:
     if report.parents:
-        common = _common_flags(report.parents)
+        common = text.common_flags(report.parents)
         yield from _columns([_HEAD, *(_row(parent, common) for parent in report.parents)])
         yield ""
-        yield from (f"{count:,} of {len(report.parents):,} parents: {kind}" for kind, count in common.items())
+        yield from map(text.printable, text.said_of_many(report.parents, common))
     else:
         yield "No parent has ended."
     for total in report.totals:
-        traded = f"{total.parents:,} parents, traded {text.money(total.traded)} {total.currency}"
+        traded = f"{text.counted(total.parents, 'parent')}, traded {text.money(total.traded)} {total.currency}"
         yield f"{traded}, shortfall {text.cost(total.shortfall)} {total.currency} ({text.bps(total.shortfall_bps)} bps)"
     compared = [where for where in map(text.within, report.parents) if where]
     if compared:
@@ -46,22 +45,11 @@ def _lines(report: RunReport) -> Iterable[str]:
     if report.parents:
         yield text.SIGNS
     if report.live:
-        yield f"{len(report.live):,} parents have not ended."
+        have = "has" if len(report.live) == 1 else "have"
+        yield f"{text.counted(len(report.live), 'parent')} {have} not ended."
     yield from _denials(report)
     yield from _asides(report)
     yield from report.notes
-
-
-def _common_flags(parents: Sequence[Parent]) -> dict[str, int]:
-    """Kinds of flags that most parents have, where there are many: said once, not on every line."""
-    counts = Counter(_kind(flag) for parent in parents for flag in parent.flags)
-    few = max(len(parents) // 2, COMMON_MIN)
-    return {text.printable(kind): count for kind, count in counts.items() if count > few}
-
-
-def _kind(flag: str) -> str:
-    """A flag without its numbers, which come behind a comma."""
-    return flag.partition(",")[0]
 
 
 def _row(parent: Parent, common: Container[str]) -> Sequence[str]:
@@ -74,7 +62,7 @@ def _row(parent: Parent, common: Container[str]) -> Sequence[str]:
         text.price(report.market_vwap),
         text.bps(report.shortfall_bps),
         f"{text.cost(report.shortfall)} {report.currency}",
-        text.end(report) + "".join(f"; {text.printable(flag)}" for flag in parent.flags if _kind(flag) not in common),
+        text.end(report) + "".join(f"; {text.printable(flag)}" for flag in text.rare_flags(parent, common)),
     )
 
 

@@ -4,6 +4,8 @@ Rounding is half to even, once, at the end. A number that rounds to zero has no 
 """
 
 import datetime as dt
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from adapters.report.data import Fill, Parent
@@ -11,6 +13,7 @@ from core.events import CostReport, EndReason
 from core.units import NS_PER_MS, NS_PER_S, bps_of
 
 NONE = "-"
+COMMON_MIN = 3  # parents with one kind of flag; fewer have it to themselves
 _PRICE_PLACES = 4
 _SMALL_PRICE_PLACES = 8  # of a price below one
 
@@ -137,6 +140,33 @@ def vs_mid_bps(parent: Parent, fill: Fill) -> Decimal | None:
         return None
     mid = Decimal(repr(fill.mid))
     return bps_of(parent.cost.side.sign * (fill.last_px - mid), mid)
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def common_flags(parents: Sequence[Parent]) -> dict[str, int]:
+    """Kinds of flags that most parents have, where there are many: said once, not of every parent."""
+    counts = Counter(_kind(flag) for parent in parents for flag in parent.flags)
+    few = max(len(parents) // 2, COMMON_MIN)
+    return {kind: count for kind, count in counts.items() if count > few}
+
+
+def said_of_many(parents: Sequence[Parent], common: Mapping[str, int]) -> Iterator[str]:
+    """The kinds that are said once, a line each."""
+    return (f"{count:,} of {len(parents):,} parents: {kind}" for kind, count in common.items())
+
+
+def rare_flags(parent: Parent, common: Container[str]) -> Iterator[str]:
+    """A parent's flags, but for those that are said once."""
+    return (flag for flag in parent.flags if _kind(flag) not in common)
+
+
+def _kind(flag: str) -> str:
+    """A flag without its numbers, which come behind a comma."""
+    return flag.partition(",")[0]
 
 
 def printable(text: str) -> str:

@@ -461,7 +461,7 @@ def test_a_decision_older_than_its_bound_is_flagged() -> None:
     fresh = msgspec.structs.replace(PARENT, signal_ts=NOW - S)
     old = msgspec.structs.replace(PARENT, signal_ts=NOW - S - 1)
     assert flags(BEFORE, accepted(fresh)) == ()
-    assert flags(BEFORE, accepted(old)) == ("decision priced at receipt, 1.0 s after it",)
+    assert flags(BEFORE, accepted(old)) == ("decision priced at its receipt, 1.0 s later",)
 
 
 def test_an_arrival_without_a_fresh_quote_is_flagged() -> None:

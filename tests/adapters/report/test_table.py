@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from adapters.report import text
+from adapters.report import index_page, text
 from adapters.report.data import RunReport, load
 from adapters.report.table import as_json, render
 from adapters.store import queries
@@ -52,6 +52,18 @@ def test_the_sum_is_stated_once(report: RunReport) -> None:
     total = report.totals[0]
     assert line.startswith("3 parents, traded 53,522.20 USD, shortfall +")
     assert f"{total.shortfall:+.2f} USD ({total.shortfall_bps:+.1f} bps)" in line
+
+
+def test_a_kind_of_flag_that_most_parents_have_is_said_once_here_and_on_the_page(report: RunReport) -> None:
+    late = [
+        msgspec.structs.replace(each, flags=("a gap", f"came late, {n} s")) for n, each in enumerate(report.parents * 2)
+    ]
+    late[0] = msgspec.structs.replace(late[0], flags=("a gap",))
+    late[4] = msgspec.structs.replace(late[4], flags=("rare", "came late, 4 s"))
+    many = msgspec.structs.replace(report, parents=tuple(late))
+    for said in (render(many), "".join(map(str, index_page.body(many, lambda name: name, has_charts=False)))):
+        assert said.count("5 of 6 parents: a gap") == said.count("5 of 6 parents: came late") == 1
+        assert (said.count("a gap"), said.count("came late"), said.count("rare")) == (1, 1, 1)
 
 
 def test_how_many_estimates_held_is_said_where_there_are_any(report: RunReport) -> None:
