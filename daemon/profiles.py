@@ -97,7 +97,9 @@ def of(file: str, instruments: Instruments) -> dict[str, Profile]:
 
 
 def build(
-    bars: Annotated[list[Path], typer.Argument(help="Files of one-minute bars: sym, date, hhmm, volume.")],
+    bars: Annotated[
+        list[Path], typer.Argument(help="CSV of one-minute bars: sym, date (20260615), hhmm (935), volume.")
+    ],
     out: Annotated[Path, typer.Option(help="File of profiles to write; the setting algos.profiles names it.")],
     days: Annotated[int, typer.Option(min=1, max=250, help="The newest days of each symbol.")] = DAYS,
     calendar: Annotated[str, typer.Option(help="Whose session the bars are of.")] = "XNYS",
