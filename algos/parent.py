@@ -11,7 +11,7 @@ import msgspec
 
 from algos.participation import FREE, POLL_NS, Pace, rate_of
 from algos.pricing import LADDER, Rung, rung_of
-from algos.trajectory import Trajectory
+from algos.trajectory import ENOUGH, Trajectory
 from core.events import (
     NewOrderSingle,
     OrderUpdated,
@@ -29,7 +29,6 @@ RETRY_NS = 1 * NS_PER_S  # a parent with a gap that it cannot send (no price, de
 REPRICE_NS = 5 * NS_PER_S  # a child that rests is looked at so much later, and keeps its place so long but to cross
 CANCELS_MAX = 3  # on one way up the ladder; what is to cross is taken back all the same
 HOLD_NS_MAX = 60 * NS_PER_S  # the longest pause after refusals in a row; they double from RETRY_NS
-ENOUGH = Decimal("1.25")  # times the least that a venue takes is left for a last child: it may be worth less by then
 CATCH_UP_STEPS = 2  # of the curve's largest, the most that is sent from one of its points to the next
 PATIENCE_NS = 20 * NS_PER_S  # the way up the ladder of a parent that follows the volume, from its child on
 _NO_NEWS = frozenset({OrdStatus.UNKNOWN, OrdStatus.SETTLING})  # of an order that was asked back

@@ -12,7 +12,7 @@ import msgspec
 
 from algos import shortfall, twap, vwap
 from algos.profile import DEFAULT, Profile
-from algos.trajectory import MAX_LOTS, Trajectory
+from algos.trajectory import ENOUGH, MAX_LOTS, Trajectory
 from core.calendar import CALENDARS, Session
 from core.events import ParentAccepted
 from core.instruments import Instrument
@@ -40,8 +40,14 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     window: Window
     slices: int | None
     seed: int
+    least: Decimal = ZERO  # shares of a slice, where its venue takes no less
     haste: float = shortfall.HASTE[Urgency.NORMAL]
     profile: Profile = DEFAULT
+
+
+def cut(slices: int, qty: Decimal, least: Decimal) -> int:
+    """So many slices of a quantity, or as many as are no less than `least`, which zero bounds not at all."""
+    return slices if not least else max(min(slices, int(qty / least)), 1)
 
 
 Plan = Callable[[Task], Trajectory]
@@ -54,10 +60,9 @@ def at_once(task: Task) -> Trajectory:
 
 def by_time(task: Task) -> Trajectory:
     """TWAP."""
-    slices = task.slices if task.slices is not None else twap.DEFAULT_SLICES
-    return twap.plan(
-        start=task.window.start, end=task.window.end, qty=task.qty, lot=task.lot, slices=slices, seed=task.seed
-    )
+    window, slices = task.window, task.slices if task.slices is not None else twap.DEFAULT_SLICES
+    slices = cut(slices, task.qty, task.least)
+    return twap.plan(start=window.start, end=window.end, qty=task.qty, lot=task.lot, slices=slices, seed=task.seed)
 
 
 def by_volume(task: Task) -> Trajectory:
@@ -77,6 +82,7 @@ def by_volume(task: Task) -> Trajectory:
 def by_haste(task: Task) -> Trajectory:
     """Implementation shortfall."""
     window, slices = task.window, task.slices if task.slices is not None else shortfall.DEFAULT_SLICES
+    slices = cut(slices, task.qty, task.least)
     return shortfall.plan(
         start=window.start, end=window.end, qty=task.qty, lot=task.lot, slices=slices, haste=task.haste
     )
@@ -159,6 +165,7 @@ def plan(accepted: ParentAccepted, instrument: Instrument, window: Window, profi
         window=window,
         slices=how.slices,
         seed=seed_of(accepted.parent_id),
+        least=least_slice(instrument, float(accepted.arrival_px)),
         haste=haste_of(
             how,
             instrument,
@@ -169,6 +176,11 @@ def plan(accepted: ParentAccepted, instrument: Instrument, window: Window, profi
         profile=profile,
     )
     return ALGOS[how.algo](task)
+
+
+def least_slice(instrument: Instrument, price: float) -> Decimal:
+    """Shares that a slice should have to be taken by its venue at about that price; zero where it takes any lot."""
+    return instrument.least_qty(Decimal(repr(price))) * ENOUGH
 
 
 def seed_of(parent_id: str) -> int:

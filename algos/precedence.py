@@ -37,8 +37,19 @@ class Precedence:
             self._way[event.symbol] = (event.side, event.ts + WAY_NS)
 
     def leave(self, parent: Parent) -> None:
-        """Nothing is in the way of a parent, or it is over."""
+        """Nothing is in the way of a parent."""
         self._wait_for(parent, ())
+
+    def end(self, parent: Parent, now: int) -> bool:
+        """A parent is over: nothing is in its way any more, nor does its side go first; whether that did.
+
+        Whoever else of its side would meet orders of ours has the way again by its next denial.
+        """
+        self.leave(parent)
+        if self._first(parent.symbol, now) is not parent.side:
+            return False
+        del self._way[parent.symbol]
+        return True
 
     def over(self, cl_ord_id: str) -> list[Parent]:
         """An order has ended: in whose way it was the last may ask again; all others would only be denied once more."""

@@ -13,7 +13,7 @@ from algos import shortfall, vwap
 from algos.conditions import Watch
 from algos.parent import Parent
 from algos.participation import HARD_MAX, MOVED, Conditions, Move, adapt, rate_of
-from algos.planning import ALGOS, Task, Window, haste_of, seed_of
+from algos.planning import ALGOS, Task, Window, cut, haste_of, least_slice, seed_of
 from algos.profile import Profile
 from algos.trajectory import MAX_POINTS, Trajectory
 from core.calendar import CALENDARS, Session
@@ -89,6 +89,7 @@ def by_haste(view: View) -> Trajectory | None:
     if left <= 0:
         return None
     slices = parent.how.slices if parent.how.slices is not None else shortfall.DEFAULT_SLICES
+    least = max(least_slice(view.instrument, parent.arrival_px), view.instrument.lot)  # there is always one to send now
     planned = max(parent.order_qty - parent.base, left)  # less than is left where executions were taken back
     rest = Window(view.now, parent.end, view.session)
     haste = haste_of(parent.how, view.instrument, rest, price=parent.arrival_px, quoted=view.quoted)
@@ -99,7 +100,7 @@ def by_haste(view: View) -> Trajectory | None:
         end=parent.end,
         qty=parent.order_qty,
         lot=view.instrument.lot,
-        slices=max(round(slices * left / planned), 1),
+        slices=cut(round(slices * left / planned), left, least),
         haste=haste,
         done=parent.cum_qty,
     )
@@ -131,6 +132,7 @@ def curve_amended(view: View) -> Trajectory:
         window=window,
         slices=slices,
         seed=seed_of(parent.parent_id),
+        least=least_slice(instrument, parent.arrival_px),
         haste=haste_of(
             how,
             instrument,

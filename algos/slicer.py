@@ -276,11 +276,15 @@ class Slicer:
     def end(self, event: ParentEnded) -> None:
         """A parent is over."""
         parent = self.parents.pop(event.parent_id, None)
-        if parent is not None:
-            self._precedence.leave(parent)
-            self._leave(parent)
-            for child in parent.children:
-                del self._owner[child]
+        if parent is None:
+            return
+        self._leave(parent)
+        for child in parent.children:
+            del self._owner[child]
+        if self._precedence.end(parent, event.ts):
+            for other in self._in(parent.symbol):
+                if other.side is not parent.side:  # it stood back, and may have little time left
+                    self._wake(other.parent_id, other, event.ts)
 
     def advance(self, event: TimeAdvanced) -> None:
         """Find the parents whose time has come, as many as may be worked at a time."""
@@ -503,9 +507,9 @@ class Slicer:
                 yield _cancel(parent, cl_id, now, "behind its curve")
 
     def _least(self, parent: Parent, price: Decimal | None) -> Decimal:
-        """The smallest child that its venue takes; without a price nobody can say what it is worth."""
+        """The smallest child that its venue takes, zero where it takes any; without a price nobody can say."""
         instrument = self._instruments[parent.symbol]
-        return instrument.lot if price is None or not instrument.min_notional else instrument.least_qty(price)
+        return ZERO if price is None or not instrument.min_notional else instrument.least_qty(price)
 
     def _is_dust(self, parent: Parent, now: int) -> bool:
         """Whether its venue would not take even all that is left."""

@@ -26,6 +26,7 @@ from core.units import ZERO
 
 MAX_POINTS = 100_000  # of one curve
 MAX_LOTS = 2**53  # of one curve: as far as shares of them are exact
+ENOUGH = Decimal("1.25")  # times the least that a venue takes, for what is sent later: it may be worth less by then
 
 Times = NDArray[np.int64]
 Vector = NDArray[np.float64]

@@ -62,8 +62,9 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return self.venues or (self.venue,)
 
     def least_qty(self, price: Decimal) -> Decimal:
-        """The fewest shares that the venue takes at a price, in whole lots: by `min_notional`, and one lot at least."""
-        return max(ceil_to(self.min_notional / (price * self.multiplier), self.lot), self.lot)
+        """The fewest shares that are worth `min_notional` at a price, in whole lots; zero where any lot is."""
+        least = ceil_to(self.min_notional / (price * self.multiplier), self.lot)
+        return least if least > self.lot else Decimal(0)
 
     def notional(self, qty: Decimal, price: Decimal) -> Decimal:
         """Money value of `qty` at `price`, in the instrument's currency."""
