@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
+from algos import pricing
 from algos.parent import Parent
 from algos.planning import end_of, too_many_lots
 from algos.trajectory import MAX_LOTS
@@ -39,13 +40,15 @@ def amendment(parent: Parent, instrument: Instrument, change: Change, *, by: str
 
 def _fault_of_change(change: Change, parent: Parent, instrument: Instrument, now: int) -> str | None:
     """Why a parent that is worked cannot be changed so, or None."""
-    if change.action in {Action.PAUSE, Action.RESUME}:
-        is_so = parent.held is (change.action is Action.PAUSE)
-        return f"is {'paused already' if parent.held else 'not paused'}" if is_so else None
     if change.action is Action.CANCEL:
         return None
     if parent.flatten:
         return "closes a position by an operator's will: cancel it, or flatten again"
+    if change.action in {Action.PAUSE, Action.RESUME}:
+        is_so = parent.held is (change.action is Action.PAUSE)
+        return f"is {'paused already' if parent.held else 'not paused'}" if is_so else None
+    if change.price is not None and pricing.within(parent.side, change.price, change.price, instrument.tick) is None:
+        return f"cannot have a limit of {change.price:f}: it is under one tick of {instrument.tick:f}"
     if change.qty is not None and (fault := _fault_of_qty(change.qty, parent, instrument)):
         return fault
     if change.end is not None and change.end <= max(now, parent.start):

@@ -185,11 +185,14 @@ class Parent(msgspec.Struct, kw_only=True):
         qty, enough = floor_to(most, lot), least * ENOUGH
         if qty < least or not 0 < self.open_qty - qty < enough:
             return qty if qty >= least else ZERO
+        bounds = (self.how.max_slice, self.how.display_qty, self.child_max)
+        is_bounded = any(bound is not None and bound < self.open_qty for bound in bounds)
+        if is_bounded and self.open_qty - qty >= least:
+            return qty
         shorter = floor_to(self.open_qty - enough, lot)
         if shorter >= least:
             return shorter
-        bounds = (self.how.max_slice, self.how.display_qty, self.child_max)
-        return qty if any(bound is not None and bound < self.open_qty for bound in bounds) else ZERO
+        return qty if is_bounded else ZERO
 
     def rung_at(self, now: int) -> Rung:
         """How near to the other side children go: never back on one way up, and all the way where they may not rest."""
@@ -271,17 +274,19 @@ class Parent(msgspec.Struct, kw_only=True):
         self.burst = CATCH_UP_STEPS * self.curve.most_within(RETRY_NS, self.cum_qty)
         self.period_end = 0
 
-    def pass_by(self, now: int, volume: float) -> None:
-        """Time has come to `now`, and the volume of its symbol to `volume`."""
+    def pass_by(self, now: int, volume: float, least: Decimal = ZERO) -> None:
+        """Time has come to `now`, and the volume of its symbol to `volume`; a child may have to be of `least`."""
         point = self.curve.reached(now) if self.curve is not None else 0
         self.is_new_point, self.at_point = point != self.at_point, point
         if self.children:
             self.climb(now)
         if self.pace is None:
             rate = rate_of(self.how)
-            self.pace = None if rate is None or now < self.start else Pace(rate, volume, volume)
-        else:
-            self.pace.move(volume)
+            self.pace = None if rate is None or now < self.start else Pace(rate, volume, volume, since=now)
+            return
+        self.pace.move(volume)
+        if self.how.algo in BY_VOLUME:
+            self.pace.forget(now, self.taken_qty, max(least, self.how.min_slice or ZERO))
 
     def amend(self, event: ParentAmended, lot: Decimal, volume: float) -> None:
         """Be as somebody wants it from now on; where that takes another curve, plan from what is done."""

@@ -1,7 +1,8 @@
 """Participation: no more of a market's volume than a part of it, alone and together, and which part, as the market is.
 
 A part r of the *total* volume is r / (1 - r) of what all others trade, which is what `algos.conditions` counts. What
-may be done grows with every share that trades, and never falls, also where the part does.
+may be done grows with every share that trades, and never falls, also where the part does; but who follows the volume,
+and could not trade, makes up for the last minute or two only.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ FREE = frozenset({Algo.MARKET, Algo.LIMIT, Algo.ICEBERG})
 DEFAULT = {Algo.POV: 0.10, Algo.ADAPTIVE: 0.10}
 POLL_NS = 5_000_000_000  # a parent that waits for volume looks so often
 TURN_NS = 2 * POLL_NS  # how long a place in line is kept; who stands there is looked at before, and renews it
+SPAN_NS = 60_000_000_000  # who follows the volume makes up for what it missed in one to two of these
 MOVED = 0.1  # of the pace: smaller moves are none
 
 
@@ -27,11 +29,26 @@ class Pace(msgspec.Struct, gc=False):
     begun: float  # the symbol's volume when the parent began
     seen: float  # and up to where it was counted
     allowed: float = 0.0  # shares
+    since: int = 0  # ns: of who follows the volume, when the present span began,
+    before: float = 0.0  # what was allowed by then,
+    last: float = 0.0  # and what the span before that one added
 
     def move(self, volume: float) -> None:
         """The symbol has traded so much by now."""
         self.allowed += self.rate / (1 - self.rate) * (volume - self.seen)
         self.seen = volume
+
+    def forget(self, now: int, taken: Decimal, least: Decimal) -> None:
+        """What was allowed before the last two spans and is not `taken` is not made up for, beyond a child of `least`.
+
+        Where nobody looked for longer, a span's part of the time since then counts as one.
+        """
+        if now - self.since >= SPAN_NS:
+            self.last = (self.allowed - self.before) * SPAN_NS / (now - self.since)
+            self.since, self.before = now, self.allowed
+        recent = max(self.last + self.allowed - self.before, float(least))
+        lost = max(self.allowed - float(taken) - recent, 0.0)
+        self.allowed, self.before = self.allowed - lost, self.before - lost
 
     def cap(self, lot: Decimal) -> Decimal:
         """Shares in whole lots that may be done or working."""

@@ -103,15 +103,14 @@ ALGOS: dict[Algo, Plan] = {
 
 def fault_of(accepted: ParentAccepted, instrument: Instrument) -> str | None:
     """Why no curve of this quantity can be followed, whatever the window; or None."""
-    most = accepted.parent.how.max_slice
-    if most is not None and most < instrument.lot:
-        return f"its max_slice of {most:f} is under one lot of {instrument.lot:f}: raise it or leave it out"
-    shown = accepted.parent.how.display_qty
-    if shown is not None and shown < instrument.lot:
-        return f"its display_qty of {shown:f} is under one lot of {instrument.lot:f}: raise it"
+    how, least = accepted.parent.how, instrument.least_qty(accepted.arrival_px)
+    for name, most in (("max_slice", how.max_slice), ("display_qty", how.display_qty)):
+        if most is not None and most < instrument.lot:
+            return f"its {name} of {most:f} is under one lot of {instrument.lot:f}: raise it"
+        if most is not None and most < least:
+            return f"its {name} of {most:f} is worth under {instrument.min_notional:f}, its venue's least: raise it"
     if accepted.order_qty / instrument.lot > MAX_LOTS:
         return too_many_lots(instrument)
-    how = accepted.parent.how
     if how.algo is Algo.IS and how.risk_aversion is not None and None in (instrument.adv, instrument.volatility):
         return f"its risk_aversion needs adv and volatility of {instrument.symbol}: set them, or give an urgency"
     return None

@@ -39,7 +39,7 @@ import msgspec
 from algos import pricing
 from algos.amending import amendment
 from algos.conditions import Watch
-from algos.parent import REPRICE_NS, Parent
+from algos.parent import BY_VOLUME, REPRICE_NS, Parent
 from algos.participation import HARD_MAX, Pace, Together
 from algos.planning import fault_of, plan, window_of
 from algos.precedence import Precedence
@@ -484,7 +484,7 @@ class Slicer:
         """Take back what its limit price does not allow any more, or what should rest there and rests elsewhere."""
         limit, tick = parent.how.price, self._instruments[parent.symbol].tick
         allowed = pricing.within(parent.side, limit, limit, tick)
-        assert allowed is not None  # it was just given one
+        assert allowed is not None, f"{parent.parent_id} was given a limit of {limit}"  # which `amending` refuses
         for child_id, child in list(parent.children.items()):
             away = None if child.price is None else parent.side.sign * (child.price - allowed)
             suits = away == 0 if parent.how.algo in AT_A_PRICE else away is not None and away <= 0
@@ -552,6 +552,11 @@ class Slicer:
         """What more there is to say of an end: which denial, or what the market did not give."""
         if reason is EndReason.DENIED:
             return (parent.denied if parent.refusals else Reason.SELF_MATCH) or ""
+        if reason is EndReason.DUST:
+            least = self._instruments[parent.symbol].min_notional
+            return (
+                f"its venue takes no order worth less than {least:f}: what is left goes with the next order of its side"
+            )
         if reason is not EndReason.WINDOW:
             return ""
         pace, undone = parent.pace, parent.order_qty - parent.cum_qty
@@ -563,6 +568,8 @@ class Slicer:
             return f"{most}, and {traded}: give it more time, or LIMIT or MARKET"
         if self._price(parent, now) is None:
             return f"{parent.symbol} was not quoted on the side that it needs: look at its feed"
+        if len(places := self._instruments[parent.symbol].places) > 1 and parent.to_send(now, shared) > 0:
+            return f"none of {', '.join(places)} was there to send it to: `execd status` says which are away"
         return ""
 
     # bookkeeping
@@ -613,7 +620,8 @@ class Slicer:
     def _pass_by(self, parent: Parent, now: int) -> None:
         """Time and the volume have moved, for a parent and for all who share its symbol's volume."""
         symbol, volume, was_in = parent.symbol, self._watch(parent.symbol).volume, parent.shares_volume
-        parent.pass_by(now, volume)
+        follows = parent.how.algo in BY_VOLUME
+        parent.pass_by(now, volume, 3 * self._least(parent, self._price(parent, now)) if follows else ZERO)
         if not parent.shares_volume:
             return
         if symbol not in self._together:

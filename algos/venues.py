@@ -16,8 +16,9 @@ A venue is no candidate
     while it is away           it could not be asked, until it says anything; or an order to it was not sent or its
                                outcome is not known, for ten seconds, or until it says anything
     where the strategy may not trade, and where such an order is not taken
-    where it holds nothing     of what the child closes, while another does: what a venue holds is closed there, with no
-                               more than is held and not on its way out already, also where it costs more
+    where it holds nothing     of what the child closes, or less than an order may be, while another holds any: what a
+                               venue holds is closed there, with no more than is held and not on its way out already,
+                               also where it costs more
 
 Without a candidate the child is not sent; its parent looks again. But a watch that hears nothing must keep nobody in a
 position: where all that hold what the child closes are away, it is tried there, once a minute has passed since an
@@ -36,6 +37,7 @@ from typing import Protocol
 
 import msgspec
 
+from algos.trajectory import ENOUGH
 from core.calendar import CALENDARS
 from core.events import (
     AccountReported,
@@ -207,8 +209,9 @@ class Venues:
         if len(instrument.places) == 1:
             yield order
             return
-        held = {venue: self._closable(venue, order, instrument) for venue in instrument.places}
-        closes = any(held.values())
+        lies = {venue: self._closable(venue, order, instrument) for venue in instrument.places}
+        closes, least = any(lies.values()), _least(order, market, instrument)
+        held = {venue: qty if qty >= least else ZERO for venue, qty in lies.items()}
         costs = {venue: self._cost(venue, order, market, instrument) for venue in instrument.places}
         if closes:
             costs = {venue: each if held[venue] else _barred(each) for venue, each in costs.items()}
@@ -233,6 +236,9 @@ class Venues:
                 alternatives=tuple(costs.values()),
             )
         qty = min(order.order_qty, held[venue]) if closes else order.order_qty
+        if closes and 0 < held[venue] - qty < least:  # which could not follow
+            shorter = floor_to(held[venue] - least * ENOUGH, instrument.lot)
+            qty = shorter if shorter >= least else qty
         yield msgspec.structs.replace(order, venue=venue, order_qty=qty)
 
     def _is_tried(self, cost: VenueCost, now: int) -> bool:
@@ -337,6 +343,12 @@ def _takes(ability: VenueAbility, order: NewOrderSingle) -> bool:
 
 def _barred(cost: VenueCost) -> VenueCost:
     return cost if cost.text else msgspec.structs.replace(cost, text="it holds nothing that this closes")
+
+
+def _least(order: NewOrderSingle, market: MarketData | None, instrument: Instrument) -> Decimal:
+    """The fewest shares that a venue takes at the child's price, or about the market's."""
+    price = order.price if order.price is not None or market is None else market.mid
+    return ZERO if price is None else instrument.least_qty(price)
 
 
 def _cheapest(costs: Mapping[str, VenueCost], was: str, switch_bps: Decimal) -> str | None:

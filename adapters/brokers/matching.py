@@ -28,7 +28,8 @@ The rules:
    fill. Nor does a print at the opposite touch or beyond fill: it took what the quote already offers us (rule 5).
    *Bars* say less than prints. An order fills where the bar traded through its price by a tick, at its own price; that
    it was touched is not enough. Ours together get at most a tenth of the bar's volume, each of that no larger part than
-   that of the bar's time for which it was there: the furthest price may have been before.
+   that of the bar's time for which it was there: the furthest price may have been before. What they got is no longer
+   displayed by the quote of the bar's end.
 5. *A quote that comes to a resting order* (ask <= our bid) fills it at its own price from the displayed size.
 6. *Ends.* DAY orders expire at the close of the session that they came in; an order for a shut market is refused.
    A client id is good for one order: a repeat, whatever it says, is answered with the original's acceptance.
@@ -353,7 +354,7 @@ class Exchange:
         opposite = book.half(order.order.side.opposite)
         shown = list(takewhile(lambda level: order.reaches(level[0]), opposite.levels()))
         beyond = _beyond(book, order) if order.taking else None
-        free = sum(opposite.free(price, size) for price, size in shown)
+        free = sum(floor_to(opposite.free(price, size), book.instrument.lot) for price, size in shown)
         most = min(free if beyond is None else order.leaves_qty, self._room(book, now))
         if order.order.time_in_force is TimeInForce.FOK and most < order.leaves_qty:
             return
@@ -394,7 +395,7 @@ class Exchange:
         self, book: SymbolBook, half: Half, bar: Bar, now: int, events: list[VenueEvent], *, left: Decimal
     ) -> Decimal:
         """Hand what is `left` of our part of a bar to one side of ours; returns what is left then."""
-        furthest = bar.low if half.side is Side.BUY else bar.high
+        furthest, before = bar.low if half.side is Side.BUY else bar.high, left
         for order in tuple(half.orders):
             if order.taking or order.limit is None:
                 continue
@@ -403,6 +404,7 @@ class Exchange:
             there = Decimal(bar.ts - max(order.entered, bar.begin)) / (bar.ts - bar.begin)
             most = min(left, there * BAR_SHARE * bar.volume)
             left -= self._execute(book, order, now, events, most=most, price=order.limit)
+        book.half(half.side.opposite).barred = (bar.ts, before - left)
         return left
 
     def _execute(
@@ -457,9 +459,17 @@ def _refusal(book: SymbolBook, order: NewOrderSingle, close: int | None) -> str:
     if not qty.is_finite() or qty <= 0 or not is_multiple(qty, instrument.lot):
         return f"quantity {qty} is not a positive multiple of the lot {instrument.lot}"
     if order.ord_type is OrdType.MARKET:
-        return "" if book.quoted else f"a MARKET order for {order.symbol}, which was never quoted"
+        if not book.quoted:
+            return f"a MARKET order for {order.symbol}, which was never quoted"
+        return _too_little(instrument, qty, book.mark)
     if price is None:
         return "a LIMIT order needs a price"
     if not price.is_finite() or price <= 0 or not is_multiple(price, instrument.tick):
         return f"price {price} is not a positive multiple of the tick {instrument.tick}"
-    return ""
+    return _too_little(instrument, qty, price)
+
+
+def _too_little(instrument: Instrument, qty: Decimal, price: Decimal | None) -> str:
+    if price is None or instrument.notional(qty, price) >= instrument.min_notional:
+        return ""
+    return f"{qty} shares at {price} are under {instrument.min_notional} in money"

@@ -67,9 +67,10 @@ class Half:
     """One side of a symbol's book: the levels that are displayed there, what we took of them, our orders, best first.
 
     `known` is what the prints and withdrawals since the last quote should have left of the touch's displayed size.
+    `barred` is a bar's end, and what it gave the other side's orders: the quote of that moment is of the same volume.
     """
 
-    __slots__ = ("deeper", "known", "orders", "price", "side", "sign", "size", "taken")
+    __slots__ = ("barred", "deeper", "known", "orders", "price", "side", "sign", "size", "taken")
 
     def __init__(self, side: Side) -> None:
         self.side = side
@@ -77,6 +78,7 @@ class Half:
         self.price: Decimal | None = None
         self.size = ZERO
         self.known = ZERO
+        self.barred = (0, ZERO)
         self.deeper: Sequence[tuple[Decimal, Decimal]] = ()
         self.taken: dict[Decimal, tuple[Decimal, Decimal]] = {}  # by price: the size displayed then, what we took of it
         self.orders: list[VenueOrder] = []
@@ -175,6 +177,10 @@ class SymbolBook:
         bids, asks = self.halves
         bids.show(quote.bid, quote.bid_size)
         asks.show(quote.ask, quote.ask_size)
+        for half in self.halves:
+            end, given = half.barred
+            if end == quote.ts and half.price is not None:
+                half.take(half.price, half.size, min(given, half.size))
         self.quoted = True
 
     def touch(self, side: Side) -> Decimal | None:

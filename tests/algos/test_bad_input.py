@@ -319,7 +319,7 @@ def test_an_order_of_less_than_a_lot_is_ignored() -> None:
 @pytest.mark.parametrize(
     "how, text",
     [
-        ({"max_slice": D(99)}, "its max_slice of 99 is under one lot of 100: raise it or leave it out"),
+        ({"max_slice": D(99)}, "its max_slice of 99 is under one lot of 100: raise it"),
         (
             {"algo": Algo.ICEBERG, "price": D(100), "display_qty": D(99)},
             "its display_qty of 99 is under one lot of 100: raise it",

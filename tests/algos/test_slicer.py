@@ -1278,6 +1278,32 @@ def test_a_pov_ends_with_its_window_where_nobody_trades() -> None:
     assert end_of(world).leaves_qty == 260
 
 
+@pytest.mark.parametrize("algo", [Algo.POV, Algo.ADAPTIVE])
+@pytest.mark.parametrize("missed", ["halt", "limit"])
+def test_who_follows_the_volume_makes_up_for_two_minutes_at_most(algo: Algo, missed: str) -> None:
+    """Children of up to 100 at 900 in five seconds; for an hour nothing can be sent."""
+    limit = Decimal("100.02") if missed == "limit" else None
+    world = trading(start(order(algo, qty="100000", duration_s=7_200, price=limit)), until_s=7_100)
+    begin, end = NOW + 600 * NS_PER_S + 1, NOW + 4_200 * NS_PER_S + 1
+    if missed == "halt":
+        world.at(begin, halt(begin))
+        world.at(end, TradingResumed(ts=end, cause="drill"))
+    else:
+        for second in range(605, 4_200, 5):
+            dear = quote(bid="101.00", ask="101.02", volume=900, ts=NOW + second * NS_PER_S + 2)
+            world.at(dear.ts, dear)
+    world.run()
+    sizes = [qty for second, qty in sent_by(world) if second >= 4_200]
+    assert 12 * 100 <= max(sizes) <= 24 * 2 * 100  # of the prints of one minute, and of two in which it traded twice
+    assert end_of(world).cum_qty > 50_000
+
+
+def test_what_must_be_large_to_be_sent_is_saved_for_however_long_it_takes() -> None:
+    world = trading(start(order(Algo.POV, qty="5000", duration_s=3_600, min_slice=Decimal(4_000))), until_s=3_600)
+    world.run()
+    assert [qty for _, qty in sent_by(world)] == [4_000, 1_000]
+
+
 def test_whoever_follows_a_curve_is_no_more_than_the_hard_bound_of_the_volume() -> None:
     world = trading(start(order(slices=1, qty="1000", duration_s=600)), until_s=600, volume=7)
     world.run()
@@ -1927,6 +1953,7 @@ def test_a_flatten_may_be_cancelled_and_is_no_larger_than_what_was_held() -> Non
     ((name, _),) = world.slicer.parents.items()
     refused = world.slicer.amendment(name, Change(qty=Decimal(60)), by="ann", now=NOW + 3)
     assert refused == f"{name} closes a position by an operator's will: cancel it, or flatten again"
+    assert refused == world.slicer.amendment(name, Change(action=Action.PAUSE), by="ann", now=NOW + 3)
     assert not isinstance(world.slicer.amendment(name, Change(action=Action.CANCEL), by="ann", now=NOW + 3), str)
 
 
@@ -1937,6 +1964,7 @@ def test_what_cannot_be_followed_is_refused_with_words() -> None:
     for change, said in (
         (Change(qty=Decimal(1_050)), "cannot be of 1050: no multiple of the lot 100"),
         (Change(qty=Decimal(100) * 2**54), "cannot be so large: it has more than "),
+        (Change(price=Decimal("0.004")), "cannot have a limit of 0.004: it is under one tick of 0.01"),
     ):
         assert str(amendment(wanted.parent_id, change, by="ann", now=NOW)).startswith(f"{wanted.parent_id} {said}")
     assert amendment("P9", Change(), by="ann", now=NOW) == "P9 is not live: `execd parents` lists what is"

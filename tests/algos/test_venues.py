@@ -44,6 +44,7 @@ INSTRUMENTS = Instruments(
     [
         Instrument(symbol="AAPL", venues=NAMES, volatility=0.02),
         Instrument(symbol="LOTS", venues=NAMES, lot=D(100)),
+        Instrument(symbol="COIN", venues=NAMES, min_notional=D(500)),
         Instrument(symbol="SHRT"),
     ]
 )
@@ -213,6 +214,19 @@ def test_a_child_is_no_larger_than_what_it_closes_at_its_venue_in_whole_lots() -
     _, order = placed(router(access), child("LOTS", SELL, "900"), quote("LOTS"))
     assert order is not None
     assert (order.venue, order.order_qty) == ("fast", D(200))
+
+
+def test_what_lies_where_is_sold_in_parts_that_its_venue_takes() -> None:
+    """500 in money at 100: five shares."""
+    venues = router(desk(held={"paper": "4", "fast": "73", "far": "20"}, fast="9", far="5"))
+
+    def sold(qty: str) -> tuple[str, Decimal] | None:
+        _, order = placed(venues, child("COIN", SELL, qty, price=D(100)), quote("COIN"))
+        return None if order is None else (order.venue, order.order_qty)
+
+    assert sold("11") == ("far", D(11))  # nothing of the four at the cheapest
+    assert sold("17") == ("far", D(13))  # leaves as many as may follow
+    assert sold("50") == ("far", D(20))
 
 
 @pytest.mark.parametrize("field", ["ord_types", "times_in_force"])

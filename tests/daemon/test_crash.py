@@ -13,7 +13,7 @@ import pytest
 
 from tests.daemon.crashing import DIED, live, write_signals
 
-PARTS = 4
+PARTS = 8  # each within the time of one test, also on a slow machine
 ROOT = Path(__file__).parents[2]
 
 

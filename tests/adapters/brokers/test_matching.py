@@ -617,6 +617,44 @@ def test_an_order_for_an_unknown_symbol_is_refused() -> None:
     assert venue().on_update(Trade(T0, "Y", D(1), D(1)), T0) == ()
 
 
+@pytest.mark.parametrize(
+    "price, told",
+    [
+        (D("9.99"), "50 shares at 9.99 are under 500 in money"),
+        (D(10), None),
+        (None, "50 shares at 9.995 are under 500 in money"),
+    ],
+)
+def test_what_is_worth_too_little_is_refused(price: Decimal | None, told: str | None) -> None:
+    exchange = venue(min_notional=D(500))
+    exchange.on_update(Quote(T0, "X", D("9.98"), D(100), D("10.01"), D(100)), T0)
+    (answer, *_) = exchange.enter(order("A", Side.BUY, D(50), price), T0)
+    assert (answer.reason if isinstance(answer, Refused) else None) == told
+
+
+@pytest.mark.parametrize("quoted", ["100 150", "150 150"])
+def test_all_or_nothing_counts_whole_lots_of_each_level(quoted: str) -> None:
+    first, second = quoted.split()
+    exchange = venue("100")
+    exchange.on_update(Depth(T0, "X", (), ((D("10.01"), D(second)),)), T0)
+    exchange.on_update(Quote(T0, "X", D("9.99"), D(100), D("10.00"), D(first)), T0)
+    events = exchange.enter(order("A", Side.BUY, D(300), D("10.05"), TimeInForce.FOK), T0)
+    assert [type(event) for event in events] == [Entered, Ended]
+    events = exchange.enter(order("B", Side.BUY, D(200), D("10.05"), TimeInForce.FOK), T0)
+    assert [event.last_qty for event in events if isinstance(event, Executed)] == [100, 100]
+
+
+def test_a_bar_and_the_quote_of_its_end_are_of_one_volume() -> None:
+    exchange = venue()
+    exchange.on_update(Quote(T0, "X", D("9.99"), D(100), D("10.01"), D(100)), T0)
+    exchange.enter(order("A", Side.BUY, D(1_000), D("10.00")), T0)
+    end = T0 + MINUTE_NS
+    bar = Bar(end, "X", T0, D(10), D(10), D("9.90"), D("9.92"), D(1_000))
+    later: list[Update] = [Quote(end + n, "X", D("9.91"), D(100), D("9.93"), D(100)) for n in (0, 1, 2)]
+    executed = [event for update in [bar, *later] for event in exchange.on_update(update, update.ts)]
+    assert [event.last_qty for event in executed if isinstance(event, Executed)] == [100]
+
+
 def test_a_limit_order_needs_a_price() -> None:
     asked = order("A", Side.BUY, D(1), ord_type=OrdType.LIMIT)
     assert venue().enter(asked, T0) == [Refused("A", "a LIMIT order needs a price")]
