@@ -44,7 +44,7 @@ INSTRUMENTS = Instruments(
     [
         Instrument(symbol="AAPL", venues=NAMES, volatility=0.02),
         Instrument(symbol="LOTS", venues=NAMES, lot=D(100)),
-        Instrument(symbol="COIN", venues=NAMES, min_notional=D(500)),
+        Instrument(symbol="LEAST", venues=NAMES, min_notional=D(500)),
         Instrument(symbol="SHRT"),
     ]
 )
@@ -221,7 +221,7 @@ def test_what_lies_where_is_sold_in_parts_that_its_venue_takes() -> None:
     venues = router(desk(held={"paper": "4", "fast": "73", "far": "20"}, fast="9", far="5"))
 
     def sold(qty: str) -> tuple[str, Decimal] | None:
-        _, order = placed(venues, child("COIN", SELL, qty, price=D(100)), quote("COIN"))
+        _, order = placed(venues, child("LEAST", SELL, qty, price=D(100)), quote("LEAST"))
         return None if order is None else (order.venue, order.order_qty)
 
     assert sold("11") == ("far", D(11))  # nothing of the four at the cheapest
