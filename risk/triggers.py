@@ -53,7 +53,7 @@ from core.events import (
     StopTriggered,
 )
 from core.orders import Side
-from core.signals import Algo, Instruction, StopSignal
+from core.signals import Instruction, StopSignal
 from core.units import NS_PER_S, ZERO, ceil_to, floor_to
 from risk.exposure import Exposure
 from risk.limits import LimitsInForce
@@ -336,14 +336,16 @@ class Triggers:
             )
 
     def _how(self, stop: Stop) -> Instruction:
-        """How the exit is worked; its limit lies beyond the stop, on tick, rather farther than nearer."""
+        """How the exit is worked; its limit lies beyond the stop, on tick, rather farther than nearer.
+
+        A limit bounds what a MARKET crosses by. An order at the limit itself would be denied where that is far away.
+        """
         order = stop.order
         if order.limit_offset is None:
             return order.how
         tick, limit = self._exposure.instruments[order.symbol].tick, stop.stop_px - stop.sign * order.limit_offset
         price = max(floor_to(limit, tick), tick) if stop.sign > 0 else ceil_to(limit, tick)
-        algo = Algo.LIMIT if order.how.algo is Algo.MARKET else order.how.algo
-        return msgspec.structs.replace(order.how, algo=algo, price=price)
+        return msgspec.structs.replace(order.how, price=price)
 
     # what they read
 

@@ -18,6 +18,7 @@ from core.events import (
     FillBooked,
     FlattenRequested,
     MarketData,
+    OrderApproved,
     OrderDenied,
     ParentAccepted,
     ParentEnded,
@@ -350,7 +351,27 @@ def test_a_stop_limit_exits_at_its_limit_on_tick_or_better(
     world.signal(signal)
     world.prices(*prices)
     (made,) = world.all(ParentOrder)
-    assert (made.how.algo, made.how.price) == (Algo.LIMIT, Decimal(limit))
+    assert (made.how.algo, made.how.price) == (Algo.MARKET, Decimal(limit))
+
+
+@pytest.mark.parametrize(
+    "offset, prices, sent",
+    [
+        ("10", ["94.5", "94.5"], ["94.32"]),  # a limit that is farther from the mid than the collar denies nothing
+        ("1", ["94.1", "94.1"], ["94"]),
+        ("1", ["93", "93", "92", "93.9"], ["94"]),  # beyond the limit it rests there
+        ("1", ["88", "88"], []),  # too far beyond it to rest there
+        ("1", ["88", "88", "92", "92", "92", "92"], ["94"]),  # no longer
+    ],
+)
+def test_a_stop_limit_crosses_at_the_touch_and_goes_no_farther_than_its_limit(
+    offset: str, prices: list[str], sent: list[str]
+) -> None:
+    world = World(reply=scripted([Reply("touch")]))
+    world.signal(stop("95", limit_offset=Decimal(offset)))
+    world.prices(*prices)
+    assert [approved.order.price for approved in world.all(OrderApproved)] == [Decimal(price) for price in sent]
+    assert {denied.reason for denied in world.all(OrderDenied)} <= {Reason.COLLAR}
 
 
 def test_an_exit_is_worked_as_its_signal_says() -> None:
