@@ -425,6 +425,30 @@ def price_is_near(case: Case, limits: Limits) -> Denial | None:
     )
 
 
+def worth_is_enough(case: Case, limits: Limits) -> Denial | None:
+    """R0: a parent is worth, at the mid, what its instrument's venue takes at least.
+
+    Less of it, as of a flatten or the exit of a stop, would wait for its end in vain.
+    """
+    del limits
+    ask, instrument = case.ask, case.instrument
+    if not ask.is_parent or ask.beside or not instrument.min_notional:
+        return None
+    mark = case.exposure.mark(ask.symbol)
+    assert mark is not None  # `price_is_fresh` came first
+    worth, least = instrument.notional(ask.qty, mark), instrument.min_notional
+    if worth >= least:
+        return None
+    return Denial(
+        reason=Reason.INVALID,
+        value=worth,
+        limit=least,
+        unit=instrument.currency,
+        text=f"{ask.qty:f} {ask.symbol} are worth {worth:,.2f}, under the min_notional of {least:,f}: order more, or "
+        "close it at the venue",
+    )
+
+
 def size_is_allowed(case: Case, limits: Limits) -> Denial | None:
     """R6: quantity of one order; a parent's too, since nothing larger could ever be one order's sum.
 
@@ -860,6 +884,7 @@ CHECKS: tuple[Check, ...] = (  # in this order: later checks rely on what earlie
     session_is_open,
     price_is_fresh,
     price_is_near,
+    worth_is_enough,
     size_is_allowed,
     notional_is_allowed,
     sale_is_covered,

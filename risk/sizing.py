@@ -50,7 +50,7 @@ AHEAD_S_MAX = 60  # a signal from farther in the future comes from a wrong clock
 SEEN_MAX = 1_000_000  # keys remembered; at the default horizon that is 1.6 signals a second for a week
 
 FLATTEN_PARTS = 1_000  # orders of one symbol in one flatten or exit; more than that is asked for again
-FLATTEN_SHARE = Decimal("0.9")  # of the largest order in money: a child that crosses is dearer than the mid
+FLATTEN_SHARE = Decimal("0.9")  # of the largest order in money, and of the mid for the least: none crosses at the mid
 
 _FINE = Decimal("1e-9")  # grain at which a model's float becomes a decimal fraction
 
@@ -209,11 +209,16 @@ class Sizer:
             yield from self._route(made, self._exposure.market.get(symbol))
 
     def _parts(self, symbol: str, qty: Decimal, largest: Decimal) -> Iterable[Decimal]:
-        """A quantity in whole lots, in orders of at most so many."""
+        """A quantity in whole lots, in orders of at most so many, each enough for its venue where that can be."""
+        instrument, mark = self._exposure.instruments[symbol], self._exposure.mark(symbol)
+        least = instrument.least_qty(FLATTEN_SHARE * mark) if mark else ZERO
+        qty = floor_to(qty, instrument.lot)
         for _ in range(FLATTEN_PARTS):
-            size = floor_to(min(qty, largest), self._exposure.instruments[symbol].lot)
+            size = floor_to(min(qty, largest), instrument.lot)
             if size <= 0:
                 return
+            if 0 < qty - size < least <= (shorter := qty - least):
+                size = shorter  # so that the last one is enough, too
             qty -= size
             yield size
 

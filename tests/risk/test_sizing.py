@@ -683,6 +683,22 @@ def test_where_not_even_a_lot_may_be_one_order_the_gate_is_asked_and_says_why() 
     assert flatten(held("AAPL", 3), bounds=bounds) == ["SELL 1 AAPL of alpha"] * 3
 
 
+@pytest.mark.parametrize(
+    "largest, qty, parts",
+    [
+        (1_000, 1_003, (997, 6)),  # three would be worth 300, and its venue takes no less than 500
+        (1_000, 1_006, (1_000, 6)),
+        (1_000, 2_001, (1_000, 995, 6)),
+        (10, 12, (6, 6)),
+        (7, 9, (7, 2)),  # there is not enough for two: the gate says so of the last
+        (1_000, 3, (3,)),
+    ],
+)
+def test_the_last_part_of_a_flatten_is_enough_for_its_venue(largest: int, qty: int, parts: tuple[int, ...]) -> None:
+    bounds = limits(symbols_default=SymbolLimits(order_qty_max=Decimal(largest)))
+    assert flatten(held("LEAST", qty), bounds=bounds) == [f"SELL {part} LEAST of alpha" for part in parts]
+
+
 def test_the_parts_of_a_flatten_have_ids_of_their_own() -> None:
     request = FlattenRequested(ts=NOW, request_id="flatten-1", by="ann")
     bounds = limits(symbols_default=SymbolLimits(order_qty_max=Decimal(10), order_notional_max=Decimal(1_000_000)))

@@ -435,6 +435,16 @@ def test_an_exit_that_is_denied_comes_again_later_and_later_and_at_last_the_stop
     assert world.held() == 0
 
 
+def test_an_exit_of_less_than_its_venue_takes_is_denied_and_does_not_wait_for_the_end() -> None:
+    world = World(0)
+    world.tell(seen("101", NOW, "LEAST"), held("LEAST", 3))
+    world.signal(stop("95", symbol="LEAST"))
+    for ts in (NOW + NS_PER_S, NOW + 2 * NS_PER_S, NOW + 3 * NS_PER_S):
+        world.tell(seen("94", ts, "LEAST"))
+    (again,) = world.all(StopRearmed)
+    assert again.text.startswith("INVALID: 3 LEAST are worth 282.02, under the min_notional of 500: order more")
+
+
 def test_what_was_in_the_way_is_gone_and_the_next_exit_closes_it() -> None:
     world = World(bounds={"restricted": ("SHRT",)})
     world.signal(stop("95"))
