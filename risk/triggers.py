@@ -93,8 +93,11 @@ class Triggers:
     # folds
 
     def take(self, event: StopSet) -> None:
-        """Hold a stop."""
-        self._stops.put(Stop(event, event.price))
+        """Hold a stop. It has seen the price that it is set at: what the next day opens at is compared with that."""
+        market = self._exposure.market.get(event.symbol)
+        session = None if market is None else self._session(event.symbol, market.ts)
+        day = "" if session is None else session.date.isoformat()
+        self._stops.put(Stop(event, event.price, day=day, newest=event.price))
 
     def look(self, event: MarketData) -> None:
         """Follow a symbol's price, inside its session."""

@@ -179,7 +179,7 @@ def test_a_market_that_is_crossed_or_has_no_such_side_is_passed_over() -> None:
     for second, (bid, ask) in enumerate([("94", "93"), (None, "94"), ("94", "93")], 1):
         world.tell(quote("SHRT", bid, ask, ts=NOW + second))
     assert not world.fired()
-    assert [each.newest for each in world.bus.triggers] == [None]
+    assert [each.newest for each in world.bus.triggers] == [Decimal("99.99")]
 
 
 def test_only_inside_the_session_and_not_in_its_last_seconds() -> None:
@@ -240,6 +240,31 @@ def test_a_gap_over_night_suspends(prices: list[str], *, suspended: bool) -> Non
     assert bool(world.all(StopSuspended)) is suspended
     world.prices("39", "39")
     assert world.fired() is not suspended
+
+
+@pytest.mark.parametrize("when", ["in its last second", "at night", "before the first price of the next day"])
+def test_a_gap_is_seen_by_a_stop_that_saw_no_price_of_the_day_before(when: str) -> None:
+    world, tomorrow = World(), session(DAY + dt.timedelta(days=1)).open
+    world.now = {"in its last second": session().close - 1, "at night": session().close + MINUTE}.get(when, tomorrow)
+    world.signal(stop("90"))
+    world.now = tomorrow
+    world.prices("50", "50")
+    (suspended,) = world.all(StopSuspended)
+    assert suspended.text == "SHRT went from 99.99 to 50 over night: a split?"
+    assert not world.fired()
+
+
+@pytest.mark.parametrize("night", [0, MINUTE], ids=["in the session", "by a price of the night"])
+def test_a_fall_from_the_price_that_a_stop_was_set_at_is_no_gap(night: int) -> None:
+    world = World()
+    if night:
+        world.now = session().close + night
+        world.tell(seen("52", world.now))
+    world.signal(stop("51"))
+    world.now = session(DAY + dt.timedelta(days=1)).open if night else world.now
+    world.prices("50", "50")
+    assert not world.all(StopSuspended)
+    assert world.fired()
 
 
 def test_a_new_stop_takes_the_place_of_a_suspended_one() -> None:
