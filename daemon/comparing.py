@@ -1,14 +1,17 @@
 """`execd simulate --compare`: the same days and parents under each algorithm, a process each, and what comes of it.
 
 Configuration, tapes, seeds and signals are the same in every run but for `how.algo`. What else `how` says stays as it
-is, for each algorithm to use or not. A run that fails is named, and the others are compared without it.
+is, for each algorithm to use or not; stops and amendments stay whole, as what they do is no work of the algorithm's. A
+run that fails is named, and the others are compared without it.
 """
 
 import os
+import shlex
 import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
@@ -27,7 +30,7 @@ from adapters.store import engine as store
 from adapters.store import queries
 from core.calendar import CALENDARS
 from core.events import CostReport
-from core.signals import Algo, BadSignal, Signal, parse
+from core.signals import Algo, AmendSignal, BadSignal, Signal, StopSignal, parse
 from core.units import NS_PER_S, bps_of
 from daemon import logs
 from daemon.config import Config, ConfigError
@@ -82,7 +85,10 @@ def algos_of(said: str) -> list[Algo]:
 
 
 def signals_under(algo: Algo, signals: Path) -> bytes:
-    """A file's signals, one a line, each to be worked by `algo`; raises ConfigError for one that it cannot work."""
+    """A file's signals, one a line, each to be worked by `algo`; raises ConfigError for one that it cannot work.
+
+    A stop keeps its exit: one that took hours would be another stop.
+    """
     lines: list[bytes] = []
     with signals.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -95,6 +101,8 @@ def signals_under(algo: Algo, signals: Path) -> bytes:
 def _under(algo: Algo, found: Signal | BadSignal, where: str) -> bytes:
     if isinstance(found, BadSignal):
         raise ConfigError(f"{where}: {found.reason}: mend it, a comparison needs every parent")
+    if isinstance(found, StopSignal | AmendSignal):
+        return msgspec.json.encode(found)
     how = msgspec.structs.replace(found.how, algo=algo)
     line = msgspec.json.encode(msgspec.structs.replace(found, how=how))
     (again,) = parse(line)
@@ -204,15 +212,24 @@ def gather(config: Config) -> Ran:
         raise ConfigError(f"more than {PARENTS_MAX:,} parents: compare fewer days at a time")
     reports = [msgspec.json.decode(row["payload"], type=CostReport) for row in rows]
     reports.sort(key=lambda report: (report.start, report.parent_id))
-    names = {report.parent_id: _name(report, parents[report.parent_id]) for report in reports}
+    names = _names(reports, parents)
     outcomes = [_outcome(report, names[report.parent_id], config) for report in reports]
     away = tuple(f"{row['count']:,} {row['reason']}" + f" ({row['text']})" * bool(row["text"]) for row in others)
     return Ran(outcomes, {name: parent_id for parent_id, name in names.items()}, away)
 
 
-def _name(report: CostReport, signal_id: str) -> str:
-    """What a parent is called under every algorithm: its signal, and its leg of it."""
-    return f"{report.strategy} {signal_id} {report.symbol}"
+def _names(reports: Sequence[CostReport], signals: Mapping[str, str]) -> dict[str, str]:
+    """What parents are called under every algorithm: their signal, and their leg of it; later ones have a number.
+
+    A stop's exit may take several parents, in parts or one after the other. Quotes keep names with spaces apart.
+    """
+    names: dict[str, str] = {}
+    seen: Counter[str] = Counter()
+    for report in reports:
+        name = shlex.join((report.strategy, signals[report.parent_id], report.symbol))
+        seen[name] += 1
+        names[report.parent_id] = name if seen[name] == 1 else f"{name} {seen[name]}"
+    return names
 
 
 def _outcome(report: CostReport, name: str, config: Config) -> Outcome:

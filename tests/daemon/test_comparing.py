@@ -16,10 +16,11 @@ from daemon import comparing
 from daemon.cli import ExitCode
 from daemon.compared import conclude
 from daemon.comparing import Ran, algos_of, run, signals_under
-from daemon.config import Config, ConfigError
+from daemon.config import Config, ConfigError, load
 from daemon.markets import open_market
 from daemon.simulate import simulate
 from tca.compare import Comparison
+from tests.adapters.store.test_projections import REPORT
 from tests.daemon.crashing import OPEN, SIGNALS, config, write_signals
 from tests.daemon.service import Execd
 from tests.daemon.test_cli import CONFIG
@@ -56,6 +57,21 @@ def test_only_the_algorithm_of_a_signal_changes(tmp_path: Path) -> None:
     assert len(after) == len(SIGNALS)
     for old, new in zip(before, after, strict=True):
         assert new == msgspec.structs.replace(old, how=msgspec.structs.replace(old.how, algo=Algo.POV))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"kind": "stop", "stop_px": 90, "limit_offset": 1},
+        {"kind": "stop", "trail": "0.5", "how": {"algo": "POV", "participation": 0.1}},
+        {"kind": "amend", "amends": "s0", "change": {"price": 99}},
+    ],
+)
+def test_stops_and_amendments_stay_as_they_are(tmp_path: Path, line: dict[str, object]) -> None:
+    text = json.dumps({"signal_id": "s", "ts": OPEN, "strategy": "crash", "symbol": "AAA"} | line).encode()
+    (tmp_path / "signals.jsonl").write_bytes(text)
+    for algo in (Algo.VWAP, Algo.LIMIT):  # of which a stop could have no price
+        assert parse(signals_under(algo, tmp_path / "signals.jsonl")) == parse(text)
 
 
 def test_an_algorithm_that_lacks_what_it_needs_is_refused_with_the_line(execd: Execd, day: Path) -> None:
@@ -150,6 +166,35 @@ def test_what_is_gathered_of_a_run_is_in_its_cost_reports(tmp_path: Path) -> Non
     assert market.arrival > 0  # a market order pays
     assert market.spread > 0
     assert ran.outcomes[3].costs.arrival is None  # nobody sold at a price of one
+
+
+def test_the_parents_of_a_stops_exit_are_told_apart_and_paired(execd: Execd, day: Path) -> None:
+    """Three hundred shares are closed by orders of at most a hundred."""
+    file = day / "in" / "execd.toml"
+    file.write_text(file.read_text().replace("order_qty_max = 10_000\n", "order_qty_max = 100\n"))
+    buys = [
+        {"kind": "order", "signal_id": f"in {k}", "side": "BUY", "qty": 100, "ts": OPEN + k * 10**11} for k in (1, 2, 3)
+    ]
+    stop = {"kind": "stop", "signal_id": "out", "trail": "0.02", "ts": OPEN + 3_600 * 10**9}
+    each = {"strategy": "crash", "symbol": "AAA", "how": {"duration_s": 600}}
+    lines = [json.dumps(each | buy) for buy in buys]
+    (day / "in" / "signals.jsonl").write_text(
+        "\n".join([*lines, json.dumps(each | stop | {"how": {"algo": "MARKET"}})])
+    )
+    code, out, err = compare(execd, day, "twap,vwap", "--json")
+    assert code == ExitCode.OK, err
+    found = msgspec.json.decode(out, type=Comparison)
+    assert found.parents == 6
+    assert [(row.parents, row.completed, row.missing) for row in found.rows] == [(6, 6, ())] * 2
+    settings = load(file, {"EXECD_DAEMON__DATA_DIR": str(day / "out" / "vwap")})
+    names = [outcome.parent for outcome in comparing.gather(settings).outcomes]
+    assert names == [f"crash 'in {k}' AAA" for k in (1, 2, 3)] + ["crash out AAA", "crash out AAA 2", "crash out AAA 3"]
+
+
+def test_a_name_with_spaces_is_no_other_name() -> None:
+    one, other = (msgspec.structs.replace(REPORT, parent_id=name, strategy=name) for name in ("a", "a b"))
+    names = comparing._names([one, other], {"a": "b c", "a b": "c"})
+    assert names == {"a": "a 'b c' AAPL", "a b": "'a b' c AAPL"}
 
 
 def test_runs_whose_inputs_are_wrong_end_in_one_line(execd: Execd, day: Path) -> None:
