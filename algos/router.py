@@ -211,7 +211,8 @@ class Router:
         elif algo is Algo.MARKET and market is not None:
             tick = self._instruments[order.symbol].tick
             bound = pricing.cross(order.side, market, tick, self._settings.tolerance_bps)
-            price = price if bound is None else pricing.within(order.side, bound, price, tick)
+            # a price below one tick is on no tick, and stays: it never trades, where none at all would at any price
+            price = price if bound is None else pricing.within(order.side, bound, price, tick) or price
         return msgspec.structs.replace(order.how, algo=algo, price=price)
 
 

@@ -165,6 +165,8 @@ def test_without_a_price_it_gets_what_a_signal_gets_that_names_nothing() -> None
         (Side.BUY, Urgency.IMMEDIATE, "101", "100.51"),
         (Side.SELL, Urgency.IMMEDIATE, "99.70", "99.70"),
         (Side.SELL, Urgency.IMMEDIATE, "98", "99.50"),
+        (Side.BUY, Urgency.IMMEDIATE, "0.009", "0.009"),  # below one tick it never trades
+        (Side.SELL, Urgency.IMMEDIATE, "0.009", "99.50"),
         (Side.BUY, Urgency.LOW, None, "99.99"),
         (Side.SELL, Urgency.LOW, None, "100.01"),
         (Side.BUY, Urgency.LOW, "98.5", "98.5"),

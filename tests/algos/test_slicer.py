@@ -561,6 +561,18 @@ def test_a_limit_that_the_market_is_beyond_is_the_reason_of_the_end(price: str |
     assert end_of(world).reason is reason
 
 
+@pytest.mark.parametrize("algo", ALGOS)
+@pytest.mark.parametrize("ord_type", OrdType)
+def test_under_a_limit_below_one_tick_nothing_is_sent(algo: Algo, ord_type: OrdType) -> None:
+    asked = order(algo, duration_s=60, price=Decimal("0.009"), ord_type=ord_type, display_qty=Decimal(10))
+    world = start(asked)
+    for second in range(60):
+        world.at(NOW + second * NS_PER_S, quote(volume=1_000, ts=NOW + second * NS_PER_S))
+    world.run()
+    assert children(world) == []
+    assert end_of(world).reason is EndReason.LIMIT_PRICE
+
+
 def test_without_a_price_it_waits_and_looks_again_each_second() -> None:
     world = start(order(Algo.MARKET, start=NOW + 2 * NS_PER_S, duration_s=10))
     world.at(NOW + NS_PER_S, quote(ask=None, bid=None))
