@@ -1627,10 +1627,12 @@ def test_what_its_venue_would_not_take_is_dust() -> None:
 
 
 def test_of_which_nothing_was_done_it_is_tried_until_its_end() -> None:
-    world = start(order(symbol="LEAST", qty="4", duration_s=100))
+    """It was worth enough when it was accepted, and is not any more when it is to begin."""
+    world = start(order(symbol="LEAST", qty="5", start=NOW + 10 * NS_PER_S, duration_s=90))
+    world.at(NOW + NS_PER_S, quote("LEAST", bid="98.99", ask="99.01", ts=NOW + NS_PER_S))
     world.run()
     end = end_of(world)
-    assert (end.reason, end.leaves_qty, end.ts) == (EndReason.DUST, Decimal(4), NOW + 100 * NS_PER_S)
+    assert (end.reason, end.leaves_qty, end.ts) == (EndReason.DUST, Decimal(5), NOW + 100 * NS_PER_S)
     assert not children(world)
 
 
