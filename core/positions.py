@@ -105,6 +105,14 @@ class Book:
         """What lies at one venue: signed quantities that are not zero, by symbol."""
         return {symbol: qty for symbol, qty in self._at.get(venue, {}).items() if qty}
 
+    def opposed(self) -> dict[str, dict[str, Decimal]]:
+        """What is long at one venue and short at another: signed quantities by symbol and venue."""
+        lies = {
+            symbol: {venue: here[symbol] for venue, here in self._at.items() if here.get(symbol)}
+            for symbol in self._by_symbol
+        }
+        return {symbol: here for symbol, here in lies.items() if here and min(here.values()) < 0 < max(here.values())}
+
     def venues(self) -> list[str]:
         """Where anything was ever traded."""
         return list(self._at)

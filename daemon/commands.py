@@ -92,8 +92,19 @@ class Commands:
         await self._on_record("asked for, but the database is away: nothing leaves before it is back")
         held = {symbol: qty for symbol, qty in exposure.book.symbols() if qty and order.symbol in {"", symbol}}
         coming_back = {symbol: qty for symbol in held if (qty := exposure.coming_back(symbol))}
+        opposed = {
+            symbol: {"venues": lies, "strategies": dict(exposure.holders(symbol))}
+            for symbol, lies in exposure.book.opposed().items()
+            if order.symbol in {"", symbol}
+        }
         orders = await asyncio.to_thread(self._flattened, request_id)
-        return {"request": request_id, "orders": orders, "held": held, "coming_back": coming_back}
+        return {
+            "request": request_id,
+            "orders": orders,
+            "held": held,
+            "coming_back": coming_back,
+            "opposed": opposed,
+        }
 
     async def parent(self, order: Order, by: str) -> Answer:
         """Amend one live parent, pause it, let it go on or cancel it, whatever the state of trading.

@@ -153,7 +153,12 @@ def flatten(
         answer["held"].keys() - {order["symbol"] for order in answer["orders"]} - answer["coming_back"].keys()
     ):
         typer.echo(f"{answer['held'][symbol]} {symbol} stay held: what works closes them, or a limit lets no order be")
-    if not answer["held"]:
+    for symbol, stands in answer["opposed"].items():
+        where = ", ".join(f"{qty} at {venue}" for venue, qty in stands["venues"].items())
+        whose = ", ".join(f"{qty} of {strategy}" for strategy, qty in stands["strategies"].items())
+        typer.echo(f"{symbol} lies on both sides, {where} ({whose or 'of no strategy'}): a flatten closes only the sum")
+        typer.echo("once trading goes on a sale closes the one, a purchase the other: have each strategy close its own")
+    if not answer["held"] and not answer["opposed"]:
         typer.echo("nothing to close")
     typer.echo(f"`execd positions` and `execd parents` follow {answer['request']}")
 

@@ -272,3 +272,6 @@ def test_what_lies_at_each_venue_was_traded_there_and_all_of_it_is_the_account(
             assert book.qty_at(venue, symbol) == again.qty_at(venue, symbol) == expected
             assert book.at(venue).get(symbol, ZERO) == expected
         assert sum((book.qty_at(venue, symbol) for venue in book.venues()), ZERO) == book.qty(symbol)
+        lies = {venue: qty for venue in ("paper", "fast") if (qty := book.qty_at(venue, symbol))}
+        is_opposed = any(one * other < 0 for one in lies.values() for other in lies.values())
+        assert book.opposed().get(symbol) == (lies if is_opposed else None)

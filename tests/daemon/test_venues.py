@@ -14,15 +14,21 @@ from adapters.brokers.chaos import PROFILES, Faults
 from adapters.brokers.paper import PaperGateway
 from adapters.store import queries
 from adapters.store.engine import open_readonly
+from core.causes import KILL, TradingState
+from core.events import TradingHalted
 from core.orders import Side
 from core.units import NS_PER_S, ZERO
+from daemon import desk
 from daemon.commands import Commands
 from daemon.config import Config, VenueConfig, build
 from daemon.control import Order
 from daemon.gateways import GATEWAYS
+from daemon.place import remember
 from daemon.run import Run
+from tests.builders import held
 from tests.daemon.crashing import OPEN
 from tests.daemon.test_account import facts
+from tests.daemon.test_reload import Desk
 from tests.daemon.test_run import live
 
 D = Decimal
@@ -228,3 +234,29 @@ def test_cash_moves_at_the_default_venue_and_a_split_is_at_all_of_them(tmp_path:
     assert all(bought.values())
     assert sold == {venue: 2 * qty for venue, qty in bought.items()}
     books_agree(run)
+
+
+@pytest.mark.parametrize("short, stays", [(-100, "100 of alpha, -100 of beta"), (-40, "100 of alpha, -40 of beta")])
+async def test_a_flatten_names_what_is_long_at_one_venue_and_short_at_another(
+    short: int, stays: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Desk(tmp_path)
+    made.run.ready.set()
+    bus = made.run.bus
+    for symbol, qty, venue, strategy in (
+        ("ALFA", 100, "paper", "alpha"),
+        ("ALFA", short, "fast", "beta"),
+        ("BRAV", 7, "fast", "beta"),
+    ):
+        about = {"symbol": symbol, "venue": venue, "strategy": strategy, "exec_id": f"{venue}{symbol}"}
+        bus.publish(msgspec.structs.replace(held("AAPL", qty), **about))
+    bus.publish(TradingHalted(ts=OPEN, cause=KILL, state=TradingState.HALTED))
+    answer = await Commands(made.run).flatten(Order(symbol="ALFA"), "ann")
+    made.close()
+    monkeypatch.setattr(desk, "ask", lambda *_: json.loads(msgspec.json.encode(answer)))
+    remember(made.run.config)
+    desk.flatten("ALFA", made.run.config.data_dir)
+    said = capsys.readouterr().out
+    assert f"ALFA lies on both sides, 100 at paper, {short} at fast ({stays}): a flatten closes only the sum\n" in said
+    assert "BRAV" not in said
+    assert "nothing to close" not in said
