@@ -12,6 +12,9 @@ from core.units import ZERO
 GAP_MAX = Decimal("0.2")  # of yesterday's last price: a larger one over night may be a split
 
 
+Shown = tuple[Decimal | None, Decimal, Decimal | None, Decimal]  # a quote: bid, its size, ask, its size
+
+
 class Stop(msgspec.Struct):
     """One that is held. `extreme` is the best price since it was set, as far as two in a row have shown it."""
 
@@ -20,6 +23,7 @@ class Stop(msgspec.Struct):
     day: str = ""  # of `newest`
     newest: Decimal | None = None
     earlier: Decimal | None = None  # the price before it, of the same day
+    shown: Shown | None = None  # the quote when a price was last seen
     close: Decimal | None = None  # the last one of the day before, until the day's first two were compared with it
     suspended: bool = False
     fired: int | None = None  # when, ns

@@ -5,8 +5,9 @@ could close, and never opens anything. It lasts over days and restarts, until it
 
 **What fires it** are two updates in a row at or beyond its price, of the source that is set: the last print, or the
 side of the quote that the exit would trade with. One bad print sells nothing, and moves no trail: a trail follows the
-worse of two prices in a row. Crossed quotes are passed over, and so is whatever comes outside the session; in its last
-seconds, too late for an exit, nothing fires. A symbol that nobody quotes fires nothing.
+worse of two prices in a row. Nor does one bad quote, as prints while it stands are no second one. Crossed quotes are
+passed over, and so is whatever comes outside the session; in its last seconds, too late for an exit, nothing fires. A
+symbol that nobody quotes fires nothing.
 
 **In HALTED** nothing fires. Prices are followed all the same, and a stop that is still beyond fires at the first update
 after the resume. The same holds for a symbol in quarantine. In REDUCING stops fire: they only shrink.
@@ -57,7 +58,7 @@ from core.signals import Instruction, StopSignal
 from core.units import NS_PER_S, ZERO, ceil_to, floor_to
 from risk.exposure import Exposure
 from risk.limits import LimitsInForce
-from risk.stops import Stop, stop_px
+from risk.stops import Shown, Stop, stop_px
 
 Source = Literal["quote", "last"]
 
@@ -109,8 +110,9 @@ class Triggers:
             return
         for stop in stops:
             price = self._price(event, stop.order.side) if not stop.suspended else None
-            if price is not None and (self._source == "quote" or event.trades):
+            if price is not None and self._is_news(stop, event):
                 self._stops.see(stop, price, session.date.isoformat())
+                stop.shown = _shown(event)
 
     def trigger(self, event: StopTriggered) -> None:
         """A stop has fired."""
@@ -387,6 +389,10 @@ class Triggers:
             price = market.bid if side is Side.SELL else market.ask
         return price if price is not None and price > 0 else None
 
+    def _is_news(self, stop: Stop, market: MarketData) -> bool:
+        """Whether its source has spoken: of quotes not where prints alone came, and the quote stands as it did."""
+        return market.trades > 0 if self._source == "last" else not market.trades or _shown(market) != stop.shown
+
     def _start(self, symbol: str, sign: int) -> Decimal | None:
         """Where a trail begins: the worse of the source's price and the mid, as one of them alone may be bad."""
         market, mark = self._exposure.market.get(symbol), self._exposure.mark(symbol)
@@ -409,6 +415,10 @@ class Triggers:
 
 def _cancels(signal: StopSignal) -> bool:
     return signal.stop_px is None and signal.trail is None and signal.trail_fraction is None
+
+
+def _shown(market: MarketData) -> Shown:
+    return market.bid, market.bid_size, market.ask, market.ask_size
 
 
 def _ended(stop: Stop, now: int, reason: StopEnd) -> StopEnded:

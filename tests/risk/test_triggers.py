@@ -75,10 +75,9 @@ def stop(
 
 
 def seen(price: str | Decimal, ts: int, symbol: str = "SHRT") -> MarketData:
-    """A market a cent wide, with a print in its middle: the long's price is the bid, the short's the ask."""
+    """A quote a cent wide: the long's price is the bid, the short's the ask."""
     bid = Decimal(price)
-    market = quote(symbol, str(bid), str(bid + Decimal("0.01")), last=str(bid), ts=ts)
-    return msgspec.structs.replace(market, trades=1)
+    return quote(symbol, str(bid), str(bid + Decimal("0.01")), last=str(bid), ts=ts)
 
 
 class World:
@@ -170,6 +169,41 @@ def test_the_last_print_fires_where_that_is_the_source_and_a_quote_is_no_print()
     world.tell(msgspec.structs.replace(low, trades=1), low, low)  # which printed once
     assert not world.fired()
     world.tell(msgspec.structs.replace(low, trades=1))
+    assert world.fired()
+
+
+BAD: list[tuple[str, int, StopSignal, str]] = [
+    ("a bid far below fires no stop", 100, stop("90"), "10"),
+    ("a bid above drags no trail", 100, stop(trail="2"), "104"),
+    ("an ask far above fires no stop", -100, stop("110"), "190"),
+    ("an ask below drags no trail", -100, stop(trail="2"), "96"),
+]
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: case[0])
+def test_prints_under_one_bad_quote_are_no_second_quote(case: tuple[str, int, StopSignal, str]) -> None:
+    _, qty, signal, bad = case
+    world = World(qty)
+    world.signal(signal)
+    world.prices("100", "100")
+    (held_before,) = [each.stop_px for each in world.bus.triggers]
+    world.prices(bad)
+    printed = msgspec.structs.replace(seen(bad, world.now), last=Decimal(100), trades=1)
+    world.tell(printed, printed)
+    world.prices("100")
+    world.tell(msgspec.structs.replace(seen("100", world.now), trades=1))
+    assert not world.fired()
+    assert [each.stop_px for each in world.bus.triggers] == [held_before]
+
+
+@pytest.mark.parametrize(
+    "then", [{}, {"trades": 1, "bid_size": Decimal(90)}, {"trades": 1, "ask": Decimal(95)}], ids=repr
+)
+def test_a_quote_that_is_told_again_or_changed_with_a_print_is_a_second_one(then: dict[str, Any]) -> None:
+    world = World()
+    world.signal(stop("95"))
+    world.prices("94")
+    world.tell(msgspec.structs.replace(seen("94", world.now), **then))
     assert world.fired()
 
 
