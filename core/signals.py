@@ -218,8 +218,8 @@ def _fault(signal: Signal) -> str | None:
     return (
         _fault_of_head(signal)
         or _fault_of_times({"ts": signal.ts, "valid_until": signal.valid_until})
+        or _fault_of_size(signal)  # before how: what a stop's may not have is no lack of it
         or _fault_of_how(signal.how)
-        or _fault_of_size(signal)
     )
 
 
@@ -313,8 +313,13 @@ def _fault_of_stop(signal: StopSignal) -> str | None:
     levels = {"stop_px": signal.stop_px, "trail": signal.trail, "trail_fraction": signal.trail_fraction}
     if sum(level is not None for level in levels.values()) > 1:
         return f"give one of {', '.join(levels)}, or none to cancel"
-    if signal.how.price is not None:
+    how = signal.how
+    if how.price is not None:
         return "how.price is no limit of a stop's exit: give limit_offset"
+    if how.algo in AT_A_PRICE:
+        return f"a stop's exit has no price for algo {how.algo} to rest at: give limit_offset, and algo MARKET"
+    if how.start is not None or how.end is not None:
+        return "a stop's exit begins when it fires, not by how.start or how.end: give duration_s"
     return _each(levels | {"limit_offset": signal.limit_offset}, _is_positive, _POSITIVE_FAULT) or _each(
         {"trail_fraction": signal.trail_fraction}, lambda part: part < 1, "is not between 0 and 1 (percent?)"
     )
