@@ -362,12 +362,12 @@ class StopSuspended(Event, frozen=True, tag=True):
 
 
 class StopRearmed(Event, frozen=True, tag=True):
-    """The exit of a stop is over and left something: it is held again, and fires no earlier than `not_before`."""
+    """A stop whose exit left something, or could not go, is held again, and fires no earlier than `not_before`."""
 
     stop_id: str
     strategy: str
     symbol: str
-    attempt: int  # the number of that exit, from one on
+    attempt: int  # the number of that exit, from one on; 0: it fired, and no exit was asked for
     left_qty: Decimal  # that could still be closed
     not_before: int  # ns
     text: str  # why it was left

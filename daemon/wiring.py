@@ -120,7 +120,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.on(e.OrderUnresolved, a.guard.on_unresolved, a.slicer.on_unresolved)
     bus.on(e.FillBooked, a.guard.on_filled, a.triggers.on_moved, a.analyst.on_filled)
     bus.on(e.FillBusted, a.triggers.on_moved)
-    bus.on(e.TradingHalted, a.slicer.on_halted)
+    bus.on(e.TradingHalted, a.slicer.on_halted, a.triggers.on_halted)
     bus.on(e.FlattenRequested, a.slicer.on_flatten, a.sizer.on_flatten)  # what works ends before anything is sized
     bus.on(e.StopTriggered, a.slicer.on_triggered, a.triggers.on_triggered)  # likewise
     bus.on(e.ExitRequested, a.sizer.on_exit)

@@ -272,7 +272,7 @@ class Sizer:
         unknown = [symbol for symbol in _symbols(signal) if symbol not in self._exposure.instruments]
         if unknown:
             return "UNKNOWN_SYMBOL", f"{', '.join(unknown)}: not among the instruments"
-        return self._triggers.fault_of(signal) if isinstance(signal, StopSignal) else None
+        return self._triggers.fault_of(signal, event.ts) if isinstance(signal, StopSignal) else None
 
     def _size(
         self, event: SignalReceived, signal: OrderSignal | StrengthSignal | TargetSignal | RebalanceSignal | StopSignal

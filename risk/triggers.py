@@ -17,7 +17,8 @@ day before, and where our books and the venue's differ. A new stop signal takes 
 
 **When it fires**, what its strategy works in the symbol is taken back, on either side: an entry would open again what
 the exit closes, and a take-profit order would hold the shares that the exit sells. Once that has ended, `WAIT_NS` at
-the latest, the exit is asked for and sized. The stop stands until the exit has closed everything.
+the latest, the exit is asked for and sized. Where a halt or another session comes first, it is held again and fires by
+its price or not at all. The stop stands until the exit has closed everything.
 
 **What an exit leaves**, by its limit, a denial or the end of the session, is guarded again: the stop is held as before,
 with a pause before it fires again that doubles each time. After `TRIES_MAX` exits, or where a person took the exit
@@ -52,6 +53,7 @@ from core.events import (
     StopSet,
     StopSuspended,
     StopTriggered,
+    TradingHalted,
 )
 from core.orders import Side
 from core.signals import Instruction, StopSignal
@@ -164,10 +166,10 @@ class Triggers:
 
     # what the sizer asks
 
-    def fault_of(self, signal: StopSignal) -> tuple[str, str] | None:
+    def fault_of(self, signal: StopSignal, now: int) -> tuple[str, str] | None:
         """Why a stop cannot be held, or not be changed any more: a reason and its text; or None."""
         symbol, held = signal.symbol, self._stops.get(signal.strategy, signal.symbol)
-        if held is not None and held.fired is not None and held.asked is None and not held.suspended:
+        if held is not None and held.asked is None and not held.suspended and self._may_exit(held, now):
             return "TRIGGERED", f"the stop of {signal.strategy} in {symbol} has fired already: wait for its exit"
         if _cancels(signal):
             return None
@@ -237,6 +239,13 @@ class Triggers:
         else:
             yield from self._exit(stop, event.ts)
 
+    def on_halted(self, event: TradingHalted) -> Iterable[Event]:
+        """Hold again what has fired, but not asked for its exit: by the resume the price may be another one."""
+        if self._exposure.causes.state is TradingState.HALTED:
+            for stop in tuple(self):
+                if stop.asked is None:
+                    yield from self._exit(stop, event.ts)
+
     def on_break(self, event: BreakFound) -> Iterable[Event]:
         """Suspend the stops of a symbol whose books do not agree with the venue's."""
         return self._suspend_all(event.symbol, event.ts, f"{event.symbol} is in quarantine: {event.text}")
@@ -288,7 +297,12 @@ class Triggers:
 
     def _exit(self, stop: Stop, now: int) -> Iterable[Event]:
         """The exit of a stop that fired, once it may go and what was taken back is out of its way."""
-        if stop.fired is None or stop.suspended or not self._may_fire(stop, now):
+        if stop.fired is None or stop.suspended:
+            return
+        if not self._may_exit(stop, now):
+            held = stop.sign * self._exposure.own_held(stop.order.strategy, stop.order.symbol)
+            why = "a halt or the session's end came before its exit"
+            yield _rearmed(stop, now, attempt=0, left=held, not_before=now, text=why)
             return
         waits = any(parent_id in self._exposure.parents for parent_id in stop.takes_back)
         if waits and now < stop.fired + WAIT_NS:
@@ -329,16 +343,8 @@ class Triggers:
             text = f"{stop.attempts} exits have left {left}, the last by {why}: close it, or send a new stop"
             yield _suspended(stop, now, text)
         else:
-            yield StopRearmed(
-                ts=now,
-                stop_id=order.stop_id,
-                strategy=order.strategy,
-                symbol=order.symbol,
-                attempt=stop.attempts,
-                left_qty=left,
-                not_before=now + PAUSE_NS * 2 ** (stop.attempts - 1),
-                text=why,
-            )
+            not_before = now + PAUSE_NS * 2 ** (stop.attempts - 1)
+            yield _rearmed(stop, now, attempt=stop.attempts, left=left, not_before=not_before, text=why)
 
     def _how(self, stop: Stop) -> Instruction:
         """How the exit is worked; its limit lies beyond the stop, on tick, rather farther than nearer.
@@ -360,6 +366,15 @@ class Triggers:
         margin = max(END_NS, self._limits.current.close_margin_ns)
         is_open = session is not None and session.close - now > margin
         return is_open and exposure.causes.state is not TradingState.HALTED and symbol not in exposure.quarantined
+
+    def _may_exit(self, stop: Stop, now: int) -> bool:
+        """Whether it has fired and may still exit by that: in the same session, and where it might fire now."""
+        symbol = stop.order.symbol
+        return (
+            stop.fired is not None
+            and self._may_fire(stop, now)
+            and self._session(symbol, stop.fired) == self._session(symbol, now)
+        )
 
     def _session(self, symbol: str, now: int) -> Session | None:
         """That it is in now; None while it is shut, and for what is no instrument any more."""
@@ -429,3 +444,17 @@ def _ended(stop: Stop, now: int, reason: StopEnd) -> StopEnded:
 def _suspended(stop: Stop, now: int, text: str) -> StopSuspended:
     order = stop.order
     return StopSuspended(ts=now, stop_id=order.stop_id, strategy=order.strategy, symbol=order.symbol, text=text)
+
+
+def _rearmed(stop: Stop, now: int, *, attempt: int, left: Decimal, not_before: int, text: str) -> StopRearmed:
+    order = stop.order
+    return StopRearmed(
+        ts=now,
+        stop_id=order.stop_id,
+        strategy=order.strategy,
+        symbol=order.symbol,
+        attempt=attempt,
+        left_qty=left,
+        not_before=not_before,
+        text=text,
+    )

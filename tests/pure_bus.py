@@ -298,7 +298,7 @@ class PureBus:
         bus.on(e.OrderCancelRequest, venue.on_cancel_request)
         bus.on(e.OrderUpdated, slicer.on_updated)
         bus.on(e.OrderUnresolved, slicer.on_unresolved)
-        bus.on(e.TradingHalted, slicer.on_halted)
+        bus.on(e.TradingHalted, slicer.on_halted, triggers.on_halted)
         bus.on(e.FlattenRequested, slicer.on_flatten, sizer.on_flatten)
         bus.on(e.MarketData, triggers.on_market)
         bus.on(e.StopTriggered, slicer.on_triggered, triggers.on_triggered)

@@ -204,8 +204,8 @@ def _stop_suspended(seq: int, event: StopSuspended) -> list[Write]:
 
 
 def _stop_again(seq: int, event: StopRearmed) -> list[Write]:
-    left = f"exit {event.attempt} left {event.left_qty}: {event.text}"
-    said = f"the stop of {event.strategy} is held again, as its {left}"
+    left = f"exit {event.attempt} left {event.left_qty}: {event.text}" if event.attempt else f"no exit: {event.text}"
+    said = f"the stop of {event.strategy} is held again, {'as its' if event.attempt else 'with'} {left}"
     return [_stop(event, "held", left), *_alert(seq, event, venue="", symbol=event.symbol, cl_ord_id="", text=said)]
 
 

@@ -453,7 +453,7 @@ def test_a_strategy_that_was_stopped_keeps_its_stop_and_may_get_no_other_parent(
     assert world.held() == 0
 
 
-def test_a_kill_between_firing_and_exit_holds_the_exit_until_the_resume() -> None:
+def test_a_kill_between_firing_and_exit_holds_the_stop_which_fires_anew_after_the_resume() -> None:
     world = World(reply=lambda number: Reply("touch"))
     world.signal(stop("95"))
     world.signal(order(SELL, "102"))
@@ -461,10 +461,75 @@ def test_a_kill_between_firing_and_exit_holds_the_exit_until_the_resume() -> Non
     world.tell(TradingHalted(ts=world.now, cause=KILL, state=TradingState.HALTED))
     world.prices("94", "94")
     assert not world.all(ExitRequested)
+    (again,) = world.all(StopRearmed)
+    assert (again.attempt, again.left_qty, again.not_before) == (0, 100, again.ts)
     world.tell(TradingResumed(ts=world.now, cause=KILL))
     world.prices("94")
+    assert len(world.all(StopTriggered)) == 2
     assert len(world.all(ExitRequested)) == 1
     assert world.held() == 0
+
+
+def waiting(now: int = NOW) -> World:
+    """A stop at 95 that has fired a second after `now`, and whose take-profit's cancel the venue does not answer."""
+    world = World(reply=scripted([Reply("touch", on_cancel="silence"), Reply()]))
+    world.signal(stop("95"))
+    world.signal(order(SELL, "102"))
+    world.now = now - NS_PER_S
+    world.prices("94", "94")
+    assert world.fired()
+    assert not world.all(ExitRequested)
+    return world
+
+
+@pytest.mark.parametrize("price, exits", [("96", 0), ("94", 1)])
+@pytest.mark.parametrize("seen_in_it", [True, False], ids=["prices in the halt", "none"])
+def test_after_a_halt_what_had_fired_exits_by_the_price_of_then(price: str, exits: int, *, seen_in_it: bool) -> None:
+    world = waiting()
+    world.tell(TradingHalted(ts=world.now, cause=KILL, state=TradingState.HALTED))
+    if seen_in_it:
+        world.prices("96", "96")
+    world.tell(TradingResumed(ts=world.now, cause=KILL))
+    world.prices(price, price, *[price] * (WAIT_NS // NS_PER_S))
+    assert len(world.all(ExitRequested)) == exits
+    assert len(world.all(StopTriggered)) == 1 + exits
+
+
+def test_a_reducing_halt_leaves_what_has_fired_to_its_exit() -> None:
+    world = waiting()
+    world.tell(TradingHalted(ts=world.now, cause=REDIS, state=TradingState.REDUCING))
+    world.prices(*["96"] * (WAIT_NS // NS_PER_S))
+    assert len(world.all(ExitRequested)) == 1
+
+
+@pytest.mark.parametrize("late", [0, 3], ids=["no price in its last seconds", "some"])
+def test_what_had_fired_at_the_end_of_a_session_exits_by_a_price_of_the_next_one(late: int) -> None:
+    world = waiting(session().close - END_NS - 2 * NS_PER_S)
+    world.prices(*["94"] * late)
+    world.now = session(DAY + dt.timedelta(days=1)).open
+    world.prices("96", "96", "96")
+    assert not world.all(ExitRequested)
+    (again,) = world.all(StopRearmed)
+    assert again.text == "a halt or the session's end came before its exit"
+    world.prices("94", "94")
+    assert len(world.all(ExitRequested)) == 1
+
+
+@pytest.mark.parametrize("changed, stops", [(stop(signal_id="s2"), []), (stop("90", signal_id="s2"), ["s2"])])
+@pytest.mark.parametrize("when", ["in a halt", "at night", "the next day"])
+def test_a_stop_that_has_fired_can_be_changed_once_it_may_not_exit(
+    when: str, changed: StopSignal, stops: list[str]
+) -> None:
+    world = waiting()
+    if when == "in a halt":
+        world.tell(TradingHalted(ts=world.now, cause=KILL, state=TradingState.HALTED))
+    elif when == "at night":
+        world.now = session().close
+    else:
+        world.now = session(DAY + dt.timedelta(days=1)).open
+    world.tell(received(msgspec.structs.replace(changed, ts=world.now), world.now))
+    assert not world.all(SignalRefused)
+    assert [each.order.stop_id for each in world.bus.triggers] == stops
 
 
 # What an exit leaves --------------------------------------------------------------------------------------------------

@@ -304,6 +304,7 @@ def test_a_stop_stands_in_its_newest_state_with_what_it_was_set_to() -> None:
         ts=3, signal_ts=1, side=Side.SELL, how=Instruction(), attempt=1, stop_id="s1", strategy="s", symbol="AAPL"
     )
     again = StopRearmed(ts=4, attempt=1, left_qty=Decimal(30), not_before=5, text="LIMIT_PRICE", **of)
+    late = StopRearmed(ts=4, attempt=0, left_qty=Decimal(30), not_before=4, text="a halt came", **of)
     suspended = StopSuspended(ts=2, text="a split?", **of)
     ended = StopEnded(ts=3, reason=StopEnd.REPLACED, **of)
     levels = {"stop_px": None, "trail": "2.50", "trail_fraction": None, "limit_offset": None, "price": "100"}
@@ -313,6 +314,7 @@ def test_a_stop_stands_in_its_newest_state_with_what_it_was_set_to() -> None:
         ((placed, fired), "fired", "last at 98.1, then 98; it was at 98.50", 2),
         ((placed, fired, exit_), "exit", "", 3),
         ((placed, fired, exit_, again), "held", "exit 1 left 30: LIMIT_PRICE", 4),
+        ((placed, fired, late), "held", "no exit: a halt came", 4),
         ((placed, suspended), "suspended", "a split?", 2),
         ((placed, suspended, ended), "ended", "REPLACED", 3),
     ):
@@ -325,6 +327,8 @@ def test_a_stop_stands_in_its_newest_state_with_what_it_was_set_to() -> None:
         "StopRearmed",
         "the stop of s is held again, as its exit 1 left 30: LIMIT_PRICE",
     )
+    (alert,) = tables_after(placed, fired, late)["alerts"]
+    assert alert["text"] == "the stop of s is held again, with no exit: a halt came"
 
 
 REPORT = CostReport(
