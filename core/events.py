@@ -395,7 +395,7 @@ class ExitRequested(Event, frozen=True, tag=True):
     """A stop that fired wants closed what its strategy still holds."""
 
     stop_id: str
-    signal_ts: int
+    signal_ts: int  # when it fired, as the exit was decided then
     strategy: str
     symbol: str
     side: Side

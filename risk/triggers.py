@@ -314,7 +314,7 @@ class Triggers:
         yield ExitRequested(
             ts=now,
             stop_id=order.stop_id,
-            signal_ts=order.signal_ts,
+            signal_ts=stop.fired,
             strategy=order.strategy,
             symbol=order.symbol,
             side=order.side,

@@ -440,7 +440,8 @@ def test_an_exit_is_worked_as_its_signal_says() -> None:
     world.prices("94", "94")
     (made,) = world.all(ParentOrder)
     assert made.how == msgspec.structs.replace(how, price=Decimal(94))
-    assert (made.signal_id, made.valid_until) == ("s1", None)
+    (fired,) = world.all(StopTriggered)
+    assert (made.signal_id, made.signal_ts, made.valid_until) == ("s1", fired.ts, None)
 
 
 def test_a_strategy_that_was_stopped_keeps_its_stop_and_may_get_no_other_parent() -> None:
