@@ -20,6 +20,7 @@ from algos.trajectory import Times, Vector
 LEVEL = 0.35  # of the logarithm of a day's volume about its average
 NOISE = 0.05  # of that of what half a day makes of the whole one
 MAX_PARTS = 1_440  # a minute each, around the clock
+ENDS = 10  # minutes at either end of a session, in which a day that was recorded in whole has volume
 PART_MIN = 1e-9  # of a day: where less was to be expected by now, what was seen tells nothing of the rest
 
 
@@ -80,6 +81,15 @@ def shares(profile: Profile, session: tuple[int, int], *, since: int, edges: Tim
         done = (edges[1:] - since).astype(np.float64)
     part_done: Vector = done / done[-1]
     return part_done
+
+
+def fault_of(minutes: Sequence[float]) -> str | None:
+    """Why volumes by minute are no whole day's; None where nothing says so. An unfinished day would be all morning."""
+    if not sum(minutes):
+        return "without volume"
+    if not sum(minutes[:ENDS]):
+        return f"without volume in the first {ENDS} minutes (begun late?)"
+    return None if sum(minutes[-ENDS:]) else f"without volume in the last {ENDS} minutes (unfinished?)"
 
 
 def learn(days: Sequence[Sequence[float]]) -> Profile:

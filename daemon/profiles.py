@@ -1,15 +1,17 @@
 """Files of volume profiles, and `execd profile build`: how volume spreads over the day, which VWAP follows."""
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 import typer
 
 from adapters.market.minutes import Volumes, read_volumes
-from algos.profile import Profile, ProfileError, learn
+from adapters.report.text import counted
+from algos.profile import Profile, ProfileError, fault_of, learn
 from core.calendar import CALENDARS, Calendar
 from core.instruments import Instruments
 
@@ -30,14 +32,25 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     parts: tuple[float, ...]
 
 
-def learn_all(volumes: Volumes, calendar: Calendar, *, days: int = DAYS) -> tuple[dict[str, Learned], dict[str, str]]:
-    """Profiles of the newest `days` of each symbol, and for whom there is none, why."""
+class Lessons(NamedTuple):
+    """Profiles by symbol, for whom there is none and why, and how many days of each were left out, by why."""
+
+    found: dict[str, Learned]
+    without: dict[str, str]
+    left_out: dict[str, Counter[str]]
+
+
+def learn_all(volumes: Volumes, calendar: Calendar, *, days: int = DAYS) -> Lessons:
+    """Profiles of the newest `days` of each symbol that are whole."""
     found: dict[str, Learned] = {}
     without: dict[str, str] = {}
+    left_out: dict[str, Counter[str]] = {}
     for symbol, by_day in sorted(volumes.items()):
-        newest = sorted(by_day)[-days:]
+        faults = {day: fault_of(minutes) for day, minutes in by_day.items()}
+        left_out[symbol] = Counter(fault for fault in faults.values() if fault is not None)
+        newest = sorted(day for day, fault in faults.items() if fault is None)[-days:]
         if len(newest) < min(days, DAYS_MIN):
-            without[symbol] = f"{len(newest)} days, {min(days, DAYS_MIN)} at least are needed"
+            without[symbol] = f"{counted(len(newest), 'whole day')}, {min(days, DAYS_MIN)} at least are needed"
             continue
         try:
             profile = learn([by_day[day] for day in newest])
@@ -52,7 +65,7 @@ def learn_all(volumes: Volumes, calendar: Calendar, *, days: int = DAYS) -> tupl
             volume=profile.volume,
             parts=tuple(round(part, 9) for part in profile.parts),
         )
-    return found, without
+    return Lessons(found, without, left_out)
 
 
 def write(profiles: Mapping[str, Learned], path: Path) -> None:
@@ -107,7 +120,8 @@ def build(
     """Learn volume profiles, and write them to a file."""
     if calendar not in CALENDARS:
         raise ValueError(f"no calendar {calendar!r}: use one of {', '.join(CALENDARS)}")
-    found, without = learn_all(read_volumes(bars, CALENDARS[calendar]), CALENDARS[calendar], days=days)
+    volumes, bars_left_out = read_volumes(bars, CALENDARS[calendar])
+    found, without, days_left_out = learn_all(volumes, CALENDARS[calendar], days=days)
     for symbol, learned in found.items():
         typer.echo(
             f"{symbol:<8} {learned.days:>3} days {learned.first} to {learned.last}  "
@@ -115,8 +129,12 @@ def build(
         )
     for symbol, why in without.items():
         typer.echo(f"{symbol:<8} no profile: {why}")
+    for unit, left_out in (("day", days_left_out), ("bar", bars_left_out)):
+        for symbol, reasons in left_out.items():
+            for why, number in reasons.items():
+                typer.echo(f"{symbol:<8} left out: {counted(number, unit)} {why}")
     if not found:
-        raise ValueError("no symbol has days enough: nothing is written")
+        raise ValueError("no symbol has whole days enough: nothing is written")
     write(found, out)
     typer.echo(f"{len(found)} profiles in {out}")
 

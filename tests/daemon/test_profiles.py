@@ -9,7 +9,9 @@ from adapters.market.columns import TapeError
 from adapters.market.minutes import Volumes, read_volumes
 from algos.profile import ProfileError
 from core.calendar import CALENDARS
+from daemon.cli import ExitCode
 from daemon.profiles import DAYS_MIN, Learned, learn_all, read, write
+from tests.daemon.service import Execd
 
 NEW_YORK, ALWAYS = CALENDARS["XNYS"], CALENDARS["24x7"]
 MONDAY = dt.date(2025, 3, 10)
@@ -22,7 +24,7 @@ def bars(path: Path, *rows: tuple[str, object, object, object]) -> Path:
 
 
 def volumes_of(path: Path, *rows: tuple[str, object, object, object]) -> Volumes:
-    return read_volumes([bars(path / "bars.csv", *rows)], NEW_YORK)
+    return read_volumes([bars(path / "bars.csv", *rows)], NEW_YORK).volumes
 
 
 @pytest.mark.parametrize("label,minute", [(930, 0), (931, 0), (932, 1), (1000, 29), (1559, 388), (1600, 389)])
@@ -32,25 +34,40 @@ def test_a_label_is_the_end_of_its_minute(tmp_path: Path, label: int, minute: in
     assert {k: v for k, v in enumerate(day) if v} == {minute: 7.0}
 
 
+OUTSIDE = "outside the session (09:30 to 16:00, America/New_York)"
+NO_DAY = "of no day with an ordinary session"
+
+
 @pytest.mark.parametrize(
-    "date,label",
+    "date,label,why",
     [
-        (20250310, 929),  # before the open
-        (20250310, 1601),
-        (20250308, 1000),  # a Saturday
-        (20251225, 1000),
-        (20251128, 1000),  # a half day has another shape
-        (20990105, 1000),  # the calendar does not know
+        (20250310, 929, OUTSIDE),  # before the open
+        (20250310, 1601, OUTSIDE),
+        (20250310, 2000, OUTSIDE),  # the close in UTC
+        (20250308, 1000, NO_DAY),  # a Saturday
+        (20251225, 1000, NO_DAY),
+        (20251128, 1000, NO_DAY),  # a half day has another shape
+        (20990105, 1000, NO_DAY),  # the calendar does not know
     ],
 )
-def test_what_is_no_minute_of_an_ordinary_day_is_left_out(tmp_path: Path, date: int, label: int) -> None:
-    assert volumes_of(tmp_path, ("A", date, label, 7)) == {}
+def test_what_is_no_minute_of_an_ordinary_day_is_left_out_and_counted(
+    tmp_path: Path, date: int, label: int, why: str
+) -> None:
+    file = bars(tmp_path / "bars.csv", ("A", date, label, 7), ("A", date, label, 0), ("B", 20250310, 1000, 7))
+    found = read_volumes([file], NEW_YORK)
+    assert found.volumes["A"] == {}
+    assert list(found.volumes["B"]) == [MONDAY]
+    assert found.left_out == {"A": {why: 2}}
 
 
 def test_around_the_clock_a_day_has_1440_minutes(tmp_path: Path) -> None:
-    file = bars(tmp_path / "bars.csv", ("B", 20250308, 1, 5), ("B", 20250308, 2359, 6))
-    day = read_volumes([file], ALWAYS)["B"][dt.date(2025, 3, 8)]
-    assert {k: v for k, v in enumerate(day) if v} == {0: 5.0, 1_438: 6.0}
+    labels = (20250308, 1), (20250308, 2359), (20250309, 0), (20250309, 2400)
+    rows = [("B", day, label, 5 + number) for number, (day, label) in enumerate(labels)]
+    found, left_out = read_volumes([bars(tmp_path / "bars.csv", *rows)], ALWAYS)
+    first, second = (found["B"][dt.date(2025, 3, day)] for day in (8, 9))
+    assert {k: v for k, v in enumerate(first) if v} == {0: 5.0, 1_438: 6.0, 1_439: 7.0}
+    assert {k: v for k, v in enumerate(second) if v} == {1_439: 8.0}
+    assert left_out == {}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +75,9 @@ def test_around_the_clock_a_day_has_1440_minutes(tmp_path: Path) -> None:
     [
         (("A", 20251340, 1000, 7), "row 1: date is 20251340"),
         (("A", "soon", 1000, 7), "row 1: date is 'soon'"),
+        (("A", 20250310, 975, 7), "row 1: hhmm is 975, not a time of day"),
+        (("A", 20250310, -1, 7), "row 1: hhmm is -1, not a time of day"),
+        (("A", 20250310, 2401, 7), "row 1: hhmm is 2401, not a time of day"),
         (("A", 20250310, 1000, -7), "row 1: volume is '-7', negative"),
         (("A", 20250310, 1000, "nan"), "row 1: volume is 'nan', not a number"),
     ],
@@ -80,20 +100,62 @@ def weekdays(count: int) -> list[dt.date]:
 
 def test_the_newest_days_make_the_profile(tmp_path: Path) -> None:
     rows = [("A", f"{day:%Y%m%d}", label, 100 * (k + 1)) for k, day in enumerate(weekdays(8)) for label in (931, 1600)]
-    found, without = learn_all(volumes_of(tmp_path, *rows), NEW_YORK, days=6)
+    found, without, left_out = learn_all(volumes_of(tmp_path, *rows), NEW_YORK, days=6)
     learned = found["A"]
-    assert without == {}
+    assert (without, left_out) == ({}, {"A": {}})
     assert (learned.days, learned.first, learned.last) == (6, weekdays(8)[2], weekdays(8)[-1])
     assert learned.volume == pytest.approx(2 * 100 * (3 + 4 + 5 + 6 + 7 + 8) / 6)
     assert (learned.parts[0], learned.parts[389], sum(learned.parts)) == pytest.approx((0.5, 0.5, 1.0))
 
 
 def test_too_few_days_and_days_without_volume_make_none(tmp_path: Path) -> None:
-    rows = [("FEW", f"{day:%Y%m%d}", 931, 1) for day in weekdays(DAYS_MIN - 1)]
+    rows = [("FEW", f"{day:%Y%m%d}", label, 1) for day in weekdays(DAYS_MIN - 1) for label in (931, 1600)]
     rows += [("NIL", f"{day:%Y%m%d}", 931, 0) for day in weekdays(DAYS_MIN)]
-    found, without = learn_all(volumes_of(tmp_path, *rows), NEW_YORK)
+    rows += [("ONE", f"{weekdays(1)[0]:%Y%m%d}", label, 1) for label in (931, 1600)]
+    found, without, left_out = learn_all(volumes_of(tmp_path, *rows), NEW_YORK)
     assert found == {}
-    assert without == {"FEW": "4 days, 5 at least are needed", "NIL": "none of the days has any volume"}
+    assert without == {
+        "FEW": "4 whole days, 5 at least are needed",
+        "NIL": "0 whole days, 5 at least are needed",
+        "ONE": "1 whole day, 5 at least are needed",
+    }
+    assert left_out == {"FEW": {}, "NIL": {"without volume": DAYS_MIN}, "ONE": {}}
+
+
+@pytest.mark.parametrize(
+    "labels,why",
+    [
+        ((931, 944), "without volume in the last 10 minutes (unfinished?)"),
+        ((931, 1550), "without volume in the last 10 minutes (unfinished?)"),
+        ((941, 1600), "without volume in the first 10 minutes (begun late?)"),
+        ((), "without volume"),
+        ((940, 1551), None),
+    ],
+)
+def test_a_day_that_is_not_whole_counts_for_nothing(tmp_path: Path, labels: tuple[int, ...], why: str | None) -> None:
+    """An older day takes its place: what has traded by now would be all that its day ever did."""
+    *before, last = weekdays(7)
+    rows = [("A", f"{day:%Y%m%d}", label, 100) for day in before for label in (931, 1600)]
+    rows += [("A", f"{last:%Y%m%d}", label, 900) for label in labels] + [("A", f"{last:%Y%m%d}", 1200, 0)]
+    found, _, left_out = learn_all(volumes_of(tmp_path, *rows), NEW_YORK, days=6)
+    assert left_out == {"A": {} if why is None else {why: 1}}
+    assert (found["A"].days, found["A"].last) == (6, last if why is None else before[-1])
+
+
+def test_what_is_left_out_is_said_of_each_symbol(execd: Execd, tmp_path: Path) -> None:
+    rows = [("A", f"{day:%Y%m%d}", label, 100) for day in weekdays(6) for label in (931, 1559, 1600)]
+    rows = [*rows[:-2], ("A", "20250308", 1000, 5), ("B", "20250310", 2000, 5), ("B", "20250310", 1930, 5)]
+    code, out, err = execd("profile", "build", bars(tmp_path / "bars.csv", *rows), "--out", tmp_path / "profiles.json")
+    assert code == ExitCode.OK, err
+    first, *others, last = out.splitlines()
+    assert first.startswith("A          5 days 2025-03-10 to 2025-03-14 ")
+    assert others == [
+        "B        no profile: 0 whole days, 5 at least are needed",
+        "A        left out: 1 day without volume in the last 10 minutes (unfinished?)",
+        "A        left out: 1 bar of no day with an ordinary session",
+        f"B        left out: 2 bars {OUTSIDE}",
+    ]
+    assert last == f"1 profiles in {tmp_path / 'profiles.json'}"
 
 
 def learned(**fields: object) -> Learned:
