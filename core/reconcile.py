@@ -73,7 +73,7 @@ class Break(msgspec.Struct, frozen=True, kw_only=True):
 
 EXPLAINED = frozenset({BreakKind.MISSED_EXECUTION, BreakKind.GONE, BreakKind.STATUS})
 
-_IN_DOUBT = frozenset(
+IN_DOUBT = frozenset(
     {OrdStatus.PENDING_SUBMIT, OrdStatus.SENT, OrdStatus.UNKNOWN, OrdStatus.PENDING_CANCEL, OrdStatus.SETTLING}
 )
 
@@ -112,7 +112,7 @@ def _our_orders(ours: Picture, theirs: Picture) -> Iterator[Break]:
     for cl_ord_id, order in sorted(ours.orders.items()):
         seen = theirs.orders.get(cl_ord_id)
         have, should = order.ord_status, seen.ord_status if seen is not None else ""
-        if seen is not None and have in _IN_DOUBT:
+        if seen is not None and have in IN_DOUBT:
             if have is not should:
                 yield Break(kind=BreakKind.STATUS, symbol=order.symbol, cl_ord_id=cl_ord_id, ours=have, theirs=should)
         elif seen is None or seen.ord_status in TERMINAL:

@@ -9,6 +9,9 @@ until the venue has said otherwise. What a venue's reports explain is booked thr
 nothing explains is a break: its symbol is quarantined, and no fill is invented to make the books agree. All of this
 happens HALTED; the last event of recovery is the end of that cause.
 
+While trading the books are compared again and again (`compare`), and with a venue that was away before it counts as
+back: a report that was lost leaves no trace of its own.
+
 Prior art: TigerBeetle's replicas, nautilus_trader's reconciliation.
 """
 
@@ -28,7 +31,7 @@ from adapters.store.snapshots import Snapshot
 from adapters.store.tape import TapeError, read_tape
 from core.causes import STARTUP
 from core.events import AccountReported, BreakFound, Event, ExecutionReport, TradingResumed
-from core.reconcile import EXPLAINED, Break, BreakKind, Picture, diff
+from core.reconcile import EXPLAINED, IN_DOUBT, Break, BreakKind, Picture, diff
 from core.trading import halted
 from daemon.bus import Bus
 from daemon.oms import Oms
@@ -160,16 +163,49 @@ async def reconcile(
     found: list[BreakFound] = []
     for name, gateway in gateways.items():
         theirs = await _theirs(oms, gateway, on_record)
-        for cl_ord_id in _explained(_ours(oms, name, keeps), theirs, oms.known()):
-            for report in await gateway.query(cl_ord_id):
-                bus.publish(_stamped(report, now()))
-        await bus.settled()
+        await _ask(bus, gateway, diff(_ours(oms, name, keeps), theirs, known=oms.known()), now)
         found += [_found(name, each, now()) for each in await _confirmed(oms, gateway, keeps, on_record)]
         bus.publish(_stamped(await gateway.account(), now()))
     found += [_left_behind(*each, now()) for each in oms.left_behind(gateways)]
     for event in found:
         bus.publish(event)
     return found
+
+
+async def compare(
+    bus: Bus,
+    oms: Oms,
+    gateway: Gateway,
+    *,
+    keeps: Callable[[str], bool],
+    now: Callable[[], int],
+    on_record: OnRecord,
+    quarantined: Collection[str],
+) -> list[BreakFound]:
+    """Compare our books with one venue's while trading: one picture and no event where they agree. Raises OSError.
+
+    Nothing is asked before two pictures show it. An order in doubt is no break: the oms goes on to ask, and gives it up
+    in the end. Nor is what differs in a symbol that is `quarantined`: that was said.
+    """
+    confirmed = await _confirmed(oms, gateway, keeps, on_record)
+    shown = [each for each in confirmed if each.kind in EXPLAINED or each.symbol not in quarantined]
+    if not shown:
+        return []
+    await _ask(bus, gateway, shown, now)
+    left = [each for each in await _confirmed(oms, gateway, keeps, on_record) if each in shown]
+    breaks = [each for each in left if each.symbol not in quarantined and each.ours not in IN_DOUBT]
+    found = [_found(gateway.name, each, now()) for each in breaks]
+    for event in found:
+        bus.publish(event)
+    return found
+
+
+async def _ask(bus: Bus, gateway: Gateway, breaks: list[Break], now: Callable[[], int]) -> None:
+    """Book what the venue's answers explain; each order is asked about once."""
+    for cl_ord_id in dict.fromkeys(each.cl_ord_id for each in breaks if each.kind in EXPLAINED):
+        for report in await gateway.query(cl_ord_id):
+            bus.publish(_stamped(report, now()))
+    await bus.settled()
 
 
 async def _confirmed(oms: Oms, gateway: Gateway, keeps: Callable[[str], bool], on_record: OnRecord) -> list[Break]:
@@ -197,12 +233,6 @@ async def _theirs(oms: Oms, gateway: Gateway, on_record: OnRecord) -> Picture:
     forgotten = await on_record(gateway.name, theirs.executions.keys() - oms.executions(gateway.name).keys())
     kept = {exec_id: each for exec_id, each in theirs.executions.items() if exec_id not in forgotten}
     return msgspec.structs.replace(theirs, executions=kept)
-
-
-def _explained(ours: Picture, theirs: Picture, known: set[str]) -> list[str]:
-    """Client ids that the venue's answer to a query can explain, each once."""
-    breaks = diff(ours, theirs, known=known)
-    return list(dict.fromkeys(found.cl_ord_id for found in breaks if found.kind in EXPLAINED))
 
 
 def _found(venue: str, unexplained: Break, now: int) -> BreakFound:

@@ -429,6 +429,17 @@ class Bench:
             on_record=self.recorded,
         )
 
+    async def compare(self, *quarantined: str) -> list[BreakFound]:
+        return await recovery.compare(
+            self.bus,
+            self.oms,
+            self.gateway,
+            keeps=self.kept.__contains__,
+            now=lambda: NOW + 9,
+            on_record=self.recorded,
+            quarantined=quarantined,
+        )
+
     async def recorded(self, venue: str, exec_ids: Collection[str]) -> set[str]:
         del venue
         return self.on_record & set(exec_ids)
@@ -660,3 +671,58 @@ async def test_what_is_held_at_a_venue_that_is_named_no_more_is_a_break() -> Non
     bench.gateway.pictures = [picture()]
     text = "{} at paper, which is not among the venues of AAPL: name it again, and close there what is held"
     assert [event.text for event in await bench.reconcile()] == [text.format("a position"), text.format("orders")]
+
+
+# Asking it again while trading ----------------------------------------------------------------------------------------
+
+
+async def test_books_that_agree_are_compared_with_one_picture_and_without_an_event() -> None:
+    bench = Bench(report(ExecType.NEW))
+    bench.gateway.pictures = [picture(orders=ALIVE)]
+    assert await bench.compare() == []
+    assert (bench.gateway.log, bench.trace) == (["picture"], [])
+
+
+async def test_what_is_under_way_while_trading_is_not_asked_about() -> None:
+    bench = Bench(report(ExecType.NEW))
+    bench.gateway.pictures = [picture(), picture(orders=ALIVE)]  # the order reached the venue behind the first
+    assert await bench.compare() == []
+    assert (bench.gateway.log, bench.trace) == (["picture", "picture"], [])
+
+
+async def test_a_report_that_was_lost_is_asked_for_once_two_pictures_show_it() -> None:
+    bench = Bench(report(ExecType.NEW))
+    bench.gateway.pictures = [picture(executions=execution("E1", "10"), positions={"AAPL": D(10)})]
+    bench.gateway.reports["A"] = [trade("E1", "10"), status(OrdStatus.FILLED, "10")]
+    assert await bench.compare("AAPL") == []  # its quarantine does not matter
+    assert bench.gateway.log == ["picture", "picture", "query A", "picture"]
+    assert bench.oms.positions("paper") == {"AAPL": D(10)}
+    assert bench.oms.orders["A"].ord_status is OrdStatus.FILLED
+
+
+@pytest.mark.parametrize("case", UNEXPLAINED)
+async def test_what_nothing_explains_while_trading_is_a_break_and_said_once(case: str) -> None:
+    shown, expected = UNEXPLAINED[case]
+    bench = Bench(report(ExecType.NEW))
+    bench.gateway.pictures = [shown]
+    assert await bench.compare() == [expected]
+    assert bench.trace == [expected]
+    assert await bench.compare("AAPL") == []
+    assert bench.trace == [expected]
+
+
+@pytest.mark.parametrize(
+    "shown", [picture(), picture(orders=standing(OrdStatus.PENDING_CANCEL))], ids=["gone", "there"]
+)
+async def test_an_order_in_doubt_is_asked_about_and_left_to_the_oms(shown: Picture) -> None:
+    bench = Bench()
+    bench.gateway.pictures = [shown]
+    assert await bench.compare() == []
+    assert "query A" in bench.gateway.log
+    assert bench.trace == []
+
+
+async def test_an_order_in_doubt_hides_no_break() -> None:
+    bench = Bench()
+    bench.gateway.pictures = [picture(positions={"AAPL": D(1)})]
+    assert await bench.compare() == [found("POSITION", ": ours 0, theirs 1")]
