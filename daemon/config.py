@@ -44,7 +44,7 @@ ENVIRONMENT_PREFIX = "EXECD_"
 OPTIONS = credentials.VARIABLES | {"EXECD_DIR"}  # variables that are no settings: secrets, and options of commands
 DEFAULT_VENUE = "paper"  # its table is [paper]; all others are in [venues]
 VENUE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,15}")
-ASK_S_MAX = 3_600  # of account.ask_s
+ASK_S_MAX = 3_600  # of account.ask_s and account.reconcile_s
 Setting = TypeVar("Setting")
 
 
@@ -73,10 +73,15 @@ class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cash: Decimal = Decimal(1_000_000)
     currency: str = "USD"
     ask_s: float = 30.0  # between two questions to the venues how the account stands, seconds of market time
+    reconcile_s: float = 60.0  # between two comparisons of our books with each venue's, likewise; 0: none while trading
 
     def __post_init__(self) -> None:
         if not 0 < self.ask_s <= ASK_S_MAX:
             raise ValueError(f"ask_s = {self.ask_s}: seconds between 0 and {ASK_S_MAX:,} belong here")
+        if not 0 <= self.reconcile_s <= ASK_S_MAX:
+            raise ValueError(
+                f"reconcile_s = {self.reconcile_s}: seconds from 0, which is never, to {ASK_S_MAX:,} belong here"
+            )
 
 
 class ClockConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -30,7 +30,7 @@ from daemon.pages import Pages
 from daemon.risk_view import checked, risk_of
 from daemon.status import in_short, live, status, stops
 from daemon.supervise import Edge
-from daemon.watches import FeedWatch, JournalWatch, LoopWatch
+from daemon.watches import BooksWatch, FeedWatch, JournalWatch, LoopWatch
 
 if TYPE_CHECKING:
     from daemon.run import Run
@@ -45,9 +45,14 @@ class OpenRedisError(ConnectionError):
 
 
 def of_simulation(run: "Run") -> list[Edge]:
-    """Signals from files, what the venues say of the account, and nothing else that waits."""
-    accounts = Edge(run.accounts.name, run.accounts.run, fatal=ENDS_THE_RUN)
-    return [*(_source(run, source, OSError) for source in _files(run)), accounts]
+    """Signals from files, what the venues say of the account and of its books, and nothing else that waits."""
+    settings, accounts = run.config.account, run.accounts
+    made = [*(_source(run, source, OSError) for source in _files(run))]
+    made.append(Edge(accounts.name, accounts.run, fatal=ENDS_THE_RUN))
+    if settings.reconcile_s:
+        books = BooksWatch(run.gateways, run.compare, clock=run.clock, every_s=settings.reconcile_s, away=accounts.away)
+        made.append(Edge(books.name, books.run, fatal=ENDS_THE_RUN))
+    return made
 
 
 def of(run: "Run") -> tuple[list[Edge], tuple[Sink, ...]]:

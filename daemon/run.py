@@ -28,7 +28,7 @@ from algos.router import Router
 from algos.slicer import Slicer
 from algos.venues import Venues
 from core.causes import BACKLOG, FEED, JOURNAL, KILL, REDIS
-from core.events import AccountOpened, DaemonStarted
+from core.events import AccountOpened, BreakFound, DaemonStarted
 from core.instruments import Instruments
 from core.market import Update
 from core.trading import halted
@@ -134,7 +134,9 @@ class Run:
         trading_on_it = [gateway.on_update for gateway in self.gateways.values() if isinstance(gateway, PaperGateway)]
         self.feed = Feed(market.updates, clock=clock, publish=self.bus.publish, listeners=trading_on_it)
         self.intake = Intake(self.bus, self.actors.recorder, self.actors.halts.admitted)
-        self.accounts = AccountWatch(self.gateways, self.bus.publish, clock=clock, every_s=config.account.ask_s)
+        self.accounts = AccountWatch(
+            self.gateways, self.bus.publish, clock=clock, every_s=config.account.ask_s, compare=self.compare
+        )
         self.reloader = Reloader(self, source)
         self.watch = self._halt_watch() if threaded else None
         self.edges, outlets = edges.of(self) if threaded else (edges.of_simulation(self), ())
@@ -285,8 +287,21 @@ class Run:
             now=self.clock.now,
             on_record=self._on_record,
         )
-        for event in found:
-            _log.error("books disagree", venue=event.venue, symbol=event.symbol, text=event.text)
+        _log_breaks(found)
+
+    async def compare(self, venue: str) -> None:
+        """Compare our books with a venue's while trading; raises OSError where somebody cannot be asked."""
+        actors = self.actors
+        found = await recovery.compare(
+            self.bus,
+            actors.oms,
+            self.gateways[venue],
+            keeps=actors.sender.keeps,
+            now=self.clock.now,
+            on_record=self._on_record,
+            quarantined=actors.exposure.quarantined,
+        )
+        _log_breaks(found)
 
     async def _committed(self) -> None:
         await self.intake.committed()
@@ -488,6 +503,11 @@ class Run:
     def _last_snapshot(self) -> None:
         if self._failure is None and self.ready.is_set():
             self.snapshot()
+
+
+def _log_breaks(found: Iterable[BreakFound]) -> None:
+    for event in found:
+        _log.error("books disagree", venue=event.venue, symbol=event.symbol, text=event.text)
 
 
 def _open_store(config: Config) -> tuple[Engine, WriterLock]:

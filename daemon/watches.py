@@ -5,7 +5,7 @@ The event loop is watched too: what keeps it from giving turns delays every orde
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Protocol
 
 from adapters.clock import Clock
@@ -104,7 +104,10 @@ class FeedWatch:
 
 
 class AccountWatch:
-    """Hears from each venue how the account stands, every so many seconds of the run's clock, and says who is away."""
+    """Hears from each venue how the account stands, every so many seconds of the run's clock, and says who is away.
+
+    Who was away may have executed what nobody told us: its books are compared with ours before it counts as back.
+    """
 
     name = "account watch"
 
@@ -115,12 +118,14 @@ class AccountWatch:
         *,
         clock: Clock,
         every_s: float,
+        compare: Callable[[str], Awaitable[object]],
     ) -> None:
         self._gateways = gateways
         self._publish = publish
         self._clock = clock
         self._every_ns = int(every_s * NS_PER_S)
-        self._away: set[str] = set()  # of which that was said
+        self._compare = compare
+        self.away: set[str] = set()  # of which that was said
 
     async def run(self) -> None:
         """Ask for ever; raises OSError where a venue cannot be asked. At the start reconciliation asks."""
@@ -133,13 +138,55 @@ class AccountWatch:
         failed: OSError | None = None
         for name, gateway in self._gateways.items():
             try:
+                if name in self.away:
+                    await self._compare(name)
                 self._publish(await gateway.account())
-                self._away.discard(name)
+                self.away.discard(name)
             except OSError as error:
                 failed = failed or error
-                if name not in self._away:
+                if name not in self.away:
                     self._publish(VenueAway(ts=self._clock.now(), venue=name, text=str(error)))
-                self._away.add(name)
+                self.away.add(name)
+        if failed is not None:
+            raise failed
+
+
+class BooksWatch:
+    """Compares our books with each venue's, every so many seconds of the run's clock; with none that is `away`."""
+
+    name = "books watch"
+
+    def __init__(
+        self,
+        venues: Collection[str],
+        compare: Callable[[str], Awaitable[object]],
+        *,
+        clock: Clock,
+        every_s: float,
+        away: Collection[str],
+    ) -> None:
+        self._venues = venues
+        self._compare = compare
+        self._clock = clock
+        self._every_ns = int(every_s * NS_PER_S)
+        self._away = away
+
+    async def run(self) -> None:
+        """Compare for ever; raises OSError where somebody cannot be asked. At the start reconciliation compares."""
+        while True:
+            await self._clock.sleep_until(self._clock.now() + self._every_ns)
+            await self.look()
+
+    async def look(self) -> None:
+        """Compare with each of them once; raises the first OSError, once all others were."""
+        failed: OSError | None = None
+        for name in self._venues:
+            if name in self._away:
+                continue  # its return is waited for already
+            try:
+                await self._compare(name)
+            except OSError as error:
+                failed = failed or error
         if failed is not None:
             raise failed
 

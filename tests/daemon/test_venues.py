@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -156,6 +157,55 @@ def test_they_move_when_it_goes_down_and_come_back_and_are_sold_where_they_lie(t
     engine.dispose()
     assert told.count("VenueChosen") == 3
     assert {event["cause"] for event in facts(tmp_path, "TradingHalted")} == {"startup"}
+
+
+class Mute(Cut):
+    """A line on which reports are lost between two moments; whoever asks is answered. `now` is the run's clock."""
+
+    __slots__ = ("now",)
+
+    def __init__(self, begin: int, end: int, now: Callable[[], int]) -> None:
+        super().__init__(begin, end)
+        self.now = now
+
+    def is_down(self, now: int) -> bool:
+        return False
+
+    def report(self) -> list[int]:
+        return [] if self.begin <= self.now() < self.end else [0]
+
+
+@pytest.mark.parametrize("line, reconcile_s, last", [("cut", 0, 97), ("mute", 60, 88), ("mute", 0, 129)])
+def test_what_executed_without_our_hearing_of_it_is_booked_soon(
+    line: str, reconcile_s: float, last: int, tmp_path: Path
+) -> None:
+    """A child rests at `fast` from minute 80 on, and executes in minute 87, while no report comes through.
+
+    Venues are asked every 30 s how the account stands, and the line is back in minute 97. `last` is the last minute at
+    whose begin the books are apart; 129, where nobody looks any more.
+    """
+    day = settings(tmp_path)
+    resting = {"kind": "order", "side": "BUY", "qty": 200, "how": {"algo": "LIMIT", "price": 115.8}}
+    lines = [{"signal_id": "s80", "ts": OPEN + 80 * MINUTE, "strategy": "crash", "symbol": "AAA", **resting}]
+    (tmp_path / "signals.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    day = msgspec.structs.replace(day, account=msgspec.structs.replace(day.account, reconcile_s=reconcile_s))
+    apart: dict[int, bool] = {}
+
+    def watch(run: Run) -> None:
+        begin, end = OPEN + 85 * MINUTE, OPEN + 97 * MINUTE
+        fast = gateway(run, "fast")
+        fast._faults = Mute(begin, end, run.clock.now) if line == "mute" else Cut(begin, end)
+
+        def look(minute: int) -> None:
+            ours, theirs = run.actors.oms.positions("fast"), fast._exchange.positions
+            apart[minute] = ours.get("AAA", ZERO) != theirs.get("AAA", ZERO)
+
+        for minute in range(80, 130):
+            run.clock.call_at(OPEN + minute * MINUTE, partial(look, minute))
+
+    live(day, watch)
+    assert [minute for minute, is_apart in apart.items() if is_apart] == list(range(88, last + 1))
+    assert facts(tmp_path, "BreakFound") == []
 
 
 def test_a_restart_in_the_middle_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from core.instruments import Instrument, Instruments
 from core.units import NS_PER_S
 from daemon.clock import SimulatedClock, simulated_loop
 from daemon.metrics import BUCKETS_S, Histogram
-from daemon.watches import CALM_S, LOOP_LOOK_S, SLOW_S, AccountWatch, FeedWatch, JournalWatch, LoopWatch
+from daemon.watches import CALM_S, LOOP_LOOK_S, SLOW_S, AccountWatch, BooksWatch, FeedWatch, JournalWatch, LoopWatch
 from tests.builders import clock as new_york
 from tests.fakes.gateway import ScriptedGateway
 
@@ -127,7 +127,10 @@ def test_the_account_is_asked_for_at_each_venue_again_and_again_and_who_is_away_
         heard.append((clock.now() // NS_PER_S, event.venue))
         said.append(event)
 
-    watch = AccountWatch(gateways, hear, clock=clock, every_s=30.0)
+    async def compare(venue: str) -> None:
+        raise AssertionError(f"{venue} was never away")
+
+    watch = AccountWatch(gateways, hear, clock=clock, every_s=30.0, compare=compare)
 
     async def scene() -> None:
         task = asyncio.create_task(watch.run())
@@ -142,6 +145,64 @@ def test_the_account_is_asked_for_at_each_venue_again_and_again_and_who_is_away_
         loop.close()
     assert heard == [(30, "one"), (30, "two"), (60, "one"), (60, "two"), (90, "one"), (90, "two")]
     assert [type(event).__name__ for event in said[-2:]] == ["AccountReported", "VenueAway"]
+
+
+async def test_who_was_away_is_compared_with_before_it_counts_as_back() -> None:
+    said: list[str] = []
+    gateway = ScriptedGateway("one")
+    comparing: list[Exception | None] = [ConnectionError("no picture"), None]
+
+    async def compare(venue: str) -> None:
+        said.append(f"compare {venue}")
+        if (error := comparing.pop(0)) is not None:
+            raise error
+
+    watch = AccountWatch(
+        {"one": gateway},
+        lambda event: said.append(type(event).__name__),
+        clock=SimulatedClock(0),
+        every_s=30.0,
+        compare=compare,
+    )
+    gateway.unreachable = ConnectionError("gone")
+    with pytest.raises(ConnectionError, match="gone"):
+        await watch.look()
+    assert (said, watch.away) == (["VenueAway"], {"one"})
+    said.clear()
+    gateway.unreachable = None
+    with pytest.raises(ConnectionError, match="no picture"):  # nothing is heard from there before that
+        await watch.look()
+    assert (said, watch.away) == (["compare one"], {"one"})
+    await watch.look()
+    await watch.look()
+    assert (said[1:], watch.away) == (["compare one", "AccountReported", "AccountReported"], set())
+
+
+def test_books_are_compared_again_and_again_but_not_with_who_is_away() -> None:
+    clock, compared, away = SimulatedClock(0), list[tuple[int, str]](), set[str]()
+    loop = simulated_loop(clock)
+
+    async def compare(venue: str) -> None:
+        compared.append((clock.now() // NS_PER_S, venue))
+        if clock.now() > 120 * NS_PER_S and venue == "one":
+            raise ConnectionError("gone")
+
+    watch = BooksWatch(("one", "two"), compare, clock=clock, every_s=60.0, away=away)
+
+    async def scene() -> None:
+        task = asyncio.create_task(watch.run())
+        await asyncio.sleep(70)
+        away.add("one")
+        await asyncio.sleep(60)
+        away.clear()
+        with pytest.raises(ConnectionError, match="gone"):
+            await task
+
+    try:
+        loop.run_until_complete(scene())
+    finally:
+        loop.close()
+    assert compared == [(60, "one"), (60, "two"), (120, "two"), (180, "one"), (180, "two")]
 
 
 def test_the_loop_is_late_by_what_kept_it_from_giving_a_turn() -> None:
