@@ -246,6 +246,10 @@ MISTAKES = {
         "[oms]\nack_timeout_s = 0\n",
         "execd.toml:2: oms.ack_timeout_s: ack_timeout_s = 0.0: seconds between 0 and 86,400 belong here",
     ),
+    "a comparison in the past": (
+        "[account]\nreconcile_s = -1\n",
+        "execd.toml:2: account.reconcile_s: reconcile_s = -1.0: seconds from 0, which is never, to 3,600 belong here",
+    ),
 }
 
 
