@@ -50,7 +50,7 @@ def config(folder: Path, account: str = "paper") -> Config:
     limits = {"quote_age_s_max": 120, "symbols_default": {"order_qty_max": 10_000, "order_notional_max": 10_000_000}}
     raw = {
         "daemon": {"world": "simulation", "data_dir": str(folder), "account": account},
-        "account": {"ask_s": 3_600},
+        "account": {"ask_s": 3_600, "reconcile_s": 3_600},
         "store": {"snapshot_every": 150},
         "market": {"date": "2026-06-15", "step_s": 60.0},
         "limits": limits,
