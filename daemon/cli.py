@@ -26,7 +26,7 @@ from adapters import valkey
 from adapters.market.columns import TapeError
 from adapters.report import data, html, table
 from adapters.store import engine as store
-from adapters.store import faults, journal, queries
+from adapters.store import faults, journal, queries, tables
 from adapters.store import tape as recorded
 from adapters.store.writer import JournalError
 from core.units import NS_PER_S
@@ -286,6 +286,8 @@ def stops(
     folder: Folder = LATEST, symbol: str = "", state: str = "", limit: int = 100, as_json: AsJson = False
 ) -> None:
     """Stops that the daemon holds or held, and where those that it holds fire now, if it runs."""
+    if state and state not in tables.STOP_STATES:
+        raise ConfigError(f"{state} is no state of a stop: give one of {', '.join(tables.STOP_STATES)}")
 
     def query(engine: Engine, **filters: Any) -> list[dict[str, Any]]:  # noqa: ANN401
         levels = desk.levels_of(folder)
@@ -317,7 +319,11 @@ def explain(
     with _reading(folder) as engine:
         found = queries.explain(engine, order)
     if not found:
-        typer.echo(f"{order}: nothing is on record; `execd parents` and `execd orders` list what is", err=True)
+        typer.echo(
+            f"{order}: no such order is on record; `execd parents` and `execd orders` list those that are, and "
+            "`execd stops` says what became of a stop",
+            err=True,
+        )
         raise typer.Exit(ExitCode.NOT_FOUND)
     for line in (json.dumps(row, default=str) for row in found) if as_json else printed.story(order, found):
         typer.echo(line)

@@ -263,7 +263,8 @@ def in_words(status: dict[str, Any] | None) -> str:
         lines.append(f"by {broker['venue']}'s books  equity {broker['equity']}, by ours {status['marked']} now")
     lines.append(
         f"equity {status['equity']}   {status['parents']} live parents   {status['orders']} working orders   "
-        f"{status['in_doubt']} in doubt   journal {journal['depth']} waiting {journal['trouble']}".rstrip()
+        f"{status['stops']} stops held   {status['in_doubt']} in doubt   "
+        f"journal {journal['depth']} waiting {journal['trouble']}".rstrip()
     )
     lines.append(f"{'actor':<22} {'placement':<10} {'depth':>6} {'handled':>12} {'age s':>9}")
     lines += [

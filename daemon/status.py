@@ -51,7 +51,7 @@ def status(run: "Run") -> View:
         "cash": exposure.book.cash,
         "parents": len(exposure.parents),
         "orders": len(exposure.children),
-        "stops": len(run.actors.triggers),
+        "stops": sum(stop.is_held for stop in run.actors.triggers),
         "in_doubt": sum(len(run.actors.oms.in_doubt(venue)) for venue in run.gateways),
         "quarantined": exposure.quarantined,
         "stopped": exposure.stopped,

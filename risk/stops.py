@@ -46,6 +46,11 @@ class Stop(msgspec.Struct):
         return stop_px(self.order, self.sign, self.extreme)
 
     @property
+    def is_held(self) -> bool:
+        """Whether it waits for its price: it has not fired and is not suspended."""
+        return self.fired is None and not self.suspended
+
+    @property
     def is_beyond(self) -> bool:
         """Whether two prices in a row have reached it."""
         pair, at = (self.earlier, self.newest), self.stop_px

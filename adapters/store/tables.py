@@ -370,6 +370,8 @@ overrides = Table(
     _word("text"),
 )
 
+STOP_STATES = ("held", "suspended", "fired", "exit", "ended")
+
 stops = Table(
     "stops",
     metadata,
@@ -383,7 +385,7 @@ stops = Table(
     Column("limit_offset", Exact),
     Column("price", Exact),  # of the market when it was set
     Column("valid_until", BigInteger),
-    _word("state"),  # held, suspended, fired, exit, ended
+    _word("state"),  # one of STOP_STATES
     Column("reason", Text),  # of its newest state
     Column("started", BigInteger),
     _time("updated"),

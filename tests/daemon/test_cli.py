@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from adapters.store.engine import WriterLock, open_engine
+from adapters.store.tables import STOP_STATES
 from daemon import cli
 from daemon.cli import ExitCode
 from risk.gate import Gate
@@ -93,6 +94,15 @@ def test_a_stop_that_fires_in_a_simulated_day_leaves_nothing_held(execd: Execd, 
         "out": ("ended", "FLAT"),
         "wide": ("ended", "REPLACED"),
     }
+    found = {
+        state: json.loads(execd("stops", "--dir", day / "out", "--state", state, "--json")[1]) for state in STOP_STATES
+    }
+    assert {state: len(rows) for state, rows in found.items() if rows} == {"ended": 2}
+    assert execd("stops", "--dir", day / "out", "--state", "bogus") == (
+        ExitCode.USAGE,
+        "",
+        "execd: bogus is no state of a stop: give one of held, suspended, fired, exit, ended\n",
+    )
     (position,) = json.loads(execd("positions", "--dir", day / "out", "--json")[1])
     assert Decimal(position["qty"]) == 0
     parents = json.loads(execd("parents", "--dir", day / "out", "--json")[1])
@@ -135,7 +145,10 @@ def test_an_order_that_is_not_on_record_has_its_own_exit_code(execd: Execd, day:
     simulate(execd, day)
     code, _, err = execd("explain", "X1NOBODY", "--dir", day / "out")
     assert code == ExitCode.NOT_FOUND
-    assert err == "X1NOBODY: nothing is on record; `execd parents` and `execd orders` list what is\n"
+    assert err == (
+        "X1NOBODY: no such order is on record; `execd parents` and `execd orders` list those that are, and "
+        "`execd stops` says what became of a stop\n"
+    )
 
 
 def test_a_configuration_is_checked_without_starting_anything(execd: Execd, day: Path) -> None:

@@ -168,6 +168,8 @@ def test_stops_say_where_they_fire_and_how_far_that_is_while_the_daemon_runs(
     assert mark == pytest.approx(Decimal(row["price"]), rel=Decimal("0.1"))
     assert away == pytest.approx(100 * (mark - level) / mark, abs=Decimal("0.02"))
     assert "away_money" in done(execd, "stops").splitlines()[0]
+    assert "   1 stops held   " in done(execd, "status")
+    assert json.loads(done(execd, "status", "--json"))["daemon"]["stops"] == 1
     service.kill()
     (row,) = json.loads(done(execd, "stops", "--json"))
     assert (row["state"], row["level"], row["away_pct"], row["away_money"]) == ("held", None, None, None)

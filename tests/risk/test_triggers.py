@@ -729,6 +729,19 @@ def test_a_stop_without_a_market_is_refused() -> None:
     assert refused.reason == "NO_PRICE"
 
 
+def test_one_that_has_fired_or_is_suspended_is_no_longer_held() -> None:
+    world = World(reply=lambda number: Reply("touch"))
+    world.signal(stop("95"))
+    assert [each.is_held for each in world.bus.triggers] == [True]
+    world.signal(order(SELL, "102"))
+    world.prices("94", "94")
+    assert [each.is_held for each in world.bus.triggers] == [False]
+    other = World()
+    other.signal(stop("95"))
+    other.tell(BreakFound(ts=NOW, venue="paper", kind="POSITION", symbol="SHRT", text="200 held there"))
+    assert [each.is_held for each in other.bus.triggers] == [False]
+
+
 def test_a_stop_that_has_fired_cannot_be_changed() -> None:
     world = World(reply=lambda number: Reply("touch"))
     world.signal(stop("95"))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from adapters.store.projections import PROJECTIONS, UNPROJECTED, project
+from adapters.store.tables import STOP_STATES
 from adapters.store.upserts import apply
 from core.causes import TradingState
 from core.events import (
@@ -319,6 +320,7 @@ def test_a_stop_stands_in_its_newest_state_with_what_it_was_set_to() -> None:
         ((placed, suspended, ended), "ended", "REPLACED", 3),
     ):
         rows = tables_after(*events)
+        assert state in STOP_STATES
         assert rows["stops"] == [standing | {"state": state, "reason": reason, "updated": updated}]
     (alert,) = tables_after(placed, suspended)["alerts"]
     assert (alert["kind"], alert["text"]) == ("StopSuspended", "the stop of s no longer fires: a split?")
