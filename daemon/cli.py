@@ -29,6 +29,7 @@ from adapters.store import engine as store
 from adapters.store import faults, journal, queries, tables
 from adapters.store import tape as recorded
 from adapters.store.writer import JournalError
+from core.instruments import Instruments
 from core.units import NS_PER_S
 from daemon import (
     asking,
@@ -195,6 +196,7 @@ def simulate(
 
 def _compare(config: Config, said: str, tape: list[str] | None, signals: Path, out: Path, *, as_json: bool) -> None:
     own_books = msgspec.structs.replace(config, store=msgspec.structs.replace(config.store, url=""))
+    _check_profiles(config)
     given = {algo: comparing.signals_under(algo, signals) for algo in comparing.algos_of(said)}
     configs: dict[str, Config] = {}
     for algo, lines in given.items():
@@ -379,6 +381,7 @@ def risk_shadow(folder: Folder = LATEST, limit: int = 20, as_json: AsJson = Fals
 def config_check(config: Annotated[Path, typer.Argument(help="Configuration file (TOML).")]) -> None:
     """Check a configuration without starting anything."""
     loaded = load(config, os.environ)
+    _check_profiles(loaded)
     typer.echo(
         f"{config}: sound. account {loaded.daemon.account}, world {loaded.daemon.world}, sync {loaded.sync}, "
         f"{len(loaded.instruments)} instruments, limits {loaded.limits_version}, configuration {hash_of(loaded)}"
@@ -461,6 +464,11 @@ def _check_files(names: tuple[str, ...]) -> None:
     for name in names:
         if name != "-" and (not Path(name).exists() or Path(name).is_dir()):  # a named pipe will do
             raise ConfigError(f"signals.files: {name}: there is no such file of signals")
+
+
+def _check_profiles(config: Config) -> None:
+    """Read the file of profiles, where there is one; raises ProfileError."""
+    profiles.of(config.algos.profiles, Instruments(config.instruments.values()))
 
 
 def _new_loop() -> "asyncio.Runner":

@@ -76,32 +76,38 @@ def write(profiles: Mapping[str, Learned], path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Learned]:
-    """A file of profiles, by symbol; raises ProfileError, or OSError where it cannot be opened."""
+    """A file of profiles, by symbol; raises ProfileError with the file, the symbol, and how to build it."""
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=dict[str, Learned])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        found = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+    except OSError as error:
+        raise ProfileError(f"algos.profiles: {path}: {error.strerror}: make it with `execd profile build`") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         said = f"{path.name} is no file of profiles, make one with `execd profile build`: {error}"
         raise ProfileError(said) from error
-    for symbol, learned in found.items():
-        try:
-            Profile(learned.parts, learned.volume)
-        except ProfileError as error:
-            raise ProfileError(f"{path.name}, {symbol}: {error}") from error
-        if learned.calendar not in CALENDARS:
-            known = ", ".join(CALENDARS)
-            raise ProfileError(f"{path.name}, {symbol}: no calendar {learned.calendar!r}, use one of {known}")
-    return found
+    return {symbol: _learned(raw, f"{path.name}, {symbol}") for symbol, raw in found.items()}
+
+
+def _learned(raw: msgspec.Raw, where: str) -> Learned:
+    try:
+        learned = msgspec.json.decode(raw, type=Learned)
+        Profile(learned.parts, learned.volume)
+    except (msgspec.DecodeError, UnicodeDecodeError, ProfileError) as error:
+        raise ProfileError(f"{where}: {error}: build it again with `execd profile build`") from error
+    if learned.calendar not in CALENDARS:
+        known = f"no calendar {learned.calendar!r}, use one of {', '.join(CALENDARS)}"
+        raise ProfileError(f"{where}: {known}: build it again with `execd profile build --calendar`")
+    return learned
 
 
 def of(file: str, instruments: Instruments) -> dict[str, Profile]:
-    """The profiles of a file for whoever's session they divide; raises ProfileError, or OSError. None where no file."""
+    """The profiles of a file for whoever's session they divide; raises ProfileError. None where no file."""
     found = read(Path(file)) if file else {}
     for symbol, learned in found.items():
         instrument = instruments.get(symbol)
         if instrument is not None and instrument.calendar != learned.calendar:
             said = (
                 f"its profile is of {learned.calendar}, its instrument of {instrument.calendar}: build it again with "
-                f"--calendar {instrument.calendar}"
+                f"`execd profile build --calendar {instrument.calendar}`"
             )
             raise ProfileError(f"{Path(file).name}, {symbol}: {said}")
     return {

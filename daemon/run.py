@@ -106,10 +106,11 @@ class Run:
         self._snapshot_seq = 0
         self._saving: asyncio.Task[None] | None = None  # a snapshot on its way
         self.ready = asyncio.Event()  # recovered and open; before that a snapshot would be worse than the last one
+        self.instruments = Instruments(config.instruments.values())
+        self._profiles = profiles.of(config.algos.profiles, self.instruments)  # before anything is made on the disk
         data_dir = config.data_dir
         data_dir.mkdir(parents=True, exist_ok=True)
         self.engine, self._lock = _open_store(config)
-        self.instruments = Instruments(config.instruments.values())
         self.stages, self.tally, self.late = Stages(), Tally(), Histogram()
         self.began = time.monotonic()
         timed = self.stages.cascade if threaded else None
@@ -183,8 +184,7 @@ class Run:
             obstacles=[lambda: self.watch.obstacle() if self.watch is not None else ""],
         )
         venues = Venues(self.instruments, exposure, config.venue_router)
-        learnt = profiles.of(config.algos.profiles, self.instruments)
-        slicer = Slicer(self.instruments, learnt, exposure.may_open, abilities, venues.place)
+        slicer = Slicer(self.instruments, self._profiles, exposure.may_open, abilities, venues.place)
         router = Router(self.instruments, config.router, config.costs.model)
         triggers = Triggers(exposure, limits, config.stops)
         return Actors(

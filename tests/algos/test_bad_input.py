@@ -230,14 +230,15 @@ def test_any_number_of_parts_divides_the_session_evenly(parts: int) -> None:
 @pytest.mark.parametrize(
     "parts, said",
     [
-        ("[]", "0 parts: 1 to 1,440 belong here"),
-        (json.dumps([1.0] * 1_441), "1,441 parts: 1 to 1,440 belong here"),
-        ("[0.0, 0.0]", "parts must be zero or more, finite in sum, and not all zero"),
-        ("[1.0, -0.5]", "parts must be zero or more, finite in sum, and not all zero"),
-        ("[1e308, 1e308]", "parts must be zero or more, finite in sum, and not all zero"),
-        ("[1.0, NaN]", "make one with `execd profile build`"),
-        ("[1.0, null]", "make one with `execd profile build`"),
-        ("garbage", "make one with `execd profile build`"),
+        ("[]", "AAPL: 0 parts: 1 to 1,440 belong here"),
+        (json.dumps([1.0] * 1_441), "AAPL: 1,441 parts: 1 to 1,440 belong here"),
+        ("[0.0, 0.0]", "AAPL: parts must be zero or more, finite in sum, and not all zero"),
+        ("[1.0, -0.5]", "AAPL: parts must be zero or more, finite in sum, and not all zero"),
+        ("[1e308, 1e308]", "AAPL: parts must be zero or more, finite in sum, and not all zero"),
+        ("[1e999]", "AAPL: Number out of range"),
+        ("[1.0, null]", r"AAPL: Expected `float`, got `null` - at `\$.parts\[1\]`"),
+        ("[1.0, NaN]", r"no file of profiles.* \(byte \d+\)"),
+        ("garbage", r"no file of profiles.* \(byte \d+\)"),
     ],
 )
 def test_a_profile_with_holes_that_cannot_be_followed_is_refused_at_the_start(
@@ -245,14 +246,16 @@ def test_a_profile_with_holes_that_cannot_be_followed_is_refused_at_the_start(
 ) -> None:
     head = '"calendar": "XNYS", "days": 20, "first": "2025-03-03", "last": "2025-03-03", "volume": 5.0'
     (tmp_path / "profiles.json").write_text(f'{{"AAPL": {{{head}, "parts": {parts}}}}}')
-    with pytest.raises(ProfileError, match=said):
+    with pytest.raises(ProfileError, match=rf"^profiles\.json.*{said}") as refused:
         profiles.of(str(tmp_path / "profiles.json"), INSTRUMENTS)
+    assert "`execd profile build`" in str(refused.value)
 
 
 def test_a_profile_of_another_calendar_is_refused_with_what_to_do(tmp_path: Path) -> None:
     head = '"calendar": "24x7", "days": 20, "first": "2025-03-03", "last": "2025-03-03", "volume": 5.0'
     (tmp_path / "profiles.json").write_text(f'{{"AAPL": {{{head}, "parts": [1.0]}}}}')
-    with pytest.raises(ProfileError, match=r"AAPL: .* of 24x7, .* of XNYS: build it again with --calendar XNYS"):
+    words = r"AAPL: .* of 24x7, .* of XNYS: build it again with `execd profile build --calendar XNYS`"
+    with pytest.raises(ProfileError, match=words):
         profiles.of(str(tmp_path / "profiles.json"), INSTRUMENTS)
 
 

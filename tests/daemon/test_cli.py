@@ -158,6 +158,31 @@ def test_a_configuration_is_checked_without_starting_anything(execd: Execd, day:
     assert not (day / "data").exists()
 
 
+@pytest.mark.parametrize(
+    "text,words",
+    [
+        (None, "execd: algos.profiles: {file}: No such file or directory: make it with `execd profile build`\n"),
+        (
+            '{"AAA": 1}',
+            "execd: profiles.json, AAA: Expected `object`, got `int`: build it again with `execd profile build`\n",
+        ),
+    ],
+)
+def test_profiles_that_are_none_stop_a_start_before_it_writes_anything(
+    execd: Execd, day: Path, text: str | None, words: str
+) -> None:
+    config, file = day / "in" / "execd.toml", day / "in" / "profiles.json"
+    config.write_text(f'{config.read_text()}[algos]\nprofiles = "{file}"\n')
+    if text is not None:
+        file.write_text(text)
+    refused = (ExitCode.USAGE, "", words.format(file=file))
+    assert execd("config", "check", config) == refused
+    assert simulate(execd, day) == refused
+    assert simulate(execd, day, "--compare", "twap,vwap") == refused
+    assert execd("run", "--config", config)[0] == ExitCode.USAGE
+    assert [path.name for path in day.iterdir()] == ["in"]
+
+
 def test_a_percent_where_a_fraction_belongs_is_refused_with_its_line(execd: Execd, day: Path) -> None:
     config = day / "in" / "execd.toml"
     config.write_text(config.read_text().replace("quote_age_s_max = 120", "position_max = 8"))
