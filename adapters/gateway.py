@@ -96,8 +96,8 @@ class Gateway(Protocol):
         """All executions of the order, then one STATUS report; or one NOT_FOUND, only with proof of death."""
         ...
 
-    async def picture(self) -> Picture:
-        """The venue's live orders, executions and positions, for reconciliation."""
+    async def picture(self, since: int = 0) -> Picture:
+        """The venue's live orders, executions from `since` on (ns), more where it cannot choose, and positions."""
         ...
 
     async def account(self) -> AccountReported:

@@ -50,7 +50,8 @@ def of_simulation(run: "Run") -> list[Edge]:
     made = [*(_source(run, source, OSError) for source in _files(run))]
     made.append(Edge(accounts.name, accounts.run, fatal=ENDS_THE_RUN))
     if settings.reconcile_s:
-        books = BooksWatch(run.gateways, run.compare, clock=run.clock, every_s=settings.reconcile_s, away=accounts.away)
+        every_s, away = settings.reconcile_s, accounts.away
+        books = BooksWatch(run.gateways, run.compare_lately, clock=run.clock, every_s=every_s, away=away)
         made.append(Edge(books.name, books.run, fatal=ENDS_THE_RUN))
     return made
 

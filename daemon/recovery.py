@@ -33,6 +33,7 @@ from core.causes import STARTUP
 from core.events import AccountReported, BreakFound, Event, ExecutionReport, TradingResumed
 from core.reconcile import EXPLAINED, IN_DOUBT, Break, BreakKind, Picture, diff
 from core.trading import halted
+from core.units import NS_PER_S
 from daemon.bus import Bus
 from daemon.oms import Oms
 from daemon.wiring import Actors
@@ -144,6 +145,7 @@ OnRecord = Callable[[str, Collection[str]], Awaitable[set[str]]]
 """Those of a venue's execution ids that the database has: the oms remembers only what is recent."""
 
 LOOKS_MAX = 5  # at one venue: a break counts once two pictures in a row show the same
+CLOCKS_NS = 60 * NS_PER_S  # a venue's clock, and the way of a report, may differ from ours by that
 LOOK_S = 0.25  # between two of them, where the venue does not need longer to settle
 
 
@@ -181,18 +183,21 @@ async def compare(
     now: Callable[[], int],
     on_record: OnRecord,
     quarantined: Collection[str],
+    since: int = 0,
 ) -> list[BreakFound]:
     """Compare our books with one venue's while trading: one picture and no event where they agree. Raises OSError.
+
+    Of executions those from `since` on (ns) are compared, in positions all.
 
     Nothing is asked before two pictures show it. An order in doubt is no break: the oms goes on to ask, and gives it up
     in the end. Nor is what differs in a symbol that is `quarantined`: that was said.
     """
-    confirmed = await _confirmed(oms, gateway, keeps, on_record)
+    confirmed = await _confirmed(oms, gateway, keeps, on_record, since)
     shown = [each for each in confirmed if each.kind in EXPLAINED or each.symbol not in quarantined]
     if not shown:
         return []
     await _ask(bus, gateway, shown, now)
-    left = [each for each in await _confirmed(oms, gateway, keeps, on_record) if each in shown]
+    left = [each for each in await _confirmed(oms, gateway, keeps, on_record, since) if each in shown]
     breaks = [each for each in left if each.symbol not in quarantined and each.ours not in IN_DOUBT]
     found = [_found(gateway.name, each, now()) for each in breaks]
     for event in found:
@@ -208,7 +213,9 @@ async def _ask(bus: Bus, gateway: Gateway, breaks: list[Break], now: Callable[[]
     await bus.settled()
 
 
-async def _confirmed(oms: Oms, gateway: Gateway, keeps: Callable[[str], bool], on_record: OnRecord) -> list[Break]:
+async def _confirmed(
+    oms: Oms, gateway: Gateway, keeps: Callable[[str], bool], on_record: OnRecord, since: int = 0
+) -> list[Break]:
     """Breaks that two pictures in a row show, a settle time apart.
 
     A picture takes its time to arrive, and our books go on meanwhile: one alone may show what a report explains that
@@ -217,8 +224,8 @@ async def _confirmed(oms: Oms, gateway: Gateway, keeps: Callable[[str], bool], o
     before: set[Break] = set()
     confirmed: list[Break] = []
     for _ in range(LOOKS_MAX):
-        theirs = await _theirs(oms, gateway, on_record)
-        shown = diff(_ours(oms, gateway.name, keeps), theirs, known=oms.known())
+        theirs = await _theirs(oms, gateway, on_record, since)
+        shown = diff(_ours(oms, gateway.name, keeps), theirs, known=oms.known(), since=since)
         confirmed = [each for each in shown if each in before]
         if len(confirmed) == len(shown):
             break
@@ -227,9 +234,9 @@ async def _confirmed(oms: Oms, gateway: Gateway, keeps: Callable[[str], bool], o
     return confirmed
 
 
-async def _theirs(oms: Oms, gateway: Gateway, on_record: OnRecord) -> Picture:
+async def _theirs(oms: Oms, gateway: Gateway, on_record: OnRecord, since: int = 0) -> Picture:
     """The venue's picture without executions that were booked so long ago that the oms forgot them."""
-    theirs = await gateway.picture()
+    theirs = await gateway.picture(max(since - CLOCKS_NS, 0))
     forgotten = await on_record(gateway.name, theirs.executions.keys() - oms.executions(gateway.name).keys())
     kept = {exec_id: each for exec_id, each in theirs.executions.items() if exec_id not in forgotten}
     return msgspec.structs.replace(theirs, executions=kept)

@@ -68,6 +68,7 @@ from tca.analyst import Analyst
 
 FLUSH_S = 1.0  # how long a market event may wait in the tape's buffer
 FIRST_LOOK_S = 2.0  # how long a start waits for the first look at the halt key, before it pauses for it
+LATELY_NS = 3_600 * NS_PER_S  # how far comparisons while trading look back at executions: the cost is of that alone
 RECORD_S = 5.0  # for one look into the database while trading
 TEXT_MAX = 300  # characters of a failure that the next start repeats
 WIND_UP_NS = 30 * NS_PER_S  # how long after the last parent's end a run whose market has ended waits for reports
@@ -289,7 +290,11 @@ class Run:
         )
         _log_breaks(found)
 
-    async def compare(self, venue: str) -> None:
+    async def compare_lately(self, venue: str) -> None:
+        """Compare our books with a venue's, of executions those of the last hour; raises OSError likewise."""
+        await self.compare(venue, self.clock.now() - LATELY_NS)
+
+    async def compare(self, venue: str, since: int = 0) -> None:
         """Compare our books with a venue's while trading; raises OSError where somebody cannot be asked."""
         actors = self.actors
         found = await recovery.compare(
@@ -300,6 +305,7 @@ class Run:
             now=self.clock.now,
             on_record=self._on_record,
             quarantined=actors.exposure.quarantined,
+            since=since,
         )
         _log_breaks(found)
 

@@ -97,6 +97,7 @@ class Exchange:
 
     __slots__ = (
         "_books",
+        "_executions",
         "_fees",
         "_name",
         "_next_expiry",
@@ -118,6 +119,7 @@ class Exchange:
         self._working: dict[str, VenueOrder] = {}
         self._next_expiry: int | None = None  # of DAY orders; may be that of one that has ended since
         self.orders: dict[str, VenueOrder] = {}  # all, by cl_ord_id
+        self._executions: list[Executed] = []  # all, by time
         self.positions: dict[str, Decimal] = {}  # signed, by symbol
         self.cash = ZERO
         self.paid_in = False  # whether cash was ever moved
@@ -147,6 +149,10 @@ class Exchange:
                     return None
                 total += book.instrument.notional(qty, book.mark)
         return total
+
+    def executed(self, since: int) -> Iterator[Executed]:
+        """Executions from `since` on, newest first; the cost grows with their number alone."""
+        return takewhile(lambda execution: execution.ts >= since, reversed(self._executions))
 
     def on_update(self, update: Update, now: int) -> Sequence[VenueEvent]:
         """The market moved. The cost grows with our orders in the symbol alone; unknown symbols are ignored."""
@@ -269,6 +275,7 @@ class Exchange:
             raise ValueError(f"execution {fact.exec_id} does not follow from cum_qty {order.cum_qty}")
         order.cum_qty = fact.cum_qty
         order.executions.append(fact)
+        self._executions.append(fact)
         order.ord_status = OrdStatus.PARTIALLY_FILLED if order.leaves_qty else OrdStatus.FILLED
         symbol, signed = order.order.symbol, order.order.side.sign * fact.last_qty
         self.positions[symbol] = self.positions.get(symbol, ZERO) + signed

@@ -216,10 +216,10 @@ class PaperGateway:
         now = self._clock.now()
         return [msgspec.structs.replace(report, ts=now) for report in reports]
 
-    async def picture(self) -> Picture:
-        """Live orders, all executions, positions. What it shows has been reported before it is returned."""
+    async def picture(self, since: int = 0) -> Picture:
+        """Live orders, executions from `since` on, positions. What it shows has been reported before it is returned."""
         self._check_open()
-        return await self._ask(self._slowest_ns(), partial(_picture, self._exchange))
+        return await self._ask(self._slowest_ns(), partial(_picture, self._exchange, since))
 
     async def account(self) -> AccountReported:
         """The venue's own account of us. It travels behind all orders that left before: they are in it."""
@@ -458,13 +458,12 @@ def _lines(content: bytes) -> Iterator[bytes]:
     return iter(content.split(b"\n")[:-1])
 
 
-def _picture(exchange: Exchange) -> Picture:
+def _picture(exchange: Exchange, since: int) -> Picture:
     return Picture(
         orders={order.order.cl_ord_id: _order_view(order) for order in exchange.working()},
         executions={
-            execution.exec_id: _execution_view(order, execution)
-            for order in exchange.orders.values()
-            for execution in order.executions
+            execution.exec_id: _execution_view(exchange.orders[execution.cl_ord_id], execution)
+            for execution in exchange.executed(since)
         },
         positions={symbol: qty for symbol, qty in exchange.positions.items() if qty},
     )

@@ -68,7 +68,8 @@ class WireGateway:
             ExecutionReport(ts=self._now(), venue=self.name, exec_type=kind, cl_ord_id=cl_ord_id, ord_status=status)
         ]
 
-    async def picture(self) -> Picture:
+    async def picture(self, since: int = 0) -> Picture:
+        del since  # it shows all of them
         views = {key: self._view(self._sent[key]) for key in await self._working() if key in self._sent}
         positions = {symbol: qty for symbol, qty in self._held.items() if qty}
         return Picture(orders=views, executions=dict(self._executions), positions=positions)

@@ -264,6 +264,20 @@ async def test_a_picture_shows_live_orders_all_executions_and_positions() -> Non
     assert {r.exec_id for r in venue.reports} == set(picture.executions)
 
 
+async def test_a_picture_shows_executions_since_when_it_is_asked_for() -> None:
+    venue = Venue()
+    venue.quote("10.00", 300, "10.02", 60)
+    venue.submit(approve("A"))
+    venue.submit(approve("B", 40, "10.00", Side.SELL))
+    shown = await venue.clock.run(venue.gateway.picture())
+    last = max(each.ts for each in shown.executions.values())
+    for since, count in ((last, 1), (last + 1, 0), (0, len(shown.executions))):
+        later = await venue.clock.run(venue.gateway.picture(since))
+        assert len(later.executions) == count or since == last
+        assert all(each.ts >= since for each in later.executions.values())
+        assert (later.orders, later.positions) == (shown.orders, shown.positions)
+
+
 async def test_a_picture_shows_the_slowest_order_that_was_sent_before_it() -> None:
     venue = Venue(settings=PaperSettings(latency_ms=1, jitter_ms=50))
     for number in range(30):
