@@ -78,19 +78,19 @@ IN_DOUBT = frozenset(
 )
 
 
-def diff(ours: Picture, theirs: Picture, *, known: frozenset[str] | set[str], since: int = 0) -> list[Break]:
+def diff(ours: Picture, theirs: Picture, *, known: frozenset[str] | set[str], whole: bool = True) -> list[Break]:
     """Every difference, executions first, in a stable order.
 
     `known` holds every cl_ord_id that we ever sent: an execution of one of those is ours although its order has ended.
-    Positions are compared as they will be once the missed executions are booked. `since`, ns: what we booked before
-    need not be in their picture.
+    Positions are compared as they will be once the missed executions are booked. Where their picture has not the
+    `whole` of executions, what we booked and they do not know shows in the positions alone.
     """
     unseen = [e for e in theirs.executions.values() if e.exec_id not in ours.executions]
     unseen.sort(key=lambda e: (e.ts, e.exec_id))
     missed = [e for e in unseen if e.cl_ord_id in known]
     return [
         *(_unseen(e, is_ours=e.cl_ord_id in known) for e in unseen),
-        *_phantoms(ours, theirs, since),
+        *(_phantoms(ours, theirs) if whole else ()),
         *_our_orders(ours, theirs),
         *_foreign_orders(ours, theirs),
         *_positions(ours, theirs, missed),
@@ -102,10 +102,10 @@ def _unseen(execution: ExecutionView, *, is_ours: bool) -> Break:
     return Break(kind=kind, symbol=execution.symbol, cl_ord_id=execution.cl_ord_id, exec_id=execution.exec_id)
 
 
-def _phantoms(ours: Picture, theirs: Picture, since: int) -> Iterator[Break]:
+def _phantoms(ours: Picture, theirs: Picture) -> Iterator[Break]:
     kind = BreakKind.PHANTOM_EXECUTION
     for exec_id, execution in sorted(ours.executions.items()):
-        if execution.ts >= since and exec_id not in theirs.executions:
+        if exec_id not in theirs.executions:
             yield Break(kind=kind, symbol=execution.symbol, cl_ord_id=execution.cl_ord_id, exec_id=exec_id)
 
 

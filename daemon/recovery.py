@@ -33,7 +33,6 @@ from core.causes import STARTUP
 from core.events import AccountReported, BreakFound, Event, ExecutionReport, TradingResumed
 from core.reconcile import EXPLAINED, IN_DOUBT, Break, BreakKind, Picture, diff
 from core.trading import halted
-from core.units import NS_PER_S
 from daemon.bus import Bus
 from daemon.oms import Oms
 from daemon.wiring import Actors
@@ -145,7 +144,6 @@ OnRecord = Callable[[str, Collection[str]], Awaitable[set[str]]]
 """Those of a venue's execution ids that the database has: the oms remembers only what is recent."""
 
 LOOKS_MAX = 5  # at one venue: a break counts once two pictures in a row show the same
-CLOCKS_NS = 60 * NS_PER_S  # a venue's clock, and the way of a report, may differ from ours by that
 LOOK_S = 0.25  # between two of them, where the venue does not need longer to settle
 
 
@@ -187,7 +185,7 @@ async def compare(
 ) -> list[BreakFound]:
     """Compare our books with one venue's while trading: one picture and no event where they agree. Raises OSError.
 
-    Of executions those from `since` on (ns) are compared, in positions all.
+    Of their executions those from `since` on (ns) are looked at, in positions all.
 
     Nothing is asked before two pictures show it. An order in doubt is no break: the oms goes on to ask, and gives it up
     in the end. Nor is what differs in a symbol that is `quarantined`: that was said.
@@ -225,7 +223,7 @@ async def _confirmed(
     confirmed: list[Break] = []
     for _ in range(LOOKS_MAX):
         theirs = await _theirs(oms, gateway, on_record, since)
-        shown = diff(_ours(oms, gateway.name, keeps), theirs, known=oms.known(), since=since)
+        shown = diff(_ours(oms, gateway.name, keeps), theirs, known=oms.known(), whole=not since)
         confirmed = [each for each in shown if each in before]
         if len(confirmed) == len(shown):
             break
@@ -236,7 +234,7 @@ async def _confirmed(
 
 async def _theirs(oms: Oms, gateway: Gateway, on_record: OnRecord, since: int = 0) -> Picture:
     """The venue's picture without executions that were booked so long ago that the oms forgot them."""
-    theirs = await gateway.picture(max(since - CLOCKS_NS, 0))
+    theirs = await gateway.picture(since)
     forgotten = await on_record(gateway.name, theirs.executions.keys() - oms.executions(gateway.name).keys())
     kept = {exec_id: each for exec_id, each in theirs.executions.items() if exec_id not in forgotten}
     return msgspec.structs.replace(theirs, executions=kept)

@@ -175,7 +175,9 @@ class Mute(Cut):
         return [] if self.begin <= self.now() < self.end else [0]
 
 
-@pytest.mark.parametrize("line, reconcile_s, last", [("cut", 0, 97), ("mute", 60, 88), ("mute", 0, 129)])
+@pytest.mark.parametrize(
+    "line, reconcile_s, last", [("cut", 0, 97), ("cut", 60, 97), ("mute", 60, 88), ("mute", 0, 129)]
+)
 def test_what_executed_without_our_hearing_of_it_is_booked_soon(
     line: str, reconcile_s: float, last: int, tmp_path: Path
 ) -> None:
