@@ -290,9 +290,9 @@ def test_every_start_is_halted_until_the_venue_was_asked(tmp_path: Path, monkeyp
     heard: list[object] = []
     asked = PaperGateway.picture
 
-    async def shown(venue: PaperGateway) -> Picture:
+    async def shown(venue: PaperGateway, since: int = 0) -> Picture:
         heard.append("picture")
-        return await asked(venue)
+        return await asked(venue, since)
 
     monkeypatch.setattr(PaperGateway, "picture", shown)
 
