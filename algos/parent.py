@@ -286,7 +286,8 @@ class Parent(msgspec.Struct, kw_only=True):
             return
         self.pace.move(volume)
         if self.how.algo in BY_VOLUME:
-            self.pace.forget(now, self.taken_qty, max(least, self.how.min_slice or ZERO))
+            self.pace.turn(now)
+            self.pace.forget(self.taken_qty, max(least, self.how.min_slice or ZERO))
 
     def amend(self, event: ParentAmended, lot: Decimal, volume: float) -> None:
         """Be as somebody wants it from now on; where that takes another curve, plan from what is done."""

@@ -29,7 +29,7 @@ class Pace(msgspec.Struct, gc=False):
     begun: float  # the symbol's volume when the parent began
     seen: float  # and up to where it was counted
     allowed: float = 0.0  # shares
-    since: int = 0  # ns: of who follows the volume, when the present span began,
+    since: int = 0  # ns: of who may forget, when the present span began,
     before: float = 0.0  # what was allowed by then,
     last: float = 0.0  # and what the span before that one added
 
@@ -38,14 +38,14 @@ class Pace(msgspec.Struct, gc=False):
         self.allowed += self.rate / (1 - self.rate) * (volume - self.seen)
         self.seen = volume
 
-    def forget(self, now: int, taken: Decimal, least: Decimal) -> None:
-        """What was allowed before the last two spans and is not `taken` is not made up for, beyond a child of `least`.
-
-        Where nobody looked for longer, a span's part of the time since then counts as one.
-        """
+    def turn(self, now: int) -> None:
+        """Time has come to `now`; where nobody looked for longer than a span, a span's part of that is the last."""
         if now - self.since >= SPAN_NS:
             self.last = (self.allowed - self.before) * SPAN_NS / (now - self.since)
             self.since, self.before = now, self.allowed
+
+    def forget(self, taken: Decimal, least: Decimal = ZERO) -> None:
+        """What was allowed before the last two spans and is not `taken` is lost, beyond a child of `least`."""
         recent = max(self.last + self.allowed - self.before, float(least))
         lost = max(self.allowed - float(taken) - recent, 0.0)
         self.allowed, self.before = self.allowed - lost, self.before - lost
@@ -58,8 +58,9 @@ class Pace(msgspec.Struct, gc=False):
 class Together(msgspec.Struct):
     """All parents of a symbol that follow a curve, of either side, from the first one's begin until none is left.
 
-    What is left of the volume when another one begins is nobody's from then on: so all of them are no more than the
-    bound since any of them began, and what few did not use is not used up by many.
+    What is left of the volume when another one begins is nobody's from then on, but for the last span or two: so all of
+    them are no more than the bound since so long before any of them began, what few did not use in a day is not used up
+    by many, and those who wait do not starve where others begin all the time.
 
     Who is looked at and finds less than it wants stands in line, until it has sent something or has not asked for so
     long that it seems unable to. The first in line takes what there is, whoever else what the line leaves.
@@ -74,7 +75,7 @@ class Together(msgspec.Struct):
     def join(self, taken: Decimal) -> None:
         """Another one begins, with so much done or working."""
         self.live += 1
-        self.pace.allowed = min(self.pace.allowed, float(self.used))
+        self.pace.forget(self.used)
         self.used += taken
 
     def room(self, parent_id: str, lot: Decimal) -> Decimal | None:

@@ -625,8 +625,9 @@ class Slicer:
         if not parent.shares_volume:
             return
         if symbol not in self._together:
-            self._together[symbol] = Together(Pace(HARD_MAX, volume, volume))
+            self._together[symbol] = Together(Pace(HARD_MAX, volume, volume, since=now))
         self._together[symbol].pace.move(volume)
+        self._together[symbol].pace.turn(now)
         if not was_in:
             self._together[symbol].join(parent.taken_qty)
 

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from algos.parent import CANCELS_MAX, HOLD_NS_MAX, PATIENCE_NS, REPRICE_NS, RETRY_NS, Parent
-from algos.participation import FREE, HARD_MAX, POLL_NS
+from algos.participation import FREE, HARD_MAX, POLL_NS, SPAN_NS
 from algos.planning import ALGOS
 from algos.precedence import WAY_NS
 from algos.pricing import LADDER, Rung
@@ -1365,7 +1365,18 @@ def test_what_few_did_not_use_is_not_used_up_by_many() -> None:
     world.run()
     done = done_by(world)
     assert done.pop("P1") == 4
-    assert 3 * 200 // 5 - 6 <= sum(done.values()) <= 3 * 200 // 5
+    assert 3 * 200 // 5 - 6 <= sum(done.values()) <= 3 * (200 + 2 * 60) // 5  # two minutes of the five before
+
+
+def test_one_after_another_begins_and_none_of_them_starves() -> None:
+    """In each second one that wants a share a second for ten: ten of the thirty a second that all may be."""
+    crowd = [
+        msgspec.structs.replace(order(qty="10", slices=10, duration_s=10), parent_id=f"P{n}", ts=NOW + n * NS_PER_S)
+        for n in range(120)
+    ]
+    world = crowded(*crowd, until_s=200, volume=350)
+    world.run()
+    assert [event.reason for event in of_kind(world, ParentEnded)] == [EndReason.FILLED] * 120
 
 
 def test_both_sides_share_it_and_who_finds_none_is_looked_at_as_one_that_waits_for_volume() -> None:
@@ -2162,9 +2173,10 @@ class Watch:
         self.ours: dict[str, Decimal] = {}  # executed, where the venue prints it
         self.tape: dict[str, Decimal] = {}
         self.volumes: dict[str, Decimal] = {}  # the most that others had traded, as far as that was known
+        self.history: dict[str, list[tuple[int, Decimal]]] = {}  # and when that was so much
         self.begun: dict[str, Decimal] = {}  # the volume when a parent was accepted; of those alone that knew one
         # by symbol: who follows curves, since one lived at each moment; what had traded and what all had taken by then
-        self.shared: dict[str, dict[str, tuple[Decimal, Decimal]]] = {}
+        self.shared: dict[str, dict[str, tuple[Decimal | None, Decimal]]] = {}
         world.taps += [self.look, self.see]
 
     def look(self, event: Event) -> None:
@@ -2185,6 +2197,7 @@ class Watch:
             tape = self.tape[event.symbol] = self.tape.get(event.symbol, ZERO) + event.volume
             others = tape - self.ours.get(event.symbol, ZERO)
             self.volumes[event.symbol] = max(self.volumes.get(event.symbol, ZERO), others)
+            self.history.setdefault(event.symbol, []).append((event.ts, self.volumes[event.symbol]))
             self.mids[event.symbol] = event.mid if event.mid is not None else self.mids.get(event.symbol, ZERO)
 
     def see(self, event: Event) -> None:
@@ -2292,8 +2305,13 @@ class Watch:
             taken = self.taken(event.symbol) + event.order_qty
             assert event.parent_id in self.shared[event.symbol]
             for volume, before in self.shared[event.symbol].values():
-                within = HARD_MAX / (1 - HARD_MAX) * float(self.volumes.get(event.symbol, ZERO) - volume) + 1e-6
-                assert not volume or float(taken - before) <= within, "too much of the volume together"
+                traded = self.volumes.get(event.symbol, ZERO) - (volume or ZERO)
+                within = HARD_MAX / (1 - HARD_MAX) * float(traded) + 1e-6
+                assert volume is None or float(taken - before) <= within, "too much of the volume together"
+
+    def printed(self, symbol: str, until: int) -> Decimal:
+        """The symbol's volume by then."""
+        return next((volume for ts, volume in reversed(self.history.get(symbol, [])) if ts <= until), ZERO)
 
     def taken(self, symbol: str) -> Decimal:
         """What all who share the volume of a symbol have done or have working."""
@@ -2304,7 +2322,8 @@ class Watch:
         for parent_id, theirs in self.world.slicer.parents.items():
             group = self.shared.setdefault(theirs.symbol, {})
             if theirs.shares_volume and parent_id not in group:
-                group[parent_id] = (self.volumes.get(theirs.symbol, ZERO), self.taken(theirs.symbol))
+                earlier = self.printed(theirs.symbol, self.world.now - 2 * SPAN_NS)
+                group[parent_id] = (earlier if self.volumes.get(theirs.symbol) else None, self.taken(theirs.symbol))
         for symbol, group in self.shared.items():
             if all(one in self.ended for one in group):
                 group.clear()
