@@ -133,8 +133,8 @@ class Parent(msgspec.Struct, kw_only=True):
         if gap <= 0:
             return gap
         how = self.how
-        if self.volume_room is not None:
-            gap = min(gap, self.volume_room)
+        if (own := self.volume_room) is not None:
+            gap = min(gap, own)
         if room is not None:
             gap = min(gap, room)
         if how.display_qty is not None:

@@ -1,4 +1,4 @@
-"""Participation: no more of a market's volume than a part of it, alone and together, and which part, as the market is.
+"""Participation: no more of a market's volume than a part of it, and which part, as the market is.
 
 A part r of the *total* volume is r / (1 - r) of what all others trade, which is what `algos.conditions` counts. What
 may be done grows with every share that trades, and never falls, also where the part does; but who follows the volume,
@@ -17,7 +17,6 @@ HARD_MAX = 0.30  # of the volume, for all together who follow a curve in a symbo
 FREE = frozenset({Algo.MARKET, Algo.LIMIT, Algo.ICEBERG})
 DEFAULT = {Algo.POV: 0.10, Algo.ADAPTIVE: 0.10}
 POLL_NS = 5_000_000_000  # a parent that waits for volume looks so often
-TURN_NS = 2 * POLL_NS  # how long a place in line is kept; who stands there is looked at before, and renews it
 SPAN_NS = 60_000_000_000  # who follows the volume makes up for what it missed in one to two of these
 MOVED = 0.1  # of the pace: smaller moves are none
 
@@ -53,56 +52,6 @@ class Pace(msgspec.Struct, gc=False):
     def cap(self, lot: Decimal) -> Decimal:
         """Shares in whole lots that may be done or working."""
         return floor_to(Decimal(repr(self.allowed)), lot)
-
-
-class Together(msgspec.Struct):
-    """All parents of a symbol that follow a curve, of either side, from the first one's begin until none is left.
-
-    What is left of the volume when another one begins is nobody's from then on, but for the last span or two: so all of
-    them are no more than the bound since so long before any of them began, what few did not use in a day is not used up
-    by many, and those who wait do not starve where others begin all the time.
-
-    Who is looked at and finds less than it wants stands in line, until it has sent something or has not asked for so
-    long that it seems unable to. The first in line takes what there is, whoever else what the line leaves.
-    """
-
-    pace: Pace
-    used: Decimal = ZERO  # shares that are done or working
-    live: int = 0  # parents
-    line: dict[str, tuple[int, Decimal]] = {}  # parents that wait for their turn: until when, ns, and for what, shares
-    asked: Decimal = ZERO  # shares that all in line wait for
-
-    def join(self, taken: Decimal) -> None:
-        """Another one begins, with so much done or working."""
-        self.live += 1
-        self.pace.forget(self.used)
-        self.used += taken
-
-    def room(self, parent_id: str, lot: Decimal) -> Decimal | None:
-        """Shares in whole lots that a parent may send, zero or less: none; None where no volume was ever told."""
-        if not self.pace.seen:
-            return None
-        left, first = self.pace.cap(lot) - self.used, next(iter(self.line), parent_id)
-        return left if first == parent_id else left - self.asked + self._asked(parent_id)
-
-    def ask(self, parent_id: str, wanted: Decimal, now: int, lot: Decimal) -> None:
-        """A parent that could send so much is looked at; it keeps its place in line."""
-        while self.line and now >= next(iter(self.line.values()))[0]:
-            self.serve(next(iter(self.line)))
-        room = self.room(parent_id, lot) if wanted > 0 else None
-        if room is not None and wanted > room:
-            self.asked += wanted - self._asked(parent_id)
-            self.line[parent_id] = (now + TURN_NS, wanted)
-        else:
-            self.serve(parent_id)
-
-    def serve(self, parent_id: str) -> None:
-        """A parent has sent something, wants nothing, or is over: it stands in line no longer."""
-        self.asked -= self._asked(parent_id)
-        self.line.pop(parent_id, None)
-
-    def _asked(self, parent_id: str) -> Decimal:
-        return self.line[parent_id][1] if parent_id in self.line else ZERO
 
 
 def rate_of(how: Instruction) -> float | None:

@@ -17,7 +17,7 @@ have met orders of ours, once those have ended. Who sells short under a price re
 then crosses no more: a tick above the bid is as near as it goes. Nothing of this moves their ends.
 
 Who goes first where orders of ours would meet, and who waits for which of them, is in `algos.precedence`; how all who
-follow curves share the volume of a symbol in `algos.participation`; what may be asked of a live parent in
+follow curves share the volume of a symbol in `algos.sharing`; what may be asked of a live parent in
 `algos.amending`.
 
 Catching up is bounded: from one point of the curve to the next, and in any case within a second, a parent sends at most
@@ -40,11 +40,12 @@ from algos import pricing
 from algos.amending import amendment
 from algos.conditions import Watch
 from algos.parent import BY_VOLUME, REPRICE_NS, Parent
-from algos.participation import HARD_MAX, Pace, Together
+from algos.participation import HARD_MAX
 from algos.planning import fault_of, plan, window_of
 from algos.precedence import Precedence
 from algos.profile import DEFAULT, Profile
 from algos.replanning import View, curve_again, curve_amended, pace_again
+from algos.sharing import Sharing, Together
 from algos.trajectory import Trajectory
 from core.causes import TradingState, WorkingOrders
 from core.events import (
@@ -105,7 +106,7 @@ class Slicer:
         "_precedence",
         "_printing",
         "_profiles",
-        "_together",
+        "_sharing",
         "_watches",
         "parents",
     )
@@ -134,7 +135,7 @@ class Slicer:
         self._precedence = Precedence(self.parents, self._owner)
         self._market: dict[str, MarketData] = {}
         self._watches: dict[str, Watch] = {}
-        self._together: dict[str, Together] = {}  # by symbol, where somebody follows a curve
+        self._sharing = Sharing(instruments)
         self._causes = Causes()
         self._heap: list[tuple[int, str]] = []  # entries whose time is not their parent's `due` are stale
         self._due: list[str] = []  # parents whose time has come with the present TimeAdvanced
@@ -185,9 +186,8 @@ class Slicer:
         parent = self.parents[event.parent_id]
         before = parent.taken_qty
         parent.add(event)
-        self._count(parent, before)
-        if parent.shares_volume:
-            self._together[parent.symbol].serve(event.parent_id)
+        self._sharing.count(parent, before)
+        self._sharing.serve(parent)
         self._owner[event.cl_ord_id] = event.parent_id
         self._arm(event.parent_id, parent, event.ts)
 
@@ -233,7 +233,7 @@ class Slicer:
         else:
             before = parent.taken_qty
             parent.adjust(event)
-            self._count(parent, before)
+            self._sharing.count(parent, before)
         self._arm(event.parent_id, parent, event.ts)
 
     def fill(self, event: FillBooked) -> None:
@@ -244,9 +244,9 @@ class Slicer:
         if parent is not None:
             before = parent.taken_qty
             parent.book(event.cl_ord_id, event.last_qty, event.last_px)
-            self._count(parent, before)
-        elif event.late and event.symbol in self._together:  # of an ended one, which had given it back
-            self._together[event.symbol].used += event.last_qty
+            self._sharing.count(parent, before)
+        elif event.late:
+            self._sharing.count_late(event.symbol, event.last_qty)
 
     def bust(self, event: FillBusted) -> None:
         """Uncount an execution; the gap will want it again."""
@@ -257,7 +257,7 @@ class Slicer:
             before = parent.taken_qty
             parent.cum_qty -= event.last_qty
             parent.notional -= event.last_qty * event.last_px
-            self._count(parent, before)
+            self._sharing.count(parent, before)
             self._arm(event.parent_id, parent, event.ts)
 
     def cancel(self, event: OrderCancelRequest) -> None:
@@ -278,7 +278,7 @@ class Slicer:
         parent = self.parents.pop(event.parent_id, None)
         if parent is None:
             return
-        self._leave(parent)
+        self._sharing.leave(parent)
         for child in parent.children:
             del self._owner[child]
         if self._precedence.end(parent, event.ts):
@@ -443,7 +443,7 @@ class Slicer:
         if parent.cum_qty and not parent.children and self._is_dust(parent, now):
             yield from self._wind_up(parent, now)
             return
-        gap = parent.to_send(now, self._room(parent))
+        gap = parent.to_send(now, self._sharing.room(parent))
         if gap < 0:
             yield from _cancel_excess(parent, -gap, now)
             return
@@ -455,7 +455,7 @@ class Slicer:
     def _send(self, parent: Parent, now: int) -> Iterable[Event]:
         price = self._price(parent, now)
         lot, least = self._instruments[parent.symbol].lot, self._least(parent, price)
-        most = parent.sendable(now, self._room(parent), least)
+        most = parent.sendable(now, self._sharing.room(parent), least)
         qty = parent.child_of(min(most, parent.how.max_slice or most, parent.child_max or most), least, lot)
         how = parent.how
         is_plain = how.algo is Algo.MARKET and how.price is None and not parent.above_bid
@@ -560,7 +560,7 @@ class Slicer:
         if reason is not EndReason.WINDOW:
             return ""
         pace, undone = parent.pace, parent.order_qty - parent.cum_qty
-        own, shared = parent.volume_room, self._room(parent)
+        own, shared = parent.volume_room, self._sharing.room(parent)
         if pace is not None and own is not None and min(own, own if shared is None else shared) < undone:
             traded = f"{pace.seen - pace.begun:,.0f} shares traded while it worked"
             most = f"it may be {pace.rate:.2%} of the volume"
@@ -591,7 +591,7 @@ class Slicer:
             profile=self._profile(symbol),
             watch=self._watch(symbol),
             market=self._market.get(symbol),
-            room=self._room(parent),
+            room=self._sharing.room(parent),
             now=now,
         )
 
@@ -614,49 +614,21 @@ class Slicer:
     def _drop(self, parent: Parent, child: str) -> None:
         before = parent.taken_qty
         parent.drop(child)
-        self._count(parent, before)
+        self._sharing.count(parent, before)
         del self._owner[child]
 
     def _pass_by(self, parent: Parent, now: int) -> None:
         """Time and the volume have moved, for a parent and for all who share its symbol's volume."""
-        symbol, volume, was_in = parent.symbol, self._watch(parent.symbol).volume, parent.shares_volume
+        volume, was_in = self._watch(parent.symbol).volume, parent.shares_volume
         follows = parent.how.algo in BY_VOLUME
         parent.pass_by(now, volume, 3 * self._least(parent, self._price(parent, now)) if follows else ZERO)
-        if not parent.shares_volume:
-            return
-        if symbol not in self._together:
-            self._together[symbol] = Together(Pace(HARD_MAX, volume, volume, since=now))
-        self._together[symbol].pace.move(volume)
-        self._together[symbol].pace.turn(now)
-        if not was_in:
-            self._together[symbol].join(parent.taken_qty)
-
-    def _count(self, parent: Parent, before: Decimal) -> None:
-        """What a parent has done or working may be another quantity than before."""
-        if parent.shares_volume:
-            self._together[parent.symbol].used += parent.taken_qty - before
-
-    def _leave(self, parent: Parent) -> None:
-        """A parent is over: what it took, and what may still execute of it, counts until the last of its symbol is."""
-        if parent.shares_volume:
-            self._together[parent.symbol].serve(parent.parent_id)
-            self._together[parent.symbol].live -= 1
-            if not self._together[parent.symbol].live:
-                del self._together[parent.symbol]
+        self._sharing.move(parent, volume, now, begins=not was_in)
 
     def _ask(self, parent: Parent, now: int) -> None:
-        """A parent that is looked at, and could send something, asks for its part of what all share."""
-        if not parent.shares_volume or parent.is_over(now) or now < parent.hold_until:
-            return
-        if not self._is_held(parent) and not self._precedence.stands_back(parent, now):
-            lot = self._instruments[parent.symbol].lot
-            self._together[parent.symbol].ask(parent.parent_id, parent.sendable(now, None), now, lot)
-
-    def _room(self, parent: Parent) -> Decimal | None:
-        """Shares that all who share its symbol's volume leave it; None where nothing bounds it with them."""
-        if not parent.shares_volume:
-            return None
-        return self._together[parent.symbol].room(parent.parent_id, self._instruments[parent.symbol].lot)
+        """A parent that is looked at stands in line for the volume, where nothing else keeps it from sending."""
+        can = not parent.is_over(now) and now >= parent.hold_until and not self._is_held(parent)
+        if can and not self._precedence.stands_back(parent, now):
+            self._sharing.ask(parent, now)
 
     def _wake(self, parent_id: str, parent: Parent, now: int) -> None:
         """Look at a parent at once."""
@@ -665,7 +637,7 @@ class Slicer:
 
     def _arm(self, parent_id: str, parent: Parent, now: int) -> None:
         if parent.curve is None or not self._is_held(parent) or parent.is_over(now):
-            due = parent.next_due(now, self._room(parent))
+            due = parent.next_due(now, self._sharing.room(parent))
         else:
             due = parent.end  # nothing to look at before, unless the state changes,
             if parent.held and any(not child.cancelling for child in parent.children.values()):
@@ -694,7 +666,7 @@ class Slicer:
             list(self.parents.values()),
             self._precedence.dump(),
             self._watches,
-            self._together,
+            self._sharing.together,
         )
         dumped: dict[str, object] = msgspec.to_builtins(state)
         return dumped
@@ -704,7 +676,7 @@ class Slicer:
         state = msgspec.convert(dumped, _State)
         self._causes.load(state.causes)
         self._market = {event.symbol: event for event in state.market}
-        self._watches, self._together = state.watches, state.together
+        self._watches, self._sharing.together = state.watches, state.together
         for parent in state.parents:
             self.parents[parent.parent_id] = parent
             self._owner.update(dict.fromkeys(parent.children, parent.parent_id))

@@ -1351,7 +1351,7 @@ def test_all_who_follow_curves_in_a_symbol_are_together_no_more_than_the_hard_bo
     assert done.pop("M") == 7 * 300 // 5 - 7
     assert done.pop("L") == 3 * 300 // 5
     assert sum(done.values()) == 3 * 300 // 5 - 3
-    assert not world.slicer._together
+    assert not world.slicer._sharing.together
 
 
 def test_what_few_did_not_use_is_not_used_up_by_many() -> None:
@@ -1493,20 +1493,20 @@ def test_who_wants_more_than_there_is_and_could_send_it_stands_in_line_until_its
     two = child(parent_id="P2", cl_ord_id="P2C1A1")
     slicer.fill(filled(two, "30"))
     slicer.update(updated(two, OrdStatus.FILLED))
-    slicer._together["AAPL"].used += 230  # others have it
+    slicer._sharing.together["AAPL"].used += 230  # others have it
     happens(slicer)
     slicer.parents["P2"].due = NOW + 2 * POLL_NS
     slicer._heap = [(NOW + 2 * POLL_NS, "P2")]
     slicer.advance(TimeAdvanced(ts=NOW + 2 * POLL_NS))
-    assert list(slicer._together["AAPL"].line) == (["P2"] if waits else [])
+    assert list(slicer._sharing.together["AAPL"].line) == (["P2"] if waits else [])
     slicer.end(ended(parent(parent_id="P2")))
-    assert not slicer._together["AAPL"].line
+    assert not slicer._sharing.together["AAPL"].line
 
 
 def test_what_ended_ones_took_counts_until_the_last_has_ended_late_executions_busts_and_what_is_in_doubt_too() -> None:
     slicer = sharing("P1", "P2", "P3")
     one, two, three = (child(qty="30", parent_id=name, cl_ord_id=f"{name}C1A1") for name in ("P1", "P2", "P3"))
-    shared = slicer._together["AAPL"]
+    shared = slicer._sharing.together["AAPL"]
 
     def counts(live: int, used: int) -> None:
         assert [shared.live, shared.used] == [live, used]
@@ -1535,11 +1535,11 @@ def test_what_ended_ones_took_counts_until_the_last_has_ended_late_executions_bu
     counts(1, 80)
     again = Slicer(INSTRUMENTS)
     again.load(msgspec.json.decode(msgspec.json.encode(slicer.dump(), enc_hook=str)))
-    assert again._together == slicer._together
+    assert again._sharing.together == slicer._sharing.together
     over(three)
-    assert not slicer._together
+    assert not slicer._sharing.together
     slicer.fill(msgspec.structs.replace(filled(three, "10"), late=True))
-    assert not slicer._together
+    assert not slicer._sharing.together
 
 
 def printing(world: PureBus, lag_ns: int) -> PureBus:
@@ -2328,7 +2328,7 @@ class Watch:
             if all(one in self.ended for one in group):
                 group.clear()
             elif not self.lost:
-                assert self.world.slicer._together[symbol].used == self.taken(symbol)
+                assert self.world.slicer._sharing.together[symbol].used == self.taken(symbol)
 
     def end(self, event: ParentEnded) -> None:
         size = self.size[event.parent_id]

@@ -1,0 +1,131 @@
+"""How all who follow curves in a symbol share its volume: together no more than a part of it, and in turns.
+
+What each may be for itself is in `algos.participation`.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from algos.parent import Parent
+from algos.participation import HARD_MAX, POLL_NS, Pace
+from core.instruments import Instruments
+from core.units import ZERO
+
+TURN_NS = 2 * POLL_NS  # how long a place in line is kept; who stands there is looked at before, and renews it
+
+
+class Together(msgspec.Struct):
+    """All parents of a symbol that follow a curve, of either side, from the first one's begin until none is left.
+
+    What is left of the volume when another one begins is nobody's from then on, but for the last span or two: so all of
+    them are no more than the bound since so long before any of them began, what few did not use in a day is not used up
+    by many, and those who wait do not starve where others begin all the time.
+
+    Who is looked at and finds less than it wants stands in line, until it has sent something or has not asked for so
+    long that it seems unable to. The first in line takes what there is, whoever else what the line leaves.
+    """
+
+    pace: Pace
+    used: Decimal = ZERO  # shares that are done or working
+    live: int = 0  # parents
+    line: dict[str, tuple[int, Decimal]] = {}  # parents that wait for their turn: until when, ns, and for what, shares
+    asked: Decimal = ZERO  # shares that all in line wait for
+
+    def join(self, taken: Decimal) -> None:
+        """Another one begins, with so much done or working."""
+        self.live += 1
+        self.pace.forget(self.used)
+        self.used += taken
+
+    def room(self, parent_id: str, lot: Decimal) -> Decimal | None:
+        """Shares in whole lots that a parent may send, zero or less: none; None where no volume was ever told."""
+        if not self.pace.seen:
+            return None
+        left, first = self.pace.cap(lot) - self.used, next(iter(self.line), parent_id)
+        return left if first == parent_id else left - self.asked + self._asked(parent_id)
+
+    def ask(self, parent_id: str, wanted: Decimal, now: int, lot: Decimal) -> None:
+        """A parent that could send so much is looked at; it keeps its place in line."""
+        while self.line and now >= next(iter(self.line.values()))[0]:
+            self.serve(next(iter(self.line)))
+        room = self.room(parent_id, lot) if wanted > 0 else None
+        if room is not None and wanted > room:
+            self.asked += wanted - self._asked(parent_id)
+            self.line[parent_id] = (now + TURN_NS, wanted)
+        else:
+            self.serve(parent_id)
+
+    def serve(self, parent_id: str) -> None:
+        """A parent has sent something, wants nothing, or is over: it stands in line no longer."""
+        self.asked -= self._asked(parent_id)
+        self.line.pop(parent_id, None)
+
+    def _asked(self, parent_id: str) -> Decimal:
+        return self.line[parent_id][1] if parent_id in self.line else ZERO
+
+
+class Sharing:
+    """By symbol those who share its volume, where somebody does; who does not is let be.
+
+    It reads the parents that it is told of, and changes none.
+    """
+
+    __slots__ = ("_instruments", "together")
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
+        self.together: dict[str, Together] = {}
+
+    # folds
+
+    def move(self, parent: Parent, volume: float, now: int, *, begins: bool) -> None:
+        """Time and the volume have moved, as one who shares it is looked at; or `begins` to."""
+        if not parent.shares_volume:
+            return
+        together = self.together.get(parent.symbol)
+        if together is None:
+            together = self.together[parent.symbol] = Together(Pace(HARD_MAX, volume, volume, since=now))
+        together.pace.move(volume)
+        together.pace.turn(now)
+        if begins:
+            together.join(parent.taken_qty)
+
+    def count(self, parent: Parent, before: Decimal) -> None:
+        """What a parent has done or working may be another quantity than before."""
+        if parent.shares_volume:
+            self.together[parent.symbol].used += parent.taken_qty - before
+
+    def count_late(self, symbol: str, qty: Decimal) -> None:
+        """An ended parent, which had given it back, has executed all the same."""
+        if symbol in self.together:
+            self.together[symbol].used += qty
+
+    def serve(self, parent: Parent) -> None:
+        """A parent has sent something: it had its turn."""
+        if parent.shares_volume:
+            self.together[parent.symbol].serve(parent.parent_id)
+
+    def ask(self, parent: Parent, now: int) -> None:
+        """A parent that is looked at, and could send something, asks for its part."""
+        if parent.shares_volume:
+            lot = self._instruments[parent.symbol].lot
+            self.together[parent.symbol].ask(parent.parent_id, parent.sendable(now, None), now, lot)
+
+    def leave(self, parent: Parent) -> None:
+        """A parent is over: what it took, and what may still execute of it, counts until the last of its symbol is."""
+        if not parent.shares_volume:
+            return
+        together = self.together[parent.symbol]
+        together.serve(parent.parent_id)
+        together.live -= 1
+        if not together.live:
+            del self.together[parent.symbol]
+
+    # questions
+
+    def room(self, parent: Parent) -> Decimal | None:
+        """Shares that the others leave it; None where nothing bounds it with them."""
+        if not parent.shares_volume:
+            return None
+        return self.together[parent.symbol].room(parent.parent_id, self._instruments[parent.symbol].lot)

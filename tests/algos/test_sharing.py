@@ -1,0 +1,51 @@
+"""Who shares a symbol's volume, in turns; that all together keep to their part of it is a law of whole runs."""
+
+from decimal import Decimal
+
+from algos.participation import POLL_NS, Pace
+from algos.sharing import TURN_NS, Together
+from core.units import ZERO
+from tests.builders import NOW
+
+
+def test_the_first_in_line_takes_what_there_is_and_whoever_else_what_the_line_leaves() -> None:
+    lot, polled = Decimal(10), NOW + POLL_NS
+    together = Together(Pace(rate=0.3, begun=1.0, seen=1.0))
+    together.join(ZERO)
+
+    def rooms() -> list[Decimal | None]:
+        return [together.room(name, lot) for name in "ABC"]
+
+    def ask(name: str, wanted: int, now: int = NOW) -> None:
+        together.ask(name, Decimal(wanted), now, lot)
+
+    together.pace.move(float(141))  # of 140 of others, 60
+    assert rooms() == [60, 60, 60]
+    ask("A", 60)  # there is as much
+    ask("B", 100)
+    ask("C", 50)  # which B waits for
+    assert rooms() == [60 - 150, 60, 60 - 100]
+    together.serve("B")
+    together.used += 60
+    assert rooms() == [0 - 50, 0 - 50, 0]
+    ask("B", 40, polled)
+    together.pace.move(float(281))
+    assert rooms() == [60 - 90, 60 - 50, 60]
+    ask("C", 70, polled)  # keeps its place
+    assert rooms() == [60 - 110, 60 - 70, 60]
+    ask("C", 60, polled)  # there is as much
+    assert rooms() == [60 - 40, 60, 60 - 40]
+    ask("C", 70, polled)
+    ask("A", 10, polled + TURN_NS)  # neither has asked for so long
+    assert rooms() == [60, 60, 60]
+    together.used += 100
+    ask("A", 0, polled + TURN_NS)
+    assert not together.line
+    assert together.asked == 0
+
+
+def test_who_finds_no_volume_ever_told_stands_in_no_line() -> None:
+    together = Together(Pace(rate=0.3, begun=0.0, seen=0.0))
+    together.ask("A", Decimal(10), NOW, Decimal(1))
+    assert together.room("A", Decimal(1)) is None
+    assert not together.line
