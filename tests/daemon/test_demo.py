@@ -137,9 +137,7 @@ def test_a_daemon_that_is_killed_in_the_middle_is_resumed_and_the_day_ends_as_if
     said, _ = again.communicate(timeout=120)
     assert again.returncode == 0, said
     assert "17 parents, traded" in said
-    assert re.search(
-        r"\b[12] unreadable", said
-    )  # twice, where the kill came between its commit and its acknowledgement
+    assert re.search(r"\b[12] unreadable", said)  # twice, where the kill came before it was acknowledged
     venue = [json.loads(line) for line in (folder / "venue.jsonl").read_text().splitlines()]
     sent = Counter(fact["order"]["cl_ord_id"] for fact in venue if fact["type"] == "Entered")
     assert max(sent.values()) == 1
