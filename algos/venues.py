@@ -24,7 +24,7 @@ Without a candidate the child is not sent; its parent looks again. But a watch t
 position: where all that hold what the child closes are away, it is tried there, once a minute has passed since an
 outage was said or an order was lost. The cheapest candidate is chosen, of equals the first that the instrument names. A
 parent that has a venue keeps it until another is cheaper by more than `switch_bps`. Children that work stay where they
-are. Where an instrument names one venue, nothing of this is done.
+are. Where an instrument names one venue, nothing is chosen; how that venue is can be asked all the same.
 
 What the numbers leave out: fees of makers, as all are taken to be paid alike; what a venue's own quote would say, as no
 feed tells venues apart; and the limits on the size and the rate of orders, which the gate answers for.
@@ -133,6 +133,15 @@ class Record(msgspec.Struct):
         return self.away if self.until is None or now < self.until else ""
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a venue is of late, for people. `rejects`: the part of its orders; `away`: why, empty where it is not."""
+
+    venue: str
+    latency_ms: float
+    rejects: float
+    away: str
+
+
 def unheard() -> Record:
     """The record of a venue of which nothing is known."""
     return Record(Average(LATENCY_S, LATENCY_S), Average(REJECTS, REJECTS))
@@ -147,8 +156,7 @@ class Venues:
         self._instruments = instruments
         self._access = access
         self._settings = settings
-        several = (each.places for each in instruments if len(each.places) > 1)
-        self._records = {venue: unheard() for places in several for venue in places}
+        self._records = {venue: unheard() for each in instruments for venue in each.places}
         self._chosen: dict[str, str] = {}  # by parent
         self._waiting: dict[str, int] = {}  # orders without a word of their venue, and when they were approved, ns
 
@@ -270,15 +278,15 @@ class Venues:
             text=text,
         )
 
-    def standing(self, now: int) -> list[dict[str, object]]:
-        """Each venue that is chosen among, for people: how fast it is, what it refuses, and why it is away."""
+    def standing(self, now: int) -> list[Standing]:
+        """How each venue is that an instrument names."""
         return [
-            {
-                "venue": venue,
-                "latency_ms": round(record.latency_s.at(now) * 1_000, 3),
-                "rejects": round(record.rejects.at(now), 4),
-                "away": record.why_away(now),
-            }
+            Standing(
+                venue=venue,
+                latency_ms=round(record.latency_s.at(now) * 1_000, 3),
+                rejects=round(record.rejects.at(now), 4),
+                away=record.why_away(now),
+            )
             for venue, record in self._records.items()
         ]
 
@@ -290,7 +298,7 @@ class Venues:
         return {"records": records, "chosen": dict(self._chosen), "waiting": dict(self._waiting)}
 
     def load(self, dumped: dict[str, object]) -> None:
-        """State from a snapshot; of venues that no instrument names beside another one nothing is kept."""
+        """State from a snapshot; of venues that no instrument names nothing is kept."""
         state = msgspec.convert(dumped, _State)
         self._records |= {venue: record for venue, record in state.records.items() if venue in self._records}
         self._chosen = state.chosen

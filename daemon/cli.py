@@ -209,6 +209,9 @@ def _compare(config: Config, said: str, tape: list[str] | None, signals: Path, o
     if len(failed) < len(results):
         typer.echo(compared.conclude(configs, results, out, as_json=as_json))
     elif all(result.expected for result in failed.values()):
+        for each in configs.values():
+            if not (each.data_dir / "execd.db").exists():  # nothing began: with its inputs mended the folder will do
+                shutil.rmtree(each.data_dir)
         raise ConfigError(next(iter(failed.values())).text)
     for name, failure in failed.items():
         typer.echo(f"execd: {name}: {failure.text}; its log is {configs[name].data_dir / comparing.LOG}", err=True)

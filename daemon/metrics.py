@@ -320,19 +320,36 @@ class Collector:
                 done.add_metric([algo], sum(ratios) / len(ratios))
         yield parents
         yield done
-        away = run.actors.analyst.farthest_bps()
-        if away is not None:
-            yield _gauge(
-                "execd_vwap_deviation_ratio",
-                "Average price of the live VWAP that is farthest from the market's VWAP, of that; positive hurts.",
-                away / BPS,
-            )
+        deviation = GaugeMetricFamily(
+            "execd_vwap_deviation_ratio",
+            "Average price of the live VWAP that is farthest from the market's VWAP, of that; positive hurts.",
+        )
+        farthest_bps = run.actors.analyst.farthest_bps()
+        if farthest_bps is not None:
+            deviation.add_metric([], float(farthest_bps / BPS))
+        yield deviation
+        yield from self._venues()
         oms = run.actors.oms
         yield _gauge("execd_working_orders", "Children that may execute.", len(run.actors.exposure.children))
         doubtful = [oms.orders[key] for venue in run.gateways for key in oms.in_doubt(venue)]
         yield _gauge("execd_orders_in_doubt", "Children whose outcome is not known.", len(doubtful))
         oldest = max((now - order.last_change for order in doubtful), default=0)
         yield _gauge("execd_oldest_doubt_seconds", "Age of the oldest of them.", oldest / NS_PER_S)
+
+    def _venues(self) -> Iterator[Metric]:
+        label = ["venue"]
+        away = GaugeMetricFamily(
+            "execd_venue_away", "Whether it cannot be asked, or an order to it was lost just now.", labels=label
+        )
+        latency = GaugeMetricFamily(
+            "execd_venue_latency_seconds", "From an order's approval to its venue's first word, of late.", labels=label
+        )
+        rejects = GaugeMetricFamily("execd_venue_reject_ratio", "Of its orders, those not taken of late.", labels=label)
+        for row in self._run.actors.venues.standing(self._run.clock.now()):
+            away.add_metric([row.venue], float(bool(row.away)))
+            latency.add_metric([row.venue], row.latency_ms / 1_000)
+            rejects.add_metric([row.venue], row.rejects)
+        yield from (away, latency, rejects)
 
     def _account(self) -> Iterator[Metric]:
         run, exposure, limits = self._run, self._run.actors.exposure, self._run.actors.limits.current

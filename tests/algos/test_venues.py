@@ -150,13 +150,15 @@ def test_a_child_goes_to(case: str) -> None:
     assert (choice is None) == (expected is None)
 
 
-def test_one_venue_is_no_choice_and_nothing_is_remembered_of_it() -> None:
+def test_one_venue_is_no_choice_but_how_it_is_can_be_asked() -> None:
     venues = router(desk())
     order = child("SHRT")
     assert list(venues.place(order, None)) == [order]
     alone = Venues(Instruments([Instrument(symbol="AAPL")]), desk(), VenueSettings())
     told(alone, *sent("paper", OrdStatus.REJECTED), away("paper"))
-    assert alone.dump() == {"records": {}, "chosen": {}, "waiting": {}}
+    assert list(alone.place(order := child("AAPL"), None)) == [order]
+    (found,) = alone.standing(NOW)
+    assert (found.venue, found.away, found.rejects > REJECTS) == ("paper", "no line", True)
 
 
 def test_a_parent_keeps_its_venue_until_another_is_cheaper_by_more_than_the_bound() -> None:

@@ -202,6 +202,7 @@ def test_runs_whose_inputs_are_wrong_end_in_one_line(execd: Execd, day: Path) ->
     assert (code, out) == (ExitCode.USAGE, "")
     assert err.splitlines()[-1].startswith("execd: ")
     assert "none.csv" in err
+    assert list((day / "out").iterdir()) == []  # the same command, mended, is not refused for its folder
 
 
 def dying(settings: Config, mouth: Connection) -> None:

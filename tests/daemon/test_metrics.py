@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from algos.planning import ALGOS
 from core.causes import KILL
-from core.events import CostReport, FillBooked, MarketData, Outcome, Reason, TimeAdvanced
+from core.events import CostReport, FillBooked, MarketData, Outcome, Reason, TimeAdvanced, VenueAway
 from core.instruments import Instrument, Instruments
 from core.orders import Side
 from core.trading import halted
@@ -120,6 +120,15 @@ def test_the_farthest_vwap_is_a_ratio_and_absent_where_there_is_none(run: Run, m
     assert "execd_vwap_deviation_ratio" not in {name for name, _ in scraped(run)}
     monkeypatch.setattr(Analyst, "farthest_bps", lambda analyst: Decimal(-125))
     assert value(scraped(run), "execd_vwap_deviation_ratio") == pytest.approx(-0.0125)
+
+
+def test_a_venue_that_is_away_is_one(own: Run) -> None:
+    before = scraped(own)
+    own.bus.publish(VenueAway(ts=own.clock.now(), venue="paper", text="no line"))
+    found = [value(samples, "execd_venue_away", venue="paper") for samples in (before, scraped(own))]
+    assert found == [0, 1]
+    assert value(before, "execd_venue_reject_ratio", venue="paper") == pytest.approx(0.01, abs=0.01)
+    assert value(before, "execd_venue_latency_seconds", venue="paper") >= 0
 
 
 def test_the_parts_of_the_costs_sum_to_the_shortfalls_of_the_reports(run: Run) -> None:
