@@ -12,9 +12,11 @@ The rules:
    crossed quote, outside the session, or while trading in the symbol is halted: orders wait for the next quote then.
 2. *Taking.* An order that reaches the opposite touch when it arrives takes displayed size, level by level as far as it
    reaches, at the levels' prices. Where the instrument's `adv` and `volatility` are known, what is left executes behind
-   the last level, at the touch moved by the volatility times the root of the whole quantity over adv, and at least one
-   tick behind that level. Where they are unknown, or its limit does not reach so far, what is left takes newly
-   displayed size, until it no longer reaches the touch.
+   the last level, at the touch moved by its impact, and at least one tick behind that level. Where they are unknown, or
+   its limit does not reach so far, what is left takes newly displayed size, until it no longer reaches the touch.
+   By the square-root law Q shares move their average price by the volatility times the root of Q over adv. Q is all
+   that we took from that side of the book, by half less for each half hour since; what is left pays what the law asks
+   for all of it less what it asks for what went before. So many small orders are no cheaper than one.
    A MARKET order always reaches; one for a symbol that was never quoted is refused. IOC cancels what is left at once,
    FOK takes all or nothing. Executions are whole lots, whatever is displayed.
 3. *Resting.* Any other LIMIT order rests. Displayed size at its price, on its own side, is the queue `ahead` of it:
@@ -36,8 +38,8 @@ The rules:
 7. *Participation*, where it is capped: what we execute in a symbol within a minute of the clock is at most that part of
    what was printed in it so far. What is beyond waits, as where nothing is displayed.
 
-What the model leaves out: our own impact on later quotes, prints and orders, hidden liquidity, trades between our own
-orders, and auctions. Whenever a displayed size changes, all of it counts as new.
+What the model leaves out: our own impact on later quotes and prints, hidden liquidity, trades between our own orders,
+and auctions. Whenever a displayed size changes, all of it counts as new.
 
 **The account** is the venue's own: cash as it was paid in, traded and charged, positions at the venue's marks (mid of a
 two-sided market that is not crossed, else the last print).
@@ -360,8 +362,8 @@ class Exchange:
         """Execute against displayed size, level by level: at their prices while taking, at its own once resting."""
         opposite = book.half(order.order.side.opposite)
         shown = list(takewhile(lambda level: order.reaches(level[0]), opposite.levels()))
-        beyond = _beyond(book, order) if order.taking else None
-        free = sum(floor_to(opposite.free(price, size), book.instrument.lot) for price, size in shown)
+        free = sum((floor_to(opposite.free(price, size), book.instrument.lot) for price, size in shown), ZERO)
+        beyond = _beyond(book, order, free, now) if order.taking else None
         most = min(free if beyond is None else order.leaves_qty, self._room(book, now))
         if order.order.time_in_force is TimeInForce.FOK and most < order.leaves_qty:
             return
@@ -369,8 +371,9 @@ class Exchange:
             paid = price if order.taking or order.limit is None else order.limit
             qty = self._execute(book, order, now, events, most=opposite.free(price, size), price=paid)
             opposite.take(price, size, qty)
+            opposite.press(qty, now)
         if beyond is not None:
-            self._execute(book, order, now, events, most=order.leaves_qty, price=beyond)
+            opposite.press(self._execute(book, order, now, events, most=order.leaves_qty, price=beyond), now)
 
     def _on_print(
         self, book: SymbolBook, half: Half, trade: Trade, now: int, events: list[VenueEvent], *, left: Decimal
@@ -434,18 +437,26 @@ class Exchange:
         return self._participation_max * book.printed - book.ours
 
 
-def _beyond(book: SymbolBook, order: VenueOrder) -> Decimal | None:
-    """The modelled price of what an order takes behind all that is displayed; None where it does not get there."""
+def _beyond(book: SymbolBook, order: VenueOrder, free: Decimal, now: int) -> Decimal | None:
+    """The modelled price of what an order takes behind what is `free` to it; None for nothing, or out of its reach."""
     instrument, sign = book.instrument, order.order.side.sign
-    levels = [price for price, _ in book.half(order.order.side.opposite).levels()]
-    if instrument.adv is None or instrument.volatility is None or not levels:
+    opposite, left = book.half(order.order.side.opposite), order.leaves_qty - free
+    levels = [price for price, _ in opposite.levels()]
+    if instrument.adv is None or instrument.volatility is None or not levels or left <= 0:
         return None
-    impact = Decimal(str(instrument.volatility)) * (order.leaves_qty / instrument.adv).sqrt()
+    before = opposite.pressure(now) + free
+    asked = _root_law(before + left) - _root_law(before)
+    impact = Decimal(str(instrument.volatility)) * asked / left / instrument.adv.sqrt()
     worse = ceil_to if sign > 0 else floor_to
     moved = worse(levels[0] * (1 + sign * impact), instrument.tick)
     behind = levels[-1] + sign * instrument.tick
     price = sign * max(sign * moved, sign * behind)
     return price if price > 0 and order.reaches(price) else None
+
+
+def _root_law(qty: Decimal) -> Decimal:
+    """What so many shares pay in all, in volatilities times the root of adv."""
+    return qty * qty.sqrt()
 
 
 def _next_exec_id(order: VenueOrder) -> str:

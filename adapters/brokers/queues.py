@@ -5,6 +5,7 @@ The rules stand in `adapters.brokers.matching`, which asks here what is displaye
 is `ahead` of an order.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
@@ -16,6 +17,7 @@ from core.orders import OrdStatus, OrdType, Side
 from core.units import NS_PER_S, ZERO
 
 MINUTE_NS = 60 * NS_PER_S
+HALF_LIFE_NS = 1_800 * NS_PER_S  # of our pressure: on the careful side of a book's, the impact of a day's order lasts
 _FIRST = Decimal("-Infinity")  # where a MARKET order ranks among prices
 _UNTAKEN = (ZERO, ZERO)
 
@@ -70,7 +72,7 @@ class Half:
     `barred` is a bar's end, and what it gave the other side's orders: the quote of that moment is of the same volume.
     """
 
-    __slots__ = ("barred", "deeper", "known", "orders", "price", "side", "sign", "size", "taken")
+    __slots__ = ("_pressed", "barred", "deeper", "known", "orders", "price", "side", "sign", "size", "taken")
 
     def __init__(self, side: Side) -> None:
         self.side = side
@@ -82,6 +84,7 @@ class Half:
         self.deeper: Sequence[tuple[Decimal, Decimal]] = ()
         self.taken: dict[Decimal, tuple[Decimal, Decimal]] = {}  # by price: the size displayed then, what we took of it
         self.orders: list[VenueOrder] = []
+        self._pressed = (ZERO, 0)  # shares that we took, as far as they still weigh, and when that was so, ns
 
     def levels(self) -> Iterator[tuple[Decimal, Decimal]]:
         """Price and size of every level that is displayed, best first."""
@@ -133,6 +136,16 @@ class Half:
         """We took `qty` of a displayed size."""
         if qty:
             self.taken[price] = (size, size - self.free(price, size) + qty)
+
+    def pressure(self, now: int) -> Decimal:
+        """Shares that we took from this side, displayed or not: each half hour half of them are forgotten."""
+        qty, since = self._pressed
+        return qty * Decimal(repr(math.pow(0.5, max(now - since, 0) / HALF_LIFE_NS))) if qty else qty
+
+    def press(self, qty: Decimal, now: int) -> None:
+        """We took so much more from it."""
+        if qty:
+            self._pressed = (self.pressure(now) + qty, now)
 
     def queue(self, order: VenueOrder, now: int) -> None:
         """Count or correct the queue ahead of an order on this side by what is displayed."""

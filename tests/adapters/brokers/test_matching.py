@@ -663,14 +663,15 @@ def test_a_limit_order_needs_a_price() -> None:
 @pytest.mark.parametrize(
     "behind, asked, told",
     [
-        # 2 % times the root of 1 % of a day: 20 bps
-        ("- -", "buy A 100", ["A 60 @ 10.00", "A 40 @ 10.02"]),
-        ("- -", "buy A 101", ["A 60 @ 10.00", "A 41 @ 10.03"]),
-        ("- -", "sell A 101", ["A 100 @ 9.90", "A 1 @ 9.88"]),
-        ("- -", "buy A 400 @ 10.04", ["A 60 @ 10.00", "A 340 @ 10.04"]),
-        ("- -", "buy A 400 @ 10.03", ["A 60 @ 10.00"]),
-        ("- -", "buy A 400 @ 10.03 FOK", ["A canceled 0"]),
-        ("- -", "buy A 400 @ 10.04 FOK", ["A 60 @ 10.00", "A 340 @ 10.04"]),
+        # 1 % of a day pays 2 % times its root, 20 bps, in all; less what 60 pay, 15.5 bps, the other 40 pay 26.8
+        ("- -", "buy A 100", ["A 60 @ 10.00", "A 40 @ 10.03"]),
+        # 9.87023, and a seller gets no part of a tick
+        ("- -", "sell A 101", ["A 100 @ 9.90", "A 1 @ 9.87"]),
+        # 10.0443
+        ("- -", "buy A 400 @ 10.05", ["A 60 @ 10.00", "A 340 @ 10.05"]),
+        ("- -", "buy A 400 @ 10.04", ["A 60 @ 10.00"]),
+        ("- -", "buy A 400 @ 10.04 FOK", ["A canceled 0"]),
+        ("- -", "buy A 400 @ 10.05 FOK", ["A 60 @ 10.00", "A 340 @ 10.05"]),
         ("- -", "buy A 60", ["A 60 @ 10.00"]),
         # no better than a tick behind the last level
         ("- 20x10.05", "buy A 100", ["A 60 @ 10.00", "A 20 @ 10.05", "A 20 @ 10.06"]),
@@ -682,6 +683,29 @@ def test_behind_the_book_an_order_pays_the_impact_of_all_of_it(behind: str, aske
     transcript.play(f"depth {behind}")
     transcript.play("quote 100x9.90 60x10.00")
     assert transcript.play(asked) == told
+
+
+def test_what_we_took_weighs_on_what_we_take_next_and_less_with_time() -> None:
+    transcript = Transcript(venue(adv=D(10_000), volatility=0.02))
+    assert transcript.play("quote 100x9.90 60x10.00") == []
+    assert transcript.play("buy A 400") == ["A 60 @ 10.00", "A 340 @ 10.05"]
+    assert transcript.play("buy B 400") == ["B 400 @ 10.08"]  # 10.0731: from 400 to 800
+    assert transcript.play("sell C 101") == ["C 100 @ 9.90", "C 1 @ 9.87"]  # as if nobody had bought
+    transcript.play("passes 0.5")
+    transcript.play("quote 100x9.90 61x10.00")
+    # of 800 half is left, and 61 are displayed: 10.0768, from 461 to 860
+    assert transcript.play("buy D 460") == ["D 61 @ 10.00", "D 399 @ 10.08"]
+
+
+@given(parts=st.lists(st.integers(1, 300), min_size=1, max_size=8), displayed=st.integers(0, 200))
+def test_many_orders_cost_what_one_does_but_for_ticks(parts: list[int], displayed: int) -> None:
+    def cost(quantities: list[int]) -> Decimal:
+        exchange = venue(adv=D(10_000), volatility=0.02)
+        exchange.on_update(Quote(T0, "X", D(9), D(5), D(10), D(displayed)), T0)
+        events = [exchange.enter(order(f"{n}", Side.BUY, D(qty)), T0) for n, qty in enumerate(quantities)]
+        return sum((each.last_qty * each.last_px for told in events for each in executions(told)), D(0))
+
+    assert abs(cost(parts) - cost([sum(parts)])) <= D("0.01") * sum(parts)
 
 
 def test_a_resting_order_takes_what_comes_to_it_and_nothing_behind_that() -> None:
