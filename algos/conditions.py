@@ -19,6 +19,7 @@ from core.units import NS_PER_S
 
 NOW_S = 60.0
 USUAL_S = 1_800.0
+SPAN_NS = 60 * NS_PER_S  # of the clock; what traded of late is what did in this one and in the one before it
 RATIO_MAX = 10.0  # what is usual may be next to nothing, as after one quiet quote
 
 
@@ -33,9 +34,15 @@ class Watch(msgspec.Struct):
     spread_usual: float = 0.0
     variance_now: float = 0.0  # of returns, per second
     variance_usual: float = 0.0
+    span_end: int = 0  # when the present span is over, ns
+    span_volume: float = 0.0  # when it began
+    last_volume: float = 0.0  # and when the one before it did
 
     def look(self, event: MarketData) -> None:
         """The market moved; one-sided and crossed ones say nothing of spread or price."""
+        if event.ts >= self.span_end:
+            self.last_volume = self.span_volume if event.ts < self.span_end + SPAN_NS else self.volume
+            self.span_volume, self.span_end = self.volume, event.ts - event.ts % SPAN_NS + SPAN_NS
         traded = float(event.volume)
         ours = min(self.ours, traded)
         self.ours -= ours
@@ -59,6 +66,12 @@ class Watch(msgspec.Struct):
     def print_ours(self, qty: Decimal) -> None:
         """The market prints so many shares of ours, or has; negative: they are ours no more."""
         self.ours += float(qty)
+
+    def lately(self, now: int) -> float:
+        """What others traded in the last one to two spans, in shares."""
+        if now < self.span_end:
+            return self.volume - self.last_volume
+        return self.volume - self.span_volume if now < self.span_end + SPAN_NS else 0.0
 
     @property
     def spread(self) -> float:

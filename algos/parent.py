@@ -23,7 +23,7 @@ from core.events import (
 )
 from core.orders import OrdStatus, Side, TimeInForce
 from core.signals import AT_A_PRICE, Action, Algo, Instruction
-from core.units import NS_PER_S, ZERO, floor_to
+from core.units import NS_PER_S, ZERO, ceil_to, floor_to
 
 RETRY_NS = 1 * NS_PER_S  # a parent with a gap that it cannot send (no price, denied) looks again so much later
 REPRICE_NS = 5 * NS_PER_S  # a child that rests is looked at so much later, and keeps its place so long but to cross
@@ -145,7 +145,9 @@ class Parent(msgspec.Struct, kw_only=True):
     @property
     def volume_room(self) -> Decimal | None:
         """What its part of the market's volume still lets it send, in shares; None: any."""
-        if self.pace is None or self.curve is None or not (self.pace.seen or self.how.algo in BY_VOLUME):
+        if self.pace is None or self.curve is None:
+            return None if rate_of(self.how) is None else ZERO  # until it is said where its volume begins
+        if not (self.pace.seen or self.how.algo in BY_VOLUME):
             return None
         return self.pace.cap(self.curve.lot) - self.taken_qty
 
@@ -274,20 +276,25 @@ class Parent(msgspec.Struct, kw_only=True):
         self.burst = CATCH_UP_STEPS * self.curve.most_within(RETRY_NS, self.cum_qty)
         self.period_end = 0
 
-    def pass_by(self, now: int, volume: float, least: Decimal = ZERO) -> None:
-        """Time has come to `now`, and the volume of its symbol to `volume`; a child may have to be of `least`."""
+    def enough(self, least: Decimal) -> Decimal:
+        """Shares for which there is always a child, where its venue takes no fewer than `least`."""
+        assert self.curve is not None
+        lot = self.curve.lot
+        return max(ceil_to(min(self.how.min_slice or ZERO, self.open_qty), lot), lot, 3 * least)
+
+    def pass_by(self, now: int, volume: float, lately: float, enough: Decimal) -> None:
+        """Time has come to `now`, and the volume of its symbol to `volume`, of which it traded so much `lately`."""
         point = self.curve.reached(now) if self.curve is not None else 0
         self.is_new_point, self.at_point = point != self.at_point, point
         if self.children:
             self.climb(now)
         if self.pace is None:
             rate = rate_of(self.how)
-            self.pace = None if rate is None or now < self.start else Pace(rate, volume, volume, since=now)
+            self.pace = None if rate is None or now < self.start else Pace(rate, volume, volume)
             return
         self.pace.move(volume)
         if self.how.algo in BY_VOLUME:
-            self.pace.turn(now)
-            self.pace.forget(self.taken_qty, max(least, self.how.min_slice or ZERO))
+            self.pace.forget(self.taken_qty, lately, enough)
 
     def amend(self, event: ParentAmended, lot: Decimal, volume: float) -> None:
         """Be as somebody wants it from now on; where that takes another curve, plan from what is done."""

@@ -1,8 +1,8 @@
 """Participation: no more of a market's volume than a part of it, and which part, as the market is.
 
 A part r of the *total* volume is r / (1 - r) of what all others trade, which is what `algos.conditions` counts. What
-may be done grows with every share that trades, and never falls, also where the part does; but who follows the volume,
-and could not trade, makes up for the last minute or two only.
+may be done grows with every share that trades, also where the part falls; but who follows the volume, and could not
+trade, makes up for the last minute or two only.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,6 @@ HARD_MAX = 0.30  # of the volume, for all together who follow a curve in a symbo
 FREE = frozenset({Algo.MARKET, Algo.LIMIT, Algo.ICEBERG})
 DEFAULT = {Algo.POV: 0.10, Algo.ADAPTIVE: 0.10}
 POLL_NS = 5_000_000_000  # a parent that waits for volume looks so often
-SPAN_NS = 60_000_000_000  # who follows the volume makes up for what it missed in one to two of these
 MOVED = 0.1  # of the pace: smaller moves are none
 
 
@@ -28,26 +27,16 @@ class Pace(msgspec.Struct, gc=False):
     begun: float  # the symbol's volume when the parent began
     seen: float  # and up to where it was counted
     allowed: float = 0.0  # shares
-    since: int = 0  # ns: of who may forget, when the present span began,
-    before: float = 0.0  # what was allowed by then,
-    last: float = 0.0  # and what the span before that one added
 
     def move(self, volume: float) -> None:
         """The symbol has traded so much by now."""
         self.allowed += self.rate / (1 - self.rate) * (volume - self.seen)
         self.seen = volume
 
-    def turn(self, now: int) -> None:
-        """Time has come to `now`; where nobody looked for longer than a span, a span's part of that is the last."""
-        if now - self.since >= SPAN_NS:
-            self.last = (self.allowed - self.before) * SPAN_NS / (now - self.since)
-            self.since, self.before = now, self.allowed
-
-    def forget(self, taken: Decimal, least: Decimal = ZERO) -> None:
-        """What was allowed before the last two spans and is not `taken` is lost, beyond a child of `least`."""
-        recent = max(self.last + self.allowed - self.before, float(least))
-        lost = max(self.allowed - float(taken) - recent, 0.0)
-        self.allowed, self.before = self.allowed - lost, self.before - lost
+    def forget(self, taken: Decimal, lately: float, least: Decimal = ZERO) -> None:
+        """Beyond what is `taken` no more stays allowed than its part of what traded `lately`, or a child of `least`."""
+        kept = max(self.rate / (1 - self.rate) * lately, float(least))
+        self.allowed = min(self.allowed, float(taken) + kept)
 
     def cap(self, lot: Decimal) -> Decimal:
         """Shares in whole lots that may be done or working."""

@@ -105,6 +105,12 @@ def is_beyond(side: Side, market: MarketData, limit: Decimal | None) -> bool:
     return limit is not None and touch is not None and side.sign * (touch - limit) > 0
 
 
+def is_behind(side: Side, market: MarketData, limit: Decimal | None) -> bool:
+    """Whether the market's own side is beyond a parent's limit: what rests there waits behind others' better prices."""
+    touch = market.bid if side is Side.BUY else market.ask
+    return limit is not None and touch is not None and side.sign * (touch - limit) > 0
+
+
 def _mid(side: Side, market: MarketData, tick: Decimal, joined: Decimal) -> Decimal:
     """The middle of the spread; the touch where there is none, or where the middle is not a tick nearer."""
     if market.bid is None or market.ask is None or market.bid >= market.ask:

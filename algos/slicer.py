@@ -175,6 +175,8 @@ class Slicer:
         parent = self.parents.get(event.parent_id)
         if parent is not None:
             parent.amend(event, self._instruments[parent.symbol].lot, self._watch(parent.symbol).volume)
+            if parent.curve is not None:  # which it may follow at once
+                self._pass_by(parent, event.ts)
             self._arm(event.parent_id, parent, event.ts)
 
     def pace(self, event: ParentPaced) -> None:
@@ -246,7 +248,7 @@ class Slicer:
             parent.book(event.cl_ord_id, event.last_qty, event.last_px)
             self._sharing.count(parent, before)
         elif event.late:
-            self._sharing.count_late(event.symbol, event.last_qty)
+            self._sharing.count_late(event.parent_id, event.symbol, event.last_qty)
 
     def bust(self, event: FillBusted) -> None:
         """Uncount an execution; the gap will want it again."""
@@ -443,7 +445,7 @@ class Slicer:
         if parent.cum_qty and not parent.children and self._is_dust(parent, now):
             yield from self._wind_up(parent, now)
             return
-        gap = parent.to_send(now, self._sharing.room(parent))
+        gap = parent.to_send(now, self._room(parent))
         if gap < 0:
             yield from _cancel_excess(parent, -gap, now)
             return
@@ -455,7 +457,7 @@ class Slicer:
     def _send(self, parent: Parent, now: int) -> Iterable[Event]:
         price = self._price(parent, now)
         lot, least = self._instruments[parent.symbol].lot, self._least(parent, price)
-        most = parent.sendable(now, self._sharing.room(parent), least)
+        most = parent.sendable(now, self._room(parent), least)
         qty = parent.child_of(min(most, parent.how.max_slice or most, parent.child_max or most), least, lot)
         how = parent.how
         is_plain = how.algo is Algo.MARKET and how.price is None and not parent.above_bid
@@ -619,16 +621,35 @@ class Slicer:
 
     def _pass_by(self, parent: Parent, now: int) -> None:
         """Time and the volume have moved, for a parent and for all who share its symbol's volume."""
-        volume, was_in = self._watch(parent.symbol).volume, parent.shares_volume
-        follows = parent.how.algo in BY_VOLUME
-        parent.pass_by(now, volume, 3 * self._least(parent, self._price(parent, now)) if follows else ZERO)
-        self._sharing.move(parent, volume, now, begins=not was_in)
+        watch, was_in = self._watch(parent.symbol), parent.shares_volume
+        lately, follows = watch.lately(now), parent.how.algo in BY_VOLUME
+        parent.pass_by(now, watch.volume, lately, self._enough(parent, now) if follows else ZERO)
+        self._sharing.move(parent, watch.volume, lately, begins=not was_in)
 
     def _ask(self, parent: Parent, now: int) -> None:
         """A parent that is looked at stands in line for the volume, where nothing else keeps it from sending."""
         can = not parent.is_over(now) and now >= parent.hold_until and not self._is_held(parent)
-        if can and not self._precedence.stands_back(parent, now):
-            self._sharing.ask(parent, now)
+        if can and not self._is_waiting(parent) and not self._precedence.stands_back(parent, now):
+            self._sharing.ask(parent, self._enough(parent, now), now)
+
+    def _enough(self, parent: Parent, now: int) -> Decimal:
+        """Shares for which there is always a child."""
+        any_will_do = not self._instruments[parent.symbol].min_notional
+        return parent.enough(ZERO if any_will_do else self._least(parent, self._price(parent, now)))
+
+    def _room(self, parent: Parent) -> Decimal | None:
+        """Shares that others, and its limit price, let it send; None where neither bounds it."""
+        return ZERO if self._is_waiting(parent) else self._sharing.room(parent)
+
+    def _is_waiting(self, parent: Parent) -> bool:
+        """Whether the market is away from its limit price, where a child of it rests: more of them would do no more.
+
+        But they would take the volume from those who can trade.
+        """
+        if parent.how.price is None or not parent.children or not parent.shares_volume:
+            return False
+        market = self._market.get(parent.symbol)
+        return market is not None and pricing.is_behind(parent.side, market, parent.how.price)
 
     def _wake(self, parent_id: str, parent: Parent, now: int) -> None:
         """Look at a parent at once."""
@@ -637,7 +658,7 @@ class Slicer:
 
     def _arm(self, parent_id: str, parent: Parent, now: int) -> None:
         if parent.curve is None or not self._is_held(parent) or parent.is_over(now):
-            due = parent.next_due(now, self._sharing.room(parent))
+            due = parent.next_due(now, self._room(parent))
         else:
             due = parent.end  # nothing to look at before, unless the state changes,
             if parent.held and any(not child.cancelling for child in parent.children.values()):

@@ -177,6 +177,8 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Trade recorded or synthetic days at full speed, with the code that trades live."""
+    if any(each.exists() and not each.is_dir() for each in (out, *out.parents)):
+        raise ConfigError(f"{out} is or lies below a file: name a folder")
     if out.exists() and any(out.iterdir()):
         raise ConfigError(f"{out} is not empty: name a new folder")
     if not signals.is_file():
@@ -202,8 +204,9 @@ def _compare(config: Config, said: str, tape: list[str] | None, signals: Path, o
     for algo, lines in given.items():
         folder = out / algo.lower()
         folder.mkdir(parents=True)
-        (folder / signals.name).write_bytes(lines)
-        configs[algo.value] = _for_simulation(own_books, tape, folder / signals.name, folder)
+        again = folder / "signals.jsonl"
+        again.write_bytes(lines)
+        configs[algo.value] = _for_simulation(own_books, tape, again, folder)
     results = comparing.run(configs)
     failed = {algo: result for algo, result in results.items() if isinstance(result, comparing.Failed)}
     if len(failed) < len(results):

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, delete, insert, select
 from adapters.store.journal import tail
 from adapters.store.tables import snapshots
 
-SCHEMA_VERSION = 7  # of the actors' states; raise it whenever one of them changes its shape
+SCHEMA_VERSION = 8  # of the actors' states; raise it whenever one of them changes its shape
 KEPT = 2  # the newest, and one to fall back to
 
 State = dict[str, Any]

@@ -11,13 +11,13 @@ from tests.builders import NOW
 def test_the_first_in_line_takes_what_there_is_and_whoever_else_what_the_line_leaves() -> None:
     lot, polled = Decimal(10), NOW + POLL_NS
     together = Together(Pace(rate=0.3, begun=1.0, seen=1.0))
-    together.join(ZERO)
+    together.join(ZERO, 0.0)
 
     def rooms() -> list[Decimal | None]:
         return [together.room(name, lot) for name in "ABC"]
 
     def ask(name: str, wanted: int, now: int = NOW) -> None:
-        together.ask(name, Decimal(wanted), now, lot)
+        together.ask(name, Decimal(wanted), lot, now, lot)
 
     together.pace.move(float(141))  # of 140 of others, 60
     assert rooms() == [60, 60, 60]
@@ -33,10 +33,14 @@ def test_the_first_in_line_takes_what_there_is_and_whoever_else_what_the_line_le
     assert rooms() == [60 - 90, 60 - 50, 60]
     ask("C", 70, polled)  # keeps its place
     assert rooms() == [60 - 110, 60 - 70, 60]
-    ask("C", 60, polled)  # there is as much
+    later = polled + POLL_NS
+    ask("C", 60, later)  # there is as much: it is its turn
+    assert rooms() == [60 - 100, 60 - 60, 60]
+    ask("B", 40, later)
+    assert rooms() == [60 - 100, 60 - 60, 60]
+    ask("B", 40, polled + TURN_NS)  # C has sent nothing
     assert rooms() == [60 - 40, 60, 60 - 40]
-    ask("C", 70, polled)
-    ask("A", 10, polled + TURN_NS)  # neither has asked for so long
+    ask("A", 10, polled + 2 * TURN_NS)  # nor has B
     assert rooms() == [60, 60, 60]
     together.used += 100
     ask("A", 0, polled + TURN_NS)
@@ -46,6 +50,6 @@ def test_the_first_in_line_takes_what_there_is_and_whoever_else_what_the_line_le
 
 def test_who_finds_no_volume_ever_told_stands_in_no_line() -> None:
     together = Together(Pace(rate=0.3, begun=0.0, seen=0.0))
-    together.ask("A", Decimal(10), NOW, Decimal(1))
+    together.ask("A", Decimal(10), Decimal(1), NOW, Decimal(1))
     assert together.room("A", Decimal(1)) is None
     assert not together.line

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from algos.conditions import SPAN_NS
 from algos.parent import CANCELS_MAX, HOLD_NS_MAX, PATIENCE_NS, REPRICE_NS, RETRY_NS, Parent
-from algos.participation import FREE, HARD_MAX, POLL_NS, SPAN_NS
+from algos.participation import FREE, HARD_MAX, POLL_NS
 from algos.planning import ALGOS
 from algos.precedence import WAY_NS
 from algos.pricing import LADDER, Rung
@@ -1306,7 +1307,9 @@ def test_who_follows_the_volume_makes_up_for_two_minutes_at_most(algo: Algo, mis
         world.at(NOW + 4_200 * NS_PER_S, TradingResumed(ts=NOW + 4_200 * NS_PER_S, cause="drill"))
     world.run()
     sizes = [qty for second, qty in sent_by(world) if second >= 4_200]
-    most = (24 + 2) * 100 * (3 if algo is Algo.ADAPTIVE else 1)  # and what trades while the child goes up its ladder
+    most = (
+        (24 + PATIENCE_NS // (5 * NS_PER_S)) * 100 * (3 if algo is Algo.ADAPTIVE else 1)
+    )  # what trades on its way up, too
     assert 12 * 100 <= max(sizes) <= most
 
 
@@ -1377,6 +1380,113 @@ def test_one_after_another_begins_and_none_of_them_starves() -> None:
     world = crowded(*crowd, until_s=200, volume=350)
     world.run()
     assert [event.reason for event in of_kind(world, ParentEnded)] == [EndReason.FILLED] * 120
+
+
+@pytest.mark.parametrize("algo", [Algo.TWAP, Algo.POV])
+@pytest.mark.parametrize("min_slice", [None, 1_500])
+def test_who_saves_for_its_smallest_slice_starves_nobody_where_others_begin_all_the_time(
+    algo: Algo, min_slice: int | None
+) -> None:
+    """Of what trades 514 a minute may be ours: that slice takes three of them, and each minute somebody begins."""
+    least = None if min_slice is None else Decimal(min_slice)
+    saver = order(algo, "12000", participation=0.3, slices=10, duration_s=7_200, min_slice=least)
+    plain = order(algo, "12000", participation=0.3, slices=10, duration_s=7_200)
+    small = order(Algo.POV, "40", participation=0.3, duration_s=600)
+    begun = [msgspec.structs.replace(small, parent_id=f"J{n}", ts=NOW + n * MINUTE) for n in range(110)]
+    both = [msgspec.structs.replace(one, parent_id=name) for name, one in (("A", saver), ("B", plain))]
+    world = crowded(*both, *begun, until_s=7_200, volume=100)
+    world.run(steps_max=100_000)
+    assert {event.reason for event in of_kind(world, ParentEnded)} == {EndReason.FILLED}
+
+
+@pytest.mark.parametrize("algo", [Algo.POV, Algo.ADAPTIVE])
+def test_where_its_part_of_two_minutes_is_under_a_lot_one_waits_for_longer(algo: Algo) -> None:
+    """47 a minute may be ours, in lots of 100, of which ADAPTIVE may take half as much or thrice."""
+    world = start(order(algo, "5000", "LOTS", SELL, duration_s=4 * 3_600))
+    Watch(world)
+    trading(world, until_s=4 * 3_600, volume=35, symbol="LOTS").run(steps_max=100_000)
+    assert end_of(world).cum_qty == 5_000
+
+
+def test_lots_are_saved_for_by_who_waits_while_others_begin() -> None:
+    """Of 96 a minute 41 may be ours."""
+    small = order(qty="100", symbol="LOTS", side=SELL, duration_s=600)
+    begun = [msgspec.structs.replace(small, parent_id=f"J{n}", ts=NOW + n * MINUTE) for n in range(230)]
+    world = start(order(qty="2000", symbol="LOTS", side=SELL, duration_s=4 * 3_600), *begun)
+    Watch(world)
+    trading(world, until_s=4 * 3_600, volume=8, symbol="LOTS").run(steps_max=200_000)
+    may = 8 * 720 * 4 * 3 // 7
+    assert may - 400 <= sum(done_by(world).values()) <= may  # but what traded before anybody was in line
+
+
+@pytest.mark.parametrize("number", [1, 8])
+def test_who_cannot_trade_at_its_limit_takes_no_volume_from_those_who_can(number: int) -> None:
+    far = order(qty="20000", slices=12, duration_s=3_600, price=Decimal(90))
+    crowd = [msgspec.structs.replace(far, parent_id=f"H{n}") for n in range(number)]
+    plain = msgspec.structs.replace(order(qty="8000", slices=12, duration_s=3_600), parent_id="C")
+    bounds = limits(quote_age_s_max=86_400.0, collar=Decimal("0.5"))
+    world = trading(
+        start(*crowd, plain, reply=scripted([Reply("touch")]), bounds=bounds), until_s=3_600, volume=35 * (5 + number)
+    )
+    Watch(world)
+    world.run(steps_max=100_000)
+    found = {event.parent_id: event for event in of_kind(world, ParentEnded)}
+    assert found.pop("C").reason is EndReason.FILLED
+    assert {each.reason for each in found.values()} == {EndReason.LIMIT_PRICE}
+    sent = [event.parent_id for event in of_kind(world, NewOrderSingle)]
+    assert [sent.count(name) for name in found] == [1] * number
+
+
+def test_at_its_limit_again_one_catches_up() -> None:
+    wanted = order(qty="100", slices=10, duration_s=600, price=Decimal("100.05"))
+    world = start(wanted, reply=scripted([Reply("touch")]))
+    for second in range(0, 600, 5):
+        bid, ask = ("101.00", "101.02") if 60 <= second < 300 else ("99.99", "100.01")
+        world.at(NOW + second * NS_PER_S, quote(bid=bid, ask=ask, volume=900, ts=NOW + second * NS_PER_S))
+    world.run()
+    assert end_of(world).reason is EndReason.FILLED
+    away = [qty for second, qty in sent_by(world) if 60 <= second < 300]
+    assert sum(away) <= 20  # a child, and one that took the place of what rested before
+
+
+@pytest.mark.parametrize("parent_id, least_s, most_s", [("M", 5, 10), ("S", 75, 95)])
+def test_a_late_execution_counts_where_its_parent_shared_the_volume(parent_id: str, least_s: int, most_s: int) -> None:
+    """Of the 30 that may be ours every five seconds."""
+    strangers = msgspec.structs.replace(order(Algo.MARKET, "500"), parent_id="M")
+    sharers = msgspec.structs.replace(order(qty="10", slices=1, duration_s=30), parent_id="S")
+    follower = msgspec.structs.replace(order(Algo.POV, "5000", participation=0.3, duration_s=900), parent_id="P")
+    world = trading(start(strangers, sharers, follower), until_s=900, volume=70)
+    ts = NOW + 61 * NS_PER_S
+    late = filled(child(qty="500", parent_id=parent_id, cl_ord_id=f"{parent_id}C1A1", ts=ts), "500", exec_id="L1")
+    world.at(ts, msgspec.structs.replace(late, late=True, ts=ts))
+    world.run()
+    seconds = sorted(event.ts for event in of_kind(world, NewOrderSingle) if event.parent_id == "P")
+    pauses = [(after - before) // NS_PER_S for before, after in pairwise(seconds)]
+    assert least_s <= max(pauses) <= most_s
+
+
+@pytest.mark.parametrize("algo", [Algo.POV, Algo.ADAPTIVE, Algo.LIMIT, Algo.IS])
+def test_one_that_is_paused_at_its_start_is_bounded_by_the_volume_from_its_resume_on(algo: Algo) -> None:
+    price = Decimal("100.50") if algo is Algo.LIMIT else None
+    begin = NOW + 60 * NS_PER_S
+    wanted = of_signal(algo, "50000", participation=0.1, duration_s=600, start=begin, price=price)
+    world = trading(start(wanted), until_s=700, volume=90)
+    for second, action in ((30, Action.PAUSE), (100, Action.RESUME)):
+        ts = NOW + second * NS_PER_S
+        world.at(ts, received(amending(wanted, Change(action=action), f"a{second}", ts=ts), ts))
+    world.run()
+    most = 3 * 10 if algo is Algo.ADAPTIVE else 10  # in five seconds
+    assert max(qty for _, qty in sent_by(world)) <= 2 * most
+    assert 10 * (660 - 110) // 5 <= done_at(world, 660) <= most * (660 - 100) // 5
+
+
+def test_an_amendment_at_its_start_comes_before_its_time_and_is_bounded_all_the_same() -> None:
+    begin = NOW + 60 * NS_PER_S
+    wanted = of_signal(Algo.POV, "50000", participation=0.1, duration_s=600, start=begin)
+    world = trading(start(wanted), until_s=700, volume=90)
+    world.at(begin, received(amending(wanted, Change(price=Decimal("100.50")), ts=begin), begin))
+    world.run()
+    assert {qty for _, qty in sent_by(world)} == {Decimal(10)}
 
 
 def test_both_sides_share_it_and_who_finds_none_is_looked_at_as_one_that_waits_for_volume() -> None:
@@ -2071,6 +2181,7 @@ def parents(draw: st.DrawFn, number: int) -> ParentOrder:
         min_slice=draw(st.none() | st.just(lot)),
         display_qty=draw((st.nothing() if algo is Algo.ICEBERG else st.none()) | st.integers(1, 9).map(lot.__mul__)),
         participation=draw(st.none() | st.sampled_from([0.05, 0.4])),
+        start=draw(st.none() | st.integers(0, 60).map(lambda half: NOW + half * 500 * NS_PER_MS)),
         urgency=draw(st.sampled_from(Urgency)),
         must_complete=draw(st.booleans()),
     )
@@ -2175,8 +2286,9 @@ class Watch:
         self.volumes: dict[str, Decimal] = {}  # the most that others had traded, as far as that was known
         self.history: dict[str, list[tuple[int, Decimal]]] = {}  # and when that was so much
         self.begun: dict[str, Decimal] = {}  # the volume when a parent was accepted; of those alone that knew one
-        # by symbol: who follows curves, since one lived at each moment; what had traded and what all had taken by then
-        self.shared: dict[str, dict[str, tuple[Decimal | None, Decimal]]] = {}
+        # by symbol: who follows curves, since one lived at each moment; what had traded two minutes before its begin,
+        # and by then, and what all had taken by then
+        self.shared: dict[str, dict[str, tuple[Decimal | None, Decimal, Decimal]]] = {}
         world.taps += [self.look, self.see]
 
     def look(self, event: Event) -> None:
@@ -2304,10 +2416,19 @@ class Watch:
         if how.algo not in FREE:
             taken = self.taken(event.symbol) + event.order_qty
             assert event.parent_id in self.shared[event.symbol]
-            for volume, before in self.shared[event.symbol].values():
-                traded = self.volumes.get(event.symbol, ZERO) - (volume or ZERO)
-                within = HARD_MAX / (1 - HARD_MAX) * float(traded) + 1e-6
-                assert volume is None or float(taken - before) <= within, "too much of the volume together"
+            volume, ours = self.volumes.get(event.symbol, ZERO), HARD_MAX / (1 - HARD_MAX)
+            for earlier, begun, before in self.shared[event.symbol].values():
+                if earlier is not None:
+                    saved = max(ours * float(begun - earlier), float(self.enough(event.symbol)))
+                    within = saved + ours * float(volume - begun) + 1e-6
+                    assert float(taken - before) <= within, "too much of the volume together"
+
+    def enough(self, symbol: str) -> Decimal:
+        """The most that one of them may need for a child."""
+        instrument = INSTRUMENTS[symbol]
+        slices = [self.parents[one].parent.how.min_slice or ZERO for one in self.shared[symbol]]
+        least = instrument.least_qty(Decimal(95)) if instrument.min_notional else ZERO
+        return max(*slices, instrument.lot, 3 * least)
 
     def printed(self, symbol: str, until: int) -> Decimal:
         """The symbol's volume by then."""
@@ -2323,7 +2444,8 @@ class Watch:
             group = self.shared.setdefault(theirs.symbol, {})
             if theirs.shares_volume and parent_id not in group:
                 earlier = self.printed(theirs.symbol, self.world.now - 2 * SPAN_NS)
-                group[parent_id] = (earlier if self.volumes.get(theirs.symbol) else None, self.taken(theirs.symbol))
+                begun = self.volumes.get(theirs.symbol, ZERO)
+                group[parent_id] = (earlier if begun else None, begun, self.taken(theirs.symbol))
         for symbol, group in self.shared.items():
             if all(one in self.ended for one in group):
                 group.clear()

@@ -122,6 +122,14 @@ def test_a_folder_with_something_in_it_is_not_written_over(execd: Execd, day: Pa
     assert (code, err) == (ExitCode.USAGE, f"execd: {day / 'out'} is not empty: name a new folder\n")
 
 
+@pytest.mark.parametrize("below", ["", "more"])
+def test_a_file_is_no_folder(execd: Execd, day: Path, below: str) -> None:
+    (day / "out").touch()
+    inputs = ("--config", day / "in" / "execd.toml", "--signals", day / "in" / "signals.jsonl")
+    code, _, err = execd("simulate", *inputs, "--out", day / "out" / below)
+    assert (code, err) == (ExitCode.USAGE, f"execd: {day / 'out' / below} is or lies below a file: name a folder\n")
+
+
 @pytest.mark.parametrize(
     "arguments,message",
     [
