@@ -2,7 +2,7 @@
 
 Costs are bps of the child's value, positive when they hurt, and added up:
 
-    fee        what the venue charges for it, negative for a rebate
+    fee        what the venue charges for it, negative for a rebate; of who rests another one where it says so
     spread     half the market's spread where the child crosses, as often as it is larger than what is displayed there
     latency    what the price may do, by its volatility, between an approval and the first word of the venue
     rejects    the part of the orders that the venue did not take, times `reject_bps`
@@ -26,8 +26,8 @@ outage was said or an order was lost. The cheapest candidate is chosen, of equal
 parent that has a venue keeps it until another is cheaper by more than `switch_bps`. Children that work stay where they
 are. Where an instrument names one venue, nothing is chosen; how that venue is can be asked all the same.
 
-What the numbers leave out: fees of makers, as all are taken to be paid alike; what a venue's own quote would say, as no
-feed tells venues apart; and the limits on the size and the rate of orders, which the gate answers for.
+What the numbers leave out: what a venue's own quote would say, as no feed tells venues apart; and the limits on the
+size and the rate of orders, which the gate answers for.
 """
 
 import math
@@ -315,22 +315,29 @@ class _State(msgspec.Struct):
 
 
 def fee_bps(ability: VenueAbility, order: NewOrderSingle, market: MarketData | None, instrument: Instrument) -> float:
-    """What the venue charges; money per share is of the child's price, or of the mid."""
+    """What the venue charges who rests, or takes; money per share is of the child's price, or of the mid."""
     price = order.price or (market.mid if market is not None else None)
     share = float(ability.fee_per_share / (price * instrument.multiplier)) * _BPS if price else 0.0
-    return float(ability.fee_bps) + share
+    maker_bps = ability.maker_fee_bps
+    return float(ability.fee_bps if maker_bps is None or not _rests(order, market) else maker_bps) + share
 
 
 def spread_bps(ability: VenueAbility, order: NewOrderSingle, market: MarketData | None) -> float:
     """Half the spread, as often as the child is larger than what is displayed there; zero where it rests."""
     if market is None or market.bid is None or market.ask is None or not ZERO < market.bid <= market.ask:
         return 0.0
-    touch, size = (market.ask, market.ask_size) if order.side is Side.BUY else (market.bid, market.bid_size)
-    if order.price is not None and order.side.sign * (order.price - touch) < 0:
+    if _rests(order, market):
         return 0.0
+    size = market.ask_size if order.side is Side.BUY else market.bid_size
     half = float((market.ask - market.bid) / (market.ask + market.bid)) * _BPS
     displayed = size * ability.depth_share
     return half * max(1.0, float(order.order_qty / displayed)) if displayed > 0 else half
+
+
+def _rests(order: NewOrderSingle, market: MarketData | None) -> bool:
+    """Whether a child has a price that does not reach the other side; unknown where that side is not quoted."""
+    touch = None if market is None else market.ask if order.side is Side.BUY else market.bid
+    return order.price is not None and touch is not None and order.side.sign * (order.price - touch) < 0
 
 
 def latency_bps(latency_s: float, now: int, instrument: Instrument) -> float:

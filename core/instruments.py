@@ -74,14 +74,15 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class VenueAbility(msgspec.Struct, frozen=True, kw_only=True):
     """Which orders a venue takes, the gate refuses any other (R0); what one costs there; whether it prints ours.
 
-    A fee is money per share and bps of the notional, negative for a rebate. `depth_share` is the part of the sizes that
-    the market displays which is displayed there.
+    A fee is money per share and bps of the notional, negative for a rebate; `maker_fee_bps` of what rested, None: as
+    for what took. `depth_share` is the part of the sizes that the market displays which is displayed there.
     """
 
     ord_types: frozenset[OrdType] = frozenset(OrdType)
     times_in_force: frozenset[TimeInForce] = frozenset(TimeInForce)
     fee_per_share: Decimal = Decimal(0)
     fee_bps: Decimal = Decimal(0)
+    maker_fee_bps: Decimal | None = None
     depth_share: Decimal = Decimal(1)
     prints_ours: bool = False  # A6, our executions are on the tape of the market data that we hear
 

@@ -83,14 +83,15 @@ _NOTHING: Sequence[VenueEvent] = ()
 
 
 class Fees(msgspec.Struct, frozen=True, kw_only=True):
-    """What an execution costs: money per share, and bps of its notional; negative for a rebate."""
+    """What an execution costs: money per share, and bps of the notional of what takes and rests; a rebate below 0."""
 
     per_share: Decimal = ZERO
     bps: Decimal = ZERO
+    maker_bps: Decimal = ZERO
 
-    def of(self, instrument: Instrument, qty: Decimal, price: Decimal) -> Decimal:
+    def of(self, instrument: Instrument, qty: Decimal, price: Decimal, *, takes: bool) -> Decimal:
         """The fee of one execution, in the instrument's currency."""
-        fee = qty * self.per_share + instrument.notional(qty, price) * self.bps / BPS
+        fee = qty * self.per_share + instrument.notional(qty, price) * (self.bps if takes else self.maker_bps) / BPS
         return fee.quantize(FEE_STEP)
 
 
@@ -425,7 +426,7 @@ class Exchange:
         if qty <= 0:
             return ZERO
         book.ours += qty
-        cl_ord_id, fee = order.order.cl_ord_id, self._fees.of(book.instrument, qty, price)
+        cl_ord_id, fee = order.order.cl_ord_id, self._fees.of(book.instrument, qty, price, takes=order.taking)
         self._happen(Executed(now, cl_ord_id, _next_exec_id(order), qty, price, fee, order.cum_qty + qty), events)
         return qty
 

@@ -74,6 +74,7 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     jitter_ms: float = 1.0
     fee_per_share: Decimal = ZERO
     fee_bps: Decimal = ZERO
+    maker_fee_bps: Decimal | None = None  # of what rested; none: `fee_bps` of that, too
     leverage: Decimal = Decimal(LEVERAGE_MAX)
     depth_share: Decimal = Decimal(
         1
@@ -87,8 +88,9 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         for name, ms in (("latency_ms", self.latency_ms), ("jitter_ms", self.jitter_ms)):
             if not math.isfinite(ms) or not 0 <= ms <= LATENCY_MS_MAX:
                 raise ValueError(f"paper venue: {name} must lie between 0 and {LATENCY_MS_MAX:.0f} ms, got {ms}")
-        for name, fee in (("fee_per_share", self.fee_per_share), ("fee_bps", self.fee_bps)):
-            if not fee.is_finite():
+        for name in ("fee_per_share", "fee_bps", "maker_fee_bps"):
+            fee = getattr(self, name)
+            if fee is not None and not fee.is_finite():
                 raise ValueError(f"paper venue: {name} must be a number, got {fee}")
         if not (self.leverage.is_finite() and 0 < self.leverage <= LEVERAGE_MAX):
             raise ValueError(f"paper venue: leverage must lie between 0 and {LEVERAGE_MAX}, got {self.leverage}")
@@ -147,13 +149,15 @@ class PaperGateway:
             bulk_cancel=True,
             fee_per_share=self._settings.fee_per_share,
             fee_bps=self._settings.fee_bps,
+            maker_fee_bps=self._settings.maker_fee_bps,
             depth_share=self._settings.depth_share,
         )
         self._clock = clock
         self._report = report
         self._cash = cash
         self._currency = currency
-        fees = Fees(per_share=self._settings.fee_per_share, bps=self._settings.fee_bps)
+        taken, rested = self._settings.fee_bps, self._settings.maker_fee_bps
+        fees = Fees(per_share=self._settings.fee_per_share, bps=taken, maker_bps=taken if rested is None else rested)
         cap = self._settings.participation_max
         self._exchange = Exchange(name=name, instruments=instruments, fees=fees, participation_max=cap)
         self._closed = ""  # why, once it is

@@ -259,6 +259,19 @@ PARTS: dict[str, tuple[float, float]] = {
         2.0,
     ),
     "or of the mid": (module.fee_bps(VenueAbility(fee_per_share=D("0.01")), child(), quote(), AAPL), 1.0),
+    **{
+        f"of who {what}": (
+            module.fee_bps(VenueAbility(fee_bps=D(5), maker_fee_bps=D(-1)), child(price=price, **kind), market, AAPL),
+            bps,
+        )
+        for what, kind, price, market, bps in (
+            ("rests", {"ord_type": OrdType.LIMIT}, D("99.99"), quote(), -1.0),
+            ("sells at rest", {"ord_type": OrdType.LIMIT, "side": SELL}, D("100.01"), quote(), -1.0),
+            ("crosses", {"ord_type": OrdType.LIMIT}, D("100.01"), quote(), 5.0),
+            ("has no price", {"ord_type": OrdType.MARKET}, None, quote(), 5.0),
+            ("may do either", {"ord_type": OrdType.LIMIT}, D("99.99"), None, 5.0),
+        )
+    },
     "half the spread": (module.spread_bps(VenueAbility(), crossing("1"), quote()), 1.0),
     "nothing where it rests": (
         module.spread_bps(VenueAbility(), child(ord_type=OrdType.LIMIT, price=D(100)), quote()),

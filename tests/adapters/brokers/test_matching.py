@@ -776,12 +776,28 @@ def test_ids_count_orders_and_their_executions() -> None:
     ],
 )
 def test_fees_are_per_share_and_per_notional(per_share: str, bps: str, fee: str) -> None:
-    transcript = Transcript(venue(fees=Fees(per_share=D(per_share), bps=D(bps))))
+    transcript = Transcript(venue(fees=Fees(per_share=D(per_share), bps=D(bps), maker_bps=D(9))))
     transcript.play("quote 100x10.00 100x10.02")
     transcript.play("buy A 100")
     (executed,) = (fact for fact in transcript.facts if isinstance(fact, Executed))
     assert executed.fee == D(fee)
     assert executed.fee.as_tuple().exponent == -6
+
+
+def test_what_rested_pays_the_makers_fee_however_it_executes() -> None:
+    transcript = Transcript(venue(fees=Fees(bps=D(100), maker_bps=D(-10))))
+    for line in (
+        "quote 100x9.00 50x10.00",
+        "buy A 150 @ 10.00",  # 50 at once; of what is left, what comes next is taken by it, too
+        "quote 100x9.00 60x10.00",
+        "quote 100x9.00 50x10.01",  # now it rests
+        "print 10 @ 9.00",
+        "quote 100x9.00 70x9.90",
+    ):
+        transcript.play(line)
+    fees = [(fact.last_qty, fact.last_px, fact.fee) for fact in transcript.facts if isinstance(fact, Executed)]
+    expected = [("50", "10", "5"), ("60", "10", "6"), ("10", "10", "-0.1"), ("30", "10", "-0.3")]
+    assert fees == [tuple(map(D, each)) for each in expected]
 
 
 def test_each_market_has_its_own_close() -> None:
