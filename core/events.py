@@ -293,6 +293,25 @@ class BreakFound(Event, frozen=True, tag=True):
     text: str
 
 
+class ExecutionKey(msgspec.Struct, frozen=True):
+    """An execution as its venue names it."""
+
+    venue: str
+    exec_id: str
+
+
+class SymbolReleased(Event, frozen=True, tag=True):
+    """Somebody had a look at a symbol in quarantine, and positions agree: it trades again.
+
+    `executions` are those that one side has and the other has not: they are no breaks any more.
+    """
+
+    symbol: str
+    by: str
+    reason: str
+    executions: tuple[ExecutionKey, ...] = ()
+
+
 # Sizing ---------------------------------------------------------------------------------------------------------------
 
 
@@ -976,6 +995,7 @@ AnyEvent = (
     | FlattenRequested
     | CommandGiven
     | BreakFound
+    | SymbolReleased
     | SignalAccepted
     | SignalIgnored
     | SignalRefused

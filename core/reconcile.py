@@ -73,6 +73,7 @@ class Break(msgspec.Struct, frozen=True, kw_only=True):
 
 EXPLAINED = frozenset({BreakKind.MISSED_EXECUTION, BreakKind.GONE, BreakKind.STATUS})
 
+PAST = frozenset({BreakKind.FOREIGN_EXECUTION, BreakKind.PHANTOM_EXECUTION})  # no more can be done about these
 IN_DOUBT = frozenset(
     {OrdStatus.PENDING_SUBMIT, OrdStatus.SENT, OrdStatus.UNKNOWN, OrdStatus.PENDING_CANCEL, OrdStatus.SETTLING}
 )

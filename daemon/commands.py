@@ -12,6 +12,7 @@ from adapters.store import queries
 from core.causes import STARTUP, TradingState
 from core.events import (
     CashMoved,
+    ExecutionKey,
     FlattenRequested,
     HighWaterMarkReset,
     OverrideGranted,
@@ -19,7 +20,9 @@ from core.events import (
     PositionAdjusted,
     RegimeSet,
     StrategyResumed,
+    SymbolReleased,
 )
+from core.reconcile import PAST
 from core.signals import AMOUNT_BOUNDS, fault_of_change, is_amount
 from core.units import NS_PER_S, is_multiple
 from daemon.config import DEFAULT_VENUE
@@ -36,6 +39,7 @@ NOT_ON_RECORD = "it holds, but the database is away: after a restart before it i
 CASH_MAX = Decimal(10) ** 12  # money in one move; more is mistyped
 OVER = frozenset({"ended", "denied"})  # states of a parent on record
 DENIALS_MAX = 100  # newest ones among which that of an amendment is looked for
+PAST_MAX = 1_000  # executions of one side alone, of one symbol; more is no matter of a look
 SHARES_MAX = 1_000  # of either side of a split; more is mistyped
 NAMED = 3  # of what stands in the way
 COMMIT_S = 2.0  # how long an answer waits for the database before it says that it is away
@@ -58,10 +62,14 @@ class Commands:
         return {"state": self._run.actors.exposure.causes.state, "causes": sorted(halts.live)}
 
     async def resume(self, order: Order, by: str) -> Answer:
-        """End a halt, or let a strategy go on that was stopped; what else holds trading back goes on doing so."""
+        """End a halt, a strategy's stop or a symbol's quarantine; what else holds trading back goes on doing so."""
         self._check_ready()
+        if order.strategy and order.symbol:
+            raise Refused("a strategy or a symbol, one at a time")
         if order.strategy:
             return await self._resume_strategy(order.strategy, by)
+        if order.symbol:
+            return await self._release(order.symbol, order.text, by)
         halts = self._run.actors.halts
         await halts.resume_trading(by)
         with suppress(TimeoutError):  # a database that is away pauses trading by itself
@@ -77,6 +85,37 @@ class Commands:
         run.bus.publish(StrategyResumed(ts=run.clock.now(), strategy=strategy, by=by))
         await self._on_record(NOT_ON_RECORD)
         return {"strategy": strategy, "state": exposure.causes.state, "causes": sorted(run.actors.halts.live)}
+
+    async def _release(self, symbol: str, reason: str, by: str) -> Answer:
+        """Where positions agree and nothing foreign works: what has executed is past, and somebody answers for it."""
+        run, quarantined = self._run, self._run.actors.exposure.quarantined
+        if symbol not in quarantined:
+            raise Refused(f"{symbol} is not in quarantine; what is: {', '.join(sorted(quarantined)) or 'nothing'}")
+        if not reason:
+            raise Refused("say why, for the record")
+        past: list[ExecutionKey] = []
+        for venue in run.gateways:
+            try:
+                found = await run.differences(venue, symbol)
+            except OSError as error:
+                raise Refused(f"{venue} cannot be asked: {error}") from error
+            if standing := [each for each in found if each.kind not in PAST]:
+                said = "; ".join(
+                    f"{each.kind} ours {each.ours or '-'}, theirs {each.theirs or '-'}" for each in standing
+                )
+                raise Refused(f"{symbol} still differs at {venue}: {said}. Trade it there until it agrees")
+            past += [ExecutionKey(venue, each.exec_id) for each in found]
+        if len(past) > PAST_MAX:
+            raise Refused(f"{len(past):,} executions are not on both sides; {PAST_MAX:,} at most are let pass at once")
+        if strays := [what for _, where, what in run.actors.oms.left_behind(run.gateways) if where == symbol]:
+            raise Refused(
+                f"there are {', '.join(strays)} in {symbol} at a venue that is not among its own: name it again"
+            )
+        reason = reason[:TEXT_MAX]
+        run.bus.publish(SymbolReleased(ts=run.clock.now(), symbol=symbol, by=by, reason=reason, executions=tuple(past)))
+        await self._on_record(NOT_ON_RECORD)
+        stops = sum(stop.order.symbol == symbol and stop.suspended for stop in run.actors.triggers)
+        return {"symbol": symbol, "executions": len(past), "stops": stops}
 
     async def flatten(self, order: Order, by: str) -> Answer:
         """Close one position or all, while trading is halted or reducing: live parents would trade against it."""

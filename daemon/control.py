@@ -4,7 +4,7 @@ HTTP on a Unix socket; the kernel says who asks (`SO_PEERCRED`), the configurati
 
 | role       | may                                                         |
 | viewer     | see: everybody who can open the socket                      |
-| operator   | halt and resume, a strategy that was stopped too; amend, pause, resume and cancel a parent |
+| operator   | halt and resume, a strategy or a symbol too; amend, pause, resume and cancel a parent |
 | supervisor | flatten, move cash, adjust positions, change what limits orders |
 
 Root and the daemon's own user are supervisors.

@@ -64,9 +64,19 @@ def _halt_without_daemon(place: Place, error: NoAnswerError) -> None:
 def resume(
     folder: Folder = LATEST,
     strategy: Annotated[str, typer.Option(help="Let this one go on, which was stopped, and nothing else.")] = "",
+    symbol: Annotated[str, typer.Option(help="Release this one, which is in quarantine, and nothing else.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why a symbol is released, for the record.")] = "",
 ) -> None:
     """Let trading go on after a halt, once the venues agree; refused while the halt key or file is there."""
-    answer = ask(find(folder).control, "POST", "resume", {"strategy": strategy})
+    order = {"strategy": strategy, "symbol": symbol, "text": reason}
+    answer = ask(find(folder).control, "POST", "resume", order)
+    if symbol:
+        typer.echo(f"{symbol} is released: positions agree")
+        if answer["executions"]:
+            typer.echo(f"{answer['executions']} executions that one side alone has are no breaks any more")
+        if answer["stops"]:
+            typer.echo(f"{answer['stops']} of its stops stay suspended: set them again")
+        return
     left = f" by {', '.join(answer['causes'])}" if answer["causes"] else ""
     typer.echo(f"{strategy or 'resumed'}{' goes on' if strategy else ''}: trading is {answer['state']}{left}")
 

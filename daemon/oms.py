@@ -38,6 +38,7 @@ from core.events import (
     PositionAdjusted,
     PositionUpdated,
     SubmitResult,
+    SymbolReleased,
     TimeAdvanced,
 )
 from core.instruments import Instruments
@@ -82,6 +83,7 @@ class Oms:
         "_executions",
         "_heap",
         "_instruments",
+        "_let_pass",
         "_outlived",
         "_settings",
         "_unresolved",
@@ -96,6 +98,7 @@ class Oms:
         self.orders: dict[str, Order] = {}
         self._ended: dict[str, None] = {}  # oldest first
         self._executions: dict[str, dict[str, ExecutionView]] = {}  # by venue and its id
+        self._let_pass: dict[str, set[str]] = {}  # by venue: ids of executions that are no breaks, as somebody said
         self._unresolved: set[str] = set()
         self._watches: dict[str, int] = {}  # when to ask about an order
         self._heap: list[tuple[int, str]] = []  # entries whose time is not their order's watch are stale
@@ -138,6 +141,10 @@ class Oms:
     def executions(self, venue: str) -> dict[str, ExecutionView]:
         """Executions booked of a venue, by its id, for reconciliation."""
         return self._executions.get(venue, {})
+
+    def let_pass(self, venue: str) -> set[str]:
+        """Ids of a venue's executions that one side alone has, and that are no breaks any more."""
+        return self._let_pass.get(venue, set())
 
     def positions(self, venue: str) -> dict[str, Decimal]:
         """Signed positions at a venue that are not zero."""
@@ -230,6 +237,12 @@ class Oms:
         order = self.orders.get(event.cl_ord_id)
         if order is not None:
             order.bust(event.last_qty, event.last_px)
+
+    def release(self, event: SymbolReleased) -> None:
+        """What one side alone has executed in a symbol is no break any more: positions agree all the same."""
+        for each in event.executions:
+            self._let_pass.setdefault(each.venue, set()).add(each.exec_id)
+            self._executions.get(each.venue, {}).pop(each.exec_id, None)
 
     def ask(self, event: OrderQueried) -> None:
         """Remember that the venue was asked, and when to ask again."""
@@ -456,6 +469,7 @@ class Oms:
             "book": self._book.dump(),
             "orders": msgspec.to_builtins(list(self.orders.values())),
             "executions": {venue: msgspec.to_builtins(list(own.values())) for venue, own in self._executions.items()},
+            "let_pass": {venue: sorted(exec_ids) for venue, exec_ids in self._let_pass.items()},
             "unresolved": sorted(self._unresolved),
             "watches": dict(self._watches),
         }
@@ -467,6 +481,7 @@ class Oms:
         self.orders = {order.cl_ord_id: order for order in state.orders}
         self._ended = {order.cl_ord_id: None for order in state.orders if order.ord_status in TERMINAL}
         self._executions = {venue: {each.exec_id: each for each in own} for venue, own in state.executions.items()}
+        self._let_pass = state.let_pass
         self._unresolved = set(state.unresolved)
         self._watches = state.watches
         self._heap = [(due, cl_ord_id) for cl_ord_id, due in state.watches.items()]
@@ -480,6 +495,7 @@ class _Dump(msgspec.Struct):
     book: dict[str, object]
     orders: list[Order]
     executions: dict[str, list[ExecutionView]]
+    let_pass: dict[str, set[str]]
     unresolved: list[str]
     watches: dict[str, int]
 

@@ -203,6 +203,13 @@ async def compare(
     return found
 
 
+async def differences(
+    oms: Oms, gateway: Gateway, symbol: str, *, keeps: Callable[[str], bool], on_record: OnRecord
+) -> list[Break]:
+    """What differs in a symbol from one venue's books, of all executions, with nothing asked. Raises OSError."""
+    return [each for each in await _confirmed(oms, gateway, keeps, on_record) if each.symbol == symbol]
+
+
 async def _ask(bus: Bus, gateway: Gateway, breaks: list[Break], now: Callable[[], int]) -> None:
     """Book what the venue's answers explain; each order is asked about once."""
     for cl_ord_id in dict.fromkeys(each.cl_ord_id for each in breaks if each.kind in EXPLAINED):
@@ -233,9 +240,10 @@ async def _confirmed(
 
 
 async def _theirs(oms: Oms, gateway: Gateway, on_record: OnRecord, since: int = 0) -> Picture:
-    """The venue's picture without executions that were booked so long ago that the oms forgot them."""
+    """The venue's picture without executions that were booked too long ago for the oms, or that were let pass."""
     theirs = await gateway.picture(since)
     forgotten = await on_record(gateway.name, theirs.executions.keys() - oms.executions(gateway.name).keys())
+    forgotten |= oms.let_pass(gateway.name)
     kept = {exec_id: each for exec_id, each in theirs.executions.items() if exec_id not in forgotten}
     return msgspec.structs.replace(theirs, executions=kept)
 

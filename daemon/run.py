@@ -31,6 +31,7 @@ from core.causes import BACKLOG, FEED, JOURNAL, KILL, REDIS
 from core.events import AccountOpened, BreakFound, DaemonStarted
 from core.instruments import Instruments
 from core.market import Update
+from core.reconcile import Break
 from core.trading import halted
 from core.units import NS_PER_S
 from daemon import edges, gateways, profiles, recovery
@@ -308,6 +309,13 @@ class Run:
             since=since,
         )
         _log_breaks(found)
+
+    async def differences(self, venue: str, symbol: str) -> list[Break]:
+        """What differs in a symbol from a venue's books, once what reports explain is booked; raises OSError."""
+        await self.compare(venue)
+        actors = self.actors
+        keeps, gateway = actors.sender.keeps, self.gateways[venue]
+        return await recovery.differences(actors.oms, gateway, symbol, keeps=keeps, on_record=self._on_record)
 
     async def _committed(self) -> None:
         await self.intake.committed()

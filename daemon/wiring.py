@@ -98,6 +98,7 @@ def wire(bus: Bus, a: Actors, outlets: tuple[Sink, ...] = ()) -> None:  # noqa: 
     bus.fold(e.OverrideGranted, a.overrides.grant)
     bus.fold(e.OverrideUsed, a.overrides.use)
     bus.fold(e.BreakFound, a.exposure.quarantine)
+    bus.fold(e.SymbolReleased, a.exposure.release, a.oms.release)
 
     # decisions: what follows from it. Never run in recovery.
     bus.on(e.SignalReceived, a.sequences.on_signal, a.sizer.on_signal)

@@ -50,6 +50,7 @@ from core.events import (
     SignalReceived,
     StrategyResumed,
     StrategyStopped,
+    SymbolReleased,
     TimeAdvanced,
     TradingHalted,
     TradingResumed,
@@ -636,6 +637,10 @@ class Exposure:
     def quarantine(self, event: BreakFound) -> None:
         """No order in a symbol whose books do not agree with the venue's."""
         self.quarantined[event.symbol] = event.text
+
+    def release(self, event: SymbolReleased) -> None:
+        """Orders in it are judged by everything else again."""
+        self.quarantined.pop(event.symbol, None)
 
     # bookkeeping
 

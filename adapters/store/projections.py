@@ -71,6 +71,7 @@ from core.events import (
     StrategyResumed,
     StrategyStopped,
     SubmitResult,
+    SymbolReleased,
     TimeAdvanced,
     TradingHalted,
     TradingResumed,
@@ -492,6 +493,12 @@ def _break(seq: int, event: BreakFound) -> list[Write]:
     return _alert(seq, event, venue=event.venue, symbol=event.symbol, cl_ord_id="", text=said)
 
 
+def _released(seq: int, event: SymbolReleased) -> list[Write]:
+    ids = ", ".join(f"{each.exec_id} at {each.venue}" for each in event.executions)
+    said = f"released by {event.by}: {event.reason}" + f"; no breaks any more: {ids}" * bool(ids)
+    return _alert(seq, event, venue="", symbol=event.symbol, cl_ord_id="", text=said)
+
+
 def _deviated(seq: int, event: VwapDeviated) -> list[Write]:
     how = "worse" if event.deviation_bps > 0 else "better"
     said = (
@@ -554,6 +561,7 @@ PROJECTIONS: dict[type[Event], Callable[[int, Any], list[Write]]] = {
     Anomaly: _anomaly,
     VenueAway: _away,
     BreakFound: _break,
+    SymbolReleased: _released,
     OrderUnresolved: _unresolved,
     VwapDeviated: _deviated,
 }

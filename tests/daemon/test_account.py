@@ -18,7 +18,7 @@ from daemon.markets import open_market
 from daemon.run import Run
 from daemon.simulate import simulate
 from tests.daemon.crashing import OPEN, config, paper, write_signals
-from tests.daemon.service import Execd, Make
+from tests.daemon.service import Execd, Make, Service
 
 D = Decimal
 HOUR = 3_600 * NS_PER_S
@@ -158,3 +158,58 @@ def test_cash_is_moved_in_both_books_and_stays_moved_over_a_restart(make: Make, 
     assert (status["cash"], status["equity"], status["causes"]) == ("1029999.50", "1029999.50", [])
     assert (status["day_loss"], status["drawdown"]) == (0, 0)
     service.until(lambda: service.status()["broker"]["equity"] == "1029999.50", "the venue's word")
+
+
+# A symbol in which somebody else has traded ---------------------------------------------------------------------------
+
+
+def trade_by_hand(service: Service, side: str, qty: int) -> None:
+    """While nobody watches, at the venue alone."""
+    entered, executed = service.venue("Entered")[0], service.venue("Executed")[0]
+    number = len(service.venue("Entered")) + 1
+    name, order_id = f"HAND{number}", f"paper-{number}"
+    wanted = entered["order"] | {"cl_ord_id": name, "side": side, "order_qty": str(qty)}
+    done = {"cl_ord_id": name, "exec_id": f"{order_id}-1", "last_qty": str(qty), "cum_qty": str(qty)}
+    with (service.folder / "venue.jsonl").open("a") as book:
+        book.write(json.dumps(entered | {"order": wanted, "order_id": order_id}) + "\n")
+        book.write(json.dumps(executed | done) + "\n")
+
+
+def test_a_symbol_in_quarantine_is_released_once_positions_agree_and_stays_so(make: Make, execd: Execd) -> None:
+    service = make("service", account={"cash": 1_000_000}, signals={"socket": "signals.sock"}).start()
+    there = ("--dir", str(service.folder))
+
+    def buy(qty: int) -> None:
+        wanted = {"kind": "order", "strategy": "alpha", "symbol": "ALFA", "side": "BUY", "qty": qty}
+        wanted |= {"how": {"algo": "MARKET", "ord_type": "MARKET"}}
+        assert execd("signal", "send", json.dumps(wanted), *there)[0] == ExitCode.OK
+
+    def resume(*words: str) -> tuple[int, str]:
+        code, out, errors = execd("resume", *words, *there)
+        return code, (out + errors).removeprefix("execd: ")
+
+    buy(101)
+    service.until(lambda: service.rows("select 1 from positions where qty = '101'"), "the position")
+    assert resume("--symbol", "ALFA") == (ExitCode.REFUSED, "ALFA is not in quarantine; what is: nothing\n")
+    service.kill()
+    trade_by_hand(service, "BUY", 50)
+    assert service.start().status()["quarantined"] == {"ALFA": "POSITION: ours 101, theirs 151"}
+    assert resume("--symbol", "ALFA") == (ExitCode.REFUSED, "say why, for the record\n")
+    why = ("--reason", "bought by hand, and sold again")
+    assert resume("--symbol", "ALFA", *why) == (
+        ExitCode.REFUSED,
+        "ALFA still differs at paper: POSITION ours 101, theirs 151. Trade it there until it agrees\n",
+    )
+    service.kill()
+    trade_by_hand(service, "SELL", 50)
+    service.start()
+    said = "ALFA is released: positions agree\n2 executions that one side alone has are no breaks any more\n"
+    assert resume("--symbol", "ALFA", *why) == (ExitCode.OK, said)
+    assert service.status()["quarantined"] == {}
+    (text,) = service.rows("select text from alerts where kind = 'SymbolReleased'")[0]
+    assert text.endswith(": bought by hand, and sold again; no breaks any more: paper-2-1 at paper, paper-3-1 at paper")
+    for end in (service.kill, service.stop):  # from the journal, and from a snapshot
+        end()
+        assert service.start().status()["quarantined"] == {}
+    buy(9)
+    service.until(lambda: service.rows("select 1 from positions where qty = '110'"), "the next position")

@@ -32,6 +32,7 @@ from daemon.bus import Bus
 from daemon.mirror import BATCH, Mirror
 from daemon.oms import Oms, OmsSettings
 from daemon.rows import Rows
+from daemon.supervise import end
 from tca.analyst import Analyst
 from tests.builders import (
     INSTRUMENTS,
@@ -82,8 +83,7 @@ async def mirroring(desk: Desk) -> AsyncIterator["asyncio.Task[None]"]:
         async with asyncio.timeout(20):
             yield task
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end([task])
 
 
 async def until(holds: Callable[[], object]) -> None:

@@ -90,8 +90,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             scene.until(lambda: scene.is_seen("execd_last_halt_left == 0"), "quiet")
             hand.delete(HALT)
             scene.until(lambda: resumes(service), "the resume")
-            publish(order("curve", qty=6_000, algo="TWAP", duration_s=60, slices=60))
+            publish(*(order(algo, qty=6_000, algo=algo, duration_s=60, slices=60) for algo in ("TWAP", "VWAP")))
             scene.until(lambda: scene.is_seen('execd_parent_progress_ratio{algo="TWAP"} > 0'), "progress")
+            scene.until(lambda: scene.is_seen("execd_vwap_deviation_ratio"), "a VWAP to compare")
             yield scene
         finally:
             prometheus.stop()

@@ -16,6 +16,7 @@ from adapters.signals.http import HttpSource
 from adapters.unix_socket import PATH_MAX
 from core.events import SignalDead, SignalReceived
 from core.signals import MAX_SIGNAL_BYTES
+from daemon.supervise import end
 from tests.adapters.signals.lines import line, signal
 from tests.clocks import ManualClock
 from tests.fakes.intake import RecordingIntake
@@ -45,8 +46,7 @@ async def serving(tmp_path: Path) -> AsyncIterator[Desk]:
         async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session:
             yield Desk(path, session, intake)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end([task])
 
 
 async def test_a_signal_is_answered_once_it_is_durable(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from adapters.signals import mqtt
 from adapters.signals.mqtt import MqttSettings, MqttSource
 from core.events import SignalDead, SignalReceived
 from core.units import NS_PER_S
+from daemon.supervise import end
 from tests.adapters.signals.lines import line, signal
 from tests.clocks import ManualClock
 from tests.fakes.intake import RecordingIntake
@@ -52,10 +53,10 @@ async def receiving(made: MqttSource, intake: RecordingIntake) -> AsyncIterator[
         async with asyncio.timeout(10):
             yield task
     finally:
-        task.cancel()
-        (ended,) = await asyncio.gather(task, return_exceptions=True)
-    if ended is not None and not isinstance(ended, asyncio.CancelledError | ConnectionError):
-        raise ended
+        await end([task])
+    raised = None if task.cancelled() else task.exception()
+    if raised is not None and not isinstance(raised, ConnectionError):
+        raise raised
 
 
 async def subscribed(broker: Mosquitto, version: Version) -> None:

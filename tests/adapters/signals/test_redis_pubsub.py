@@ -15,6 +15,7 @@ from adapters.redis_link import client
 from adapters.signals.redis_pubsub import CHECK_S, RedisPubSubSource
 from adapters.valkey import PrivateValkey
 from core.events import SignalDead, SignalReceived
+from daemon.supervise import end
 from tests.adapters.signals.lines import line, signal
 from tests.clocks import ManualClock
 from tests.fakes.intake import RecordingIntake
@@ -38,8 +39,7 @@ async def listening(server: PrivateValkey) -> AsyncIterator[tuple[RecordingIntak
                     await asyncio.sleep(0.005)
             yield intake, task
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end([task])
 
 
 async def test_what_is_published_is_handed_in(valkey: PrivateValkey, hand: redis.Redis) -> None:

@@ -19,6 +19,7 @@ from adapters.signals.source import SignalEvent
 from adapters.valkey import PrivateValkey
 from core.events import SignalDead, SignalReceived
 from core.signals import MAX_SIGNAL_BYTES
+from daemon.supervise import end
 from tests.adapters.signals.lines import line
 from tests.clocks import ManualClock
 from tests.fakes.intake import RecordingIntake
@@ -41,10 +42,9 @@ async def reading(server: PrivateValkey, intake: RecordingIntake | None = None) 
         async with asyncio.timeout(20):
             yield intake
     finally:
-        task.cancel()
-        (ended,) = await asyncio.gather(task, return_exceptions=True)
-    if not isinstance(ended, asyncio.CancelledError):
-        raise ended or AssertionError("a source never ends")
+        await end([task])
+    if not task.cancelled():
+        raise task.exception() or AssertionError("a source never ends")
 
 
 def pending(hand: redis.Redis) -> int:
