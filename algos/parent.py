@@ -173,11 +173,13 @@ class Parent(msgspec.Struct, kw_only=True):
     def sendable(self, now: int, room: Decimal | None, least: Decimal = ZERO) -> Decimal:
         """How much of `to_send` may go now, where it is positive: catching up is bounded, but for a last effort.
 
-        Where steps of the curve are smaller than the `least` that its venue takes, one such child goes all the same.
+        Where steps of the curve are smaller than its own slices may be, or than the `least` that its venue takes, one
+        such child goes all the same.
         """
         if self.how.must_complete and self.curve is not None and self.curve.next_time(now) is None:
             return self.to_send(now, room)
-        return min(self.to_send(now, room), self._ceiling_at(now, 3 * least) - self.taken_qty)
+        most = self._ceiling_at(now, max(3 * least, self.how.min_slice or ZERO))
+        return min(self.to_send(now, room), most - self.taken_qty)
 
     def child_of(self, most: Decimal, least: Decimal, lot: Decimal) -> Decimal:
         """The largest child of at most `most` that is no smaller than `least`, and leaves nothing or enough for one.
@@ -280,14 +282,18 @@ class Parent(msgspec.Struct, kw_only=True):
         """Shares for which there is always a child, where its venue takes no fewer than `least`."""
         assert self.curve is not None
         lot = self.curve.lot
-        return max(ceil_to(min(self.how.min_slice or ZERO, self.open_qty), lot), lot, 3 * least)
+        found = max(ceil_to(min(self.how.min_slice or ZERO, self.open_qty), lot), lot, 3 * least)
+        return min(bound for bound in (found, self.how.max_slice, self.child_max) if bound is not None)
 
-    def pass_by(self, now: int, volume: float, lately: float, enough: Decimal) -> None:
-        """Time has come to `now`, and the volume of its symbol to `volume`, of which it traded so much `lately`."""
+    def pass_by(self, now: int) -> None:
+        """Time has come to `now`."""
         point = self.curve.reached(now) if self.curve is not None else 0
         self.is_new_point, self.at_point = point != self.at_point, point
         if self.children:
             self.climb(now)
+
+    def hear(self, now: int, volume: float, lately: float, enough: Decimal) -> None:
+        """The volume of its symbol has come to `volume` by `now`, of which it traded so much `lately`."""
         if self.pace is None:
             rate = rate_of(self.how)
             self.pace = None if rate is None or now < self.start else Pace(rate, volume, volume)

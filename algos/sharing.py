@@ -66,7 +66,7 @@ class Together(msgspec.Struct):
             self.serve(parent_id)
         elif wanted > room or has is not None:
             # whose turn it is keeps its place until it has sent, but no longer than it has it
-            until = has.until if has is not None and wanted <= room else now + TURN_NS
+            until = has.until if has is not None and min(wanted, enough) <= room else now + TURN_NS
             self.asked += wanted - self._asked(parent_id)
             self.line[parent_id] = Wait(until, wanted, enough)
 
@@ -74,6 +74,14 @@ class Together(msgspec.Struct):
         """A parent has sent something, wants nothing, or is over: it stands in line no longer."""
         self.asked -= self._asked(parent_id)
         self.line.pop(parent_id, None)
+
+    def turn(self, lot: Decimal) -> str | None:
+        """Who is first in line, where there is enough for it."""
+        first = next(iter(self.line), None)
+        room = None if first is None else self.room(first, lot)
+        if first is None or room is None:
+            return None
+        return first if min(self.line[first].qty, self.line[first].enough) <= room else None
 
     def _asked(self, parent_id: str) -> Decimal:
         return self.line[parent_id].qty if parent_id in self.line else ZERO
@@ -120,11 +128,11 @@ class Sharing:
         if parent.shares_volume:
             self.together[parent.symbol].serve(parent.parent_id)
 
-    def ask(self, parent: Parent, enough: Decimal, now: int) -> None:
-        """A parent that is looked at, and could send something, asks for its part."""
+    def ask(self, parent: Parent, least: Decimal, now: int) -> None:
+        """A parent that is looked at, and could send something, asks for its part; its venue takes no fewer."""
         if parent.shares_volume:
-            lot, wanted = self._instruments[parent.symbol].lot, parent.sendable(now, None)
-            self.together[parent.symbol].ask(parent.parent_id, wanted, enough, now, lot)
+            lot, wanted = self._instruments[parent.symbol].lot, parent.sendable(now, None, least)
+            self.together[parent.symbol].ask(parent.parent_id, wanted, parent.enough(least), now, lot)
 
     def leave(self, parent: Parent) -> None:
         """A parent is over: what it took, and what may still execute of it, counts until the last of its symbol is."""
@@ -140,6 +148,15 @@ class Sharing:
             del self.together[parent.symbol]
 
     # questions
+
+    def turn(self, symbol: str) -> str | None:
+        """Whose turn it is in a symbol, where there is enough for it."""
+        together = self.together.get(symbol)
+        return None if together is None else together.turn(self._instruments[symbol].lot)
+
+    def is_alone(self, parent: Parent) -> bool:
+        """Whether nobody else lives to share its volume with."""
+        return not parent.shares_volume or self.together[parent.symbol].live == 1
 
     def room(self, parent: Parent) -> Decimal | None:
         """Shares that the others leave it; None where nothing bounds it with them."""

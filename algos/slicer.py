@@ -176,7 +176,7 @@ class Slicer:
         if parent is not None:
             parent.amend(event, self._instruments[parent.symbol].lot, self._watch(parent.symbol).volume)
             if parent.curve is not None:  # which it may follow at once
-                self._pass_by(parent, event.ts)
+                self._hear(parent, event.ts)
             self._arm(event.parent_id, parent, event.ts)
 
     def pace(self, event: ParentPaced) -> None:
@@ -190,6 +190,9 @@ class Slicer:
         parent.add(event)
         self._sharing.count(parent, before)
         self._sharing.serve(parent)
+        following = self._sharing.turn(parent.symbol)
+        if following is not None and following in self.parents:
+            self._wake(following, self.parents[following], event.ts)
         self._owner[event.cl_ord_id] = event.parent_id
         self._arm(event.parent_id, parent, event.ts)
 
@@ -562,17 +565,16 @@ class Slicer:
         if reason is not EndReason.WINDOW:
             return ""
         pace, undone = parent.pace, parent.order_qty - parent.cum_qty
-        own, shared = parent.volume_room, self._sharing.room(parent)
+        own, shared, is_quoted = parent.volume_room, self._sharing.room(parent), self._price(parent, now) is not None
+        places = self._instruments[parent.symbol].places
+        if len(places) > 1 and is_quoted and parent.to_send(now, shared) > 0:
+            return f"none of {', '.join(places)} was there to send it to: `execd status` says which are away"
         if pace is not None and own is not None and min(own, own if shared is None else shared) < undone:
             traded = f"{pace.seen - pace.begun:,.0f} shares traded while it worked"
             most = f"it may be {pace.rate:.2%} of the volume"
             most += f", all in {parent.symbol} together {HARD_MAX:.0%}" if shared is not None and shared < own else ""
             return f"{most}, and {traded}: give it more time, or LIMIT or MARKET"
-        if self._price(parent, now) is None:
-            return f"{parent.symbol} was not quoted on the side that it needs: look at its feed"
-        if len(places := self._instruments[parent.symbol].places) > 1 and parent.to_send(now, shared) > 0:
-            return f"none of {', '.join(places)} was there to send it to: `execd status` says which are away"
-        return ""
+        return "" if is_quoted else f"{parent.symbol} was not quoted on the side that it needs: look at its feed"
 
     # bookkeeping
 
@@ -620,33 +622,38 @@ class Slicer:
         del self._owner[child]
 
     def _pass_by(self, parent: Parent, now: int) -> None:
-        """Time and the volume have moved, for a parent and for all who share its symbol's volume."""
+        """Time and the volume have moved."""
+        parent.pass_by(now)
+        self._hear(parent, now)
+
+    def _hear(self, parent: Parent, now: int) -> None:
+        """The volume has moved, for a parent and for all who share its symbol's volume."""
         watch, was_in = self._watch(parent.symbol), parent.shares_volume
         lately, follows = watch.lately(now), parent.how.algo in BY_VOLUME
-        parent.pass_by(now, watch.volume, lately, self._enough(parent, now) if follows else ZERO)
+        parent.hear(now, watch.volume, lately, parent.enough(self._least_at(parent, now)) if follows else ZERO)
         self._sharing.move(parent, watch.volume, lately, begins=not was_in)
 
     def _ask(self, parent: Parent, now: int) -> None:
         """A parent that is looked at stands in line for the volume, where nothing else keeps it from sending."""
         can = not parent.is_over(now) and now >= parent.hold_until and not self._is_held(parent)
         if can and not self._is_waiting(parent) and not self._precedence.stands_back(parent, now):
-            self._sharing.ask(parent, self._enough(parent, now), now)
+            self._sharing.ask(parent, self._least_at(parent, now), now)
 
-    def _enough(self, parent: Parent, now: int) -> Decimal:
-        """Shares for which there is always a child."""
+    def _least_at(self, parent: Parent, now: int) -> Decimal:
+        """The smallest child that its venue takes at the price of now."""
         any_will_do = not self._instruments[parent.symbol].min_notional
-        return parent.enough(ZERO if any_will_do else self._least(parent, self._price(parent, now)))
+        return ZERO if any_will_do else self._least(parent, self._price(parent, now))
 
     def _room(self, parent: Parent) -> Decimal | None:
         """Shares that others, and its limit price, let it send; None where neither bounds it."""
         return ZERO if self._is_waiting(parent) else self._sharing.room(parent)
 
     def _is_waiting(self, parent: Parent) -> bool:
-        """Whether the market is away from its limit price, where a child of it rests: more of them would do no more.
+        """Whether the market is away from its limit price, where a child of it rests, and others live in its symbol.
 
-        But they would take the volume from those who can trade.
+        More children would take the volume from those who can trade.
         """
-        if parent.how.price is None or not parent.children or not parent.shares_volume:
+        if parent.how.price is None or not parent.children or self._sharing.is_alone(parent):
             return False
         market = self._market.get(parent.symbol)
         return market is not None and pricing.is_behind(parent.side, market, parent.how.price)

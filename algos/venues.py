@@ -18,7 +18,7 @@ A venue is no candidate
     where the strategy may not trade, and where such an order is not taken
     where it holds nothing     of what the child closes, or less than an order may be, while another holds any: what a
                                venue holds is closed there, with no more than is held and not on its way out already,
-                               also where it costs more
+                               also where it costs more; where all hold less than that, a larger order goes there first
 
 Without a candidate the child is not sent; its parent looks again. But a watch that hears nothing must keep nobody in a
 position: where all that hold what the child closes are away, it is tried there, once a minute has passed since an
@@ -218,13 +218,17 @@ class Venues:
             yield order
             return
         lies = {venue: self._closable(venue, order, instrument) for venue in instrument.places}
-        closes, least = any(lies.values()), _least(order, market, instrument)
+        least = _least(order, market, instrument)
         held = {venue: qty if qty >= least else ZERO for venue, qty in lies.items()}
+        closes = any(held.values())
         costs = {venue: self._cost(venue, order, market, instrument) for venue in instrument.places}
         if closes:
             costs = {venue: each if held[venue] else _barred(each) for venue, each in costs.items()}
         was = self._chosen.get(order.parent_id, "")
-        venue = _cheapest(costs, was, self._settings.switch_bps)
+        with_dust = {venue: each for venue, each in costs.items() if lies[venue] and not closes}
+        venue = _cheapest(with_dust, was, self._settings.switch_bps)
+        if venue is None:
+            venue = _cheapest(costs, was, self._settings.switch_bps)
         if venue is None and closes:
             tried = (each for name, each in costs.items() if held[name] and self._is_tried(each, order.ts))
             without = {each.venue: msgspec.structs.replace(each, text="") for each in tried}

@@ -16,7 +16,7 @@ The rules:
    its limit does not reach so far, what is left takes newly displayed size, until it no longer reaches the touch.
    By the square-root law Q shares move their average price by the volatility times the root of Q over adv. Q is all
    that we took from that side of the book, by half less for each half hour since; what is left pays what the law asks
-   for all of it less what it asks for what went before. So many small orders are no cheaper than one.
+   for all of it less what it asks for what went before. So many small MARKET orders are no cheaper than one.
    A MARKET order always reaches; one for a symbol that was never quoted is refused. IOC cancels what is left at once,
    FOK takes all or nothing. Executions are whole lots, whatever is displayed.
 3. *Resting.* Any other LIMIT order rests. Displayed size at its price, on its own side, is the queue `ahead` of it:
@@ -364,9 +364,11 @@ class Exchange:
         opposite = book.half(order.order.side.opposite)
         shown = list(takewhile(lambda level: order.reaches(level[0]), opposite.levels()))
         free = sum((floor_to(opposite.free(price, size), book.instrument.lot) for price, size in shown), ZERO)
-        beyond = _beyond(book, order, free, now) if order.taking else None
-        most = min(free if beyond is None else order.leaves_qty, self._room(book, now))
-        if order.order.time_in_force is TimeInForce.FOK and most < order.leaves_qty:
+        room, is_whole = self._room(book, now), order.order.time_in_force is TimeInForce.FOK
+        asked = order.leaves_qty if is_whole else min(order.leaves_qty, room)
+        beyond = _beyond(book, order, asked - free, free, now) if order.taking else None
+        most = min(free if beyond is None else order.leaves_qty, room)
+        if is_whole and most < order.leaves_qty:
             return
         for price, size in shown:
             paid = price if order.taking or order.limit is None else order.limit
@@ -438,10 +440,10 @@ class Exchange:
         return self._participation_max * book.printed - book.ours
 
 
-def _beyond(book: SymbolBook, order: VenueOrder, free: Decimal, now: int) -> Decimal | None:
-    """The modelled price of what an order takes behind what is `free` to it; None for nothing, or out of its reach."""
+def _beyond(book: SymbolBook, order: VenueOrder, left: Decimal, free: Decimal, now: int) -> Decimal | None:
+    """The modelled price of what is `left` behind what is `free` to an order; None for nothing, or out of its reach."""
     instrument, sign = book.instrument, order.order.side.sign
-    opposite, left = book.half(order.order.side.opposite), order.leaves_qty - free
+    opposite = book.half(order.order.side.opposite)
     levels = [price for price, _ in opposite.levels()]
     if instrument.adv is None or instrument.volatility is None or not levels or left <= 0:
         return None

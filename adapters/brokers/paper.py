@@ -44,7 +44,7 @@ from adapters.brokers.queues import VenueOrder
 from adapters.clock import Clock
 from adapters.gateway import Accepted, Capabilities, Lapsed, LastCheck, NotSent, Rejected, Report, Result, Unknown
 from core.events import AccountReported, ExecutionReport, NewOrderSingle, OrderApproved
-from core.instruments import Instruments
+from core.instruments import Instrument, Instruments
 from core.market import Update, part_of
 from core.orders import ExecType, OrdStatus
 from core.reconcile import ExecutionView, OrderView, Picture
@@ -159,7 +159,8 @@ class PaperGateway:
         taken, rested = self._settings.fee_bps, self._settings.maker_fee_bps
         fees = Fees(per_share=self._settings.fee_per_share, bps=taken, maker_bps=taken if rested is None else rested)
         cap = self._settings.participation_max
-        self._exchange = Exchange(name=name, instruments=instruments, fees=fees, participation_max=cap)
+        here = Instruments(_part_of(each, self._settings.depth_share) for each in instruments)
+        self._exchange = Exchange(name=name, instruments=here, fees=fees, participation_max=cap)
         self._closed = ""  # why, once it is
         self._closings: set[int] = set()  # ends of sessions that a timer waits for
         self._waiting: dict[asyncio.Future[Any], None] = {}  # answers of every kind; ordered
@@ -456,6 +457,12 @@ class VenueLog:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._fd)
+
+
+def _part_of(instrument: Instrument, share: Decimal) -> Instrument:
+    """What trades of it at a venue that has that share of the market."""
+    adv = instrument.adv
+    return instrument if adv is None or share == 1 else msgspec.structs.replace(instrument, adv=adv * share)
 
 
 def _lines(content: bytes) -> Iterator[bytes]:

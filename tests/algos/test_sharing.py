@@ -17,7 +17,7 @@ def test_the_first_in_line_takes_what_there_is_and_whoever_else_what_the_line_le
         return [together.room(name, lot) for name in "ABC"]
 
     def ask(name: str, wanted: int, now: int = NOW) -> None:
-        together.ask(name, Decimal(wanted), lot, now, lot)
+        together.ask(name, Decimal(wanted), Decimal(wanted), now, lot)
 
     together.pace.move(float(141))  # of 140 of others, 60
     assert rooms() == [60, 60, 60]
@@ -46,6 +46,23 @@ def test_the_first_in_line_takes_what_there_is_and_whoever_else_what_the_line_le
     ask("A", 0, polled + TURN_NS)
     assert not together.line
     assert together.asked == 0
+
+
+def test_whose_turn_it_is_with_a_part_of_what_it_wants_has_it_no_longer_either() -> None:
+    lot, wanted = Decimal(10), Decimal(100)
+    together = Together(Pace(rate=0.3, begun=1.0, seen=1.0))
+    for name in "AB":
+        together.ask(name, wanted, Decimal(50), NOW, lot)
+    assert together.turn(lot) is None
+    together.pace.move(float(141))  # 60 of ours
+    assert together.turn(lot) == "A"
+    for moment in (NOW + POLL_NS, NOW + TURN_NS):  # it can send 50 and does not
+        for name in "AB":
+            together.ask(name, wanted, Decimal(50), moment, lot)
+    assert together.turn(lot) == "B"
+    together.serve("B")
+    together.used += 60
+    assert together.turn(lot) is None
 
 
 def test_who_finds_no_volume_ever_told_stands_in_no_line() -> None:

@@ -1399,6 +1399,65 @@ def test_who_saves_for_its_smallest_slice_starves_nobody_where_others_begin_all_
     assert {event.reason for event in of_kind(world, ParentEnded)} == {EndReason.FILLED}
 
 
+@pytest.mark.parametrize("min_slice", [300, 500])
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_smallest_slice_over_two_steps_of_the_curve_is_kept_and_waited_for(min_slice: int, others: int) -> None:
+    wanted = order(qty="6000", slices=60, duration_s=3_600, min_slice=Decimal(min_slice))
+    crowd = [
+        msgspec.structs.replace(order(qty="40000", slices=60, duration_s=3_600), parent_id=f"B{n}")
+        for n in range(others)
+    ]
+    world = crowded(wanted, *crowd, until_s=3_600, volume=100)
+    world.run(steps_max=100_000)
+    assert done_by(world)["P1"] >= 6_000 - min_slice
+    sizes = [event.order_qty for event in of_kind(world, NewOrderSingle) if event.parent_id == "P1"]
+    assert set(sizes[:-1]) == {Decimal(min_slice)}
+
+
+def test_who_has_its_turn_and_cannot_send_does_not_keep_the_others_from_it() -> None:
+    """No venue is there for one of them."""
+    away = msgspec.structs.replace(order(qty="20000", slices=2, duration_s=3_600), parent_id="A")
+    plain = msgspec.structs.replace(order(qty="20000", slices=60, duration_s=3_600), parent_id="B")
+    world = crowded(away, plain, until_s=3_600, volume=100)
+    world.slicer._place = lambda wanted, _: () if wanted.parent_id == "A" else (wanted,)
+    world.run(steps_max=100_000)
+    assert done_by(world) == {"A": 0, "B": 20_000}
+
+
+def test_in_line_one_follows_the_other_at_once() -> None:
+    """Volume comes in lumps, of each enough for all who wait."""
+    crowd = [msgspec.structs.replace(order(qty="100", slices=1, duration_s=600), parent_id=f"P{n}") for n in range(40)]
+    world = start(*crowd)
+    Watch(world)
+    for second in (0, 300, 301):
+        traded = 1 if second == 0 else 4_000 * 7 // 3 + 3 if second == 300 else 0
+        world.at(NOW + second * NS_PER_S, quote(volume=traded, ts=NOW + second * NS_PER_S))
+    world.run(steps_max=100_000)
+    moments = [event.ts for event in of_kind(world, NewOrderSingle)]
+    assert len(moments) == 40
+    assert max(moments) - NOW <= 300 * NS_PER_S + POLL_NS
+
+
+@pytest.mark.parametrize("offset", [-1, 0, 1])
+def test_an_amendment_in_the_moment_of_a_point_leaves_the_plan_that_is_made_there(offset: int) -> None:
+    wanted = of_signal(Algo.IS, "30000", slices=20, duration_s=3_600, price=Decimal(105))
+    world = trading(start(wanted, cash="1000000000"), until_s=3_600, volume=60)
+    world.bus.publish(quote(volume=1_000))
+    amended: set[int] = set()
+
+    def tap(_: Event) -> None:
+        live = next(iter(world.slicer.parents.values()), None)
+        following = None if live is None or live.curve is None else live.curve.next_time(world.now)
+        if following is not None and following > world.now + 2 and following not in amended:
+            amended.add(following)
+            ts, price = following + offset, Decimal(105) + len(amended) % 2
+            world.at(ts, received(amending(wanted, Change(price=price), f"a{len(amended)}", ts=ts), ts))
+
+    world.taps.append(tap)
+    world.run(steps_max=100_000)
+    assert len(of_kind(world, ParentScheduled)) > 20  # it is behind
+
+
 @pytest.mark.parametrize("algo", [Algo.POV, Algo.ADAPTIVE])
 def test_where_its_part_of_two_minutes_is_under_a_lot_one_waits_for_longer(algo: Algo) -> None:
     """47 a minute may be ours, in lots of 100, of which ADAPTIVE may take half as much or thrice."""
@@ -1433,18 +1492,32 @@ def test_who_cannot_trade_at_its_limit_takes_no_volume_from_those_who_can(number
     found = {event.parent_id: event for event in of_kind(world, ParentEnded)}
     assert found.pop("C").reason is EndReason.FILLED
     assert {each.reason for each in found.values()} == {EndReason.LIMIT_PRICE}
-    sent = [event.parent_id for event in of_kind(world, NewOrderSingle)]
+    (end,) = (event.ts for event in of_kind(world, ParentEnded) if event.parent_id == "C")
+    sent = [event.parent_id for event in of_kind(world, NewOrderSingle) if event.ts < end]
     assert [sent.count(name) for name in found] == [1] * number
+
+
+def test_alone_at_its_limit_all_that_is_due_rests_there_for_a_moment_that_reaches_it() -> None:
+    wanted = order(qty="6000", slices=60, duration_s=3_600, price=Decimal("99.50"))
+    bounds = limits(quote_age_s_max=86_400.0, collar=Decimal("0.5"))
+    world = start(wanted, reply=scripted([Reply("touch")]), bounds=bounds)
+    for second in range(3_600):
+        bid, ask = ("99.47", "99.49") if second == 3_598 else ("99.99", "100.01")
+        world.at(NOW + second * NS_PER_S, quote(bid=bid, ask=ask, volume=400, ts=NOW + second * NS_PER_S))
+    world.run(steps_max=100_000)
+    assert end_of(world).cum_qty == 6_000
 
 
 def test_at_its_limit_again_one_catches_up() -> None:
     wanted = order(qty="100", slices=10, duration_s=600, price=Decimal("100.05"))
-    world = start(wanted, reply=scripted([Reply("touch")]))
+    other = msgspec.structs.replace(order(qty="1", slices=1, duration_s=600, price=Decimal(90)), parent_id="P2")
+    bounds = limits(quote_age_s_max=86_400.0, collar=Decimal("0.5"))
+    world = start(wanted, other, reply=scripted([Reply("touch")]), bounds=bounds)
     for second in range(0, 600, 5):
         bid, ask = ("101.00", "101.02") if 60 <= second < 300 else ("99.99", "100.01")
         world.at(NOW + second * NS_PER_S, quote(bid=bid, ask=ask, volume=900, ts=NOW + second * NS_PER_S))
     world.run()
-    assert end_of(world).reason is EndReason.FILLED
+    assert done_by(world)["P1"] == 100
     away = [qty for second, qty in sent_by(world) if 60 <= second < 300]
     assert sum(away) <= 20  # a child, and one that took the place of what rested before
 

@@ -231,6 +231,24 @@ def test_what_lies_where_is_sold_in_parts_that_its_venue_takes() -> None:
     assert sold("50") == ("far", D(20))
 
 
+@pytest.mark.parametrize(
+    "held, side, qty, venue",
+    [
+        ({"fast": "3"}, SELL, "100", "fast"),
+        ({"fast": "3", "far": "2"}, SELL, "100", "fast"),
+        ({"far": "-3"}, BUY, "100", "far"),
+        ({}, SELL, "100", "paper"),
+    ],
+)
+def test_where_less_lies_than_may_be_sent_alone_more_is_sent_there(
+    held: dict[str, str], side: Side, qty: str, venue: str
+) -> None:
+    venues = router(desk(held=held, paper="0", fast="1", far="2"))
+    _, order = placed(venues, child("LEAST", side, qty, price=D(100)), quote("LEAST"))
+    assert order is not None
+    assert (order.venue, order.order_qty) == (venue, D(qty))
+
+
 @pytest.mark.parametrize("field", ["ord_types", "times_in_force"])
 def test_a_venue_that_does_not_take_such_an_order_is_none(field: str) -> None:
     access = desk()

@@ -708,6 +708,21 @@ def test_many_orders_cost_what_one_does_but_for_ticks(parts: list[int], displaye
     assert abs(cost(parts) - cost([sum(parts)])) <= D("0.01") * sum(parts)
 
 
+@pytest.mark.parametrize("parts", [1, 50])
+def test_what_may_execute_only_by_and_by_pays_the_impact_of_no_more_than_it_took(parts: int) -> None:
+    exchange, paid, now = venue(participation_max=D("0.1"), adv=D(1_000_000), volatility=0.02), D(0), T0
+    exchange.on_update(Quote(T0, "X", D(9), D(5), D(10), D(0)), T0)
+    for number in range(parts):
+        exchange.enter(order(f"{number}", Side.BUY, D(10_000 // parts)), T0)
+    while list(exchange.working()):
+        now += NS_PER_S // 10
+        told = [*exchange.on_update(Trade(now, "X", D("9.5"), D(2_000), None), now)]
+        told += exchange.on_update(Quote(now, "X", D(9), D(5), D(10), D(0)), now)
+        paid += sum((each.last_qty * each.last_px for each in executions(told)), D(0))
+    impact = paid / 10_000 / 10 - 1  # of a hundredth of a day: 20 bps, and half a tick
+    assert D("0.0020") < impact < D("0.0026")
+
+
 def test_a_resting_order_takes_what_comes_to_it_and_nothing_behind_that() -> None:
     transcript = Transcript(venue(adv=D(10_000), volatility=0.02))
     for line in ("quote 100x9.90 60x10.00", "sell A 100 @ 9.91"):

@@ -51,12 +51,13 @@ class Venue:
         settings: PaperSettings = EXACT,
         clock: ManualClock | None = None,
         cash: str = "0",
+        instruments: Instruments = INSTRUMENTS,
     ) -> None:
         self.clock = clock or ManualClock(T0)
         self.reports: list[ExecutionReport] = []
         self.gateway = PaperGateway(
             name="paper",
-            instruments=INSTRUMENTS,
+            instruments=instruments,
             clock=self.clock,
             report=self.reports.append,
             settings=settings,
@@ -102,6 +103,20 @@ def approve(
     return OrderApproved(
         ts=T0, order=order, not_after=T0, collar_low=D(0), collar_high=D(99), bid=None, ask=None, limits_version="1"
     )
+
+
+async def test_where_two_venues_have_half_of_the_market_half_an_order_at_each_costs_what_all_of_it_does_at_one() -> (
+    None
+):
+    known = Instruments([Instrument(symbol="X", adv=D(1_000_000), volatility=0.02)])
+    paid = []
+    for share, qty in (("1", 10_000), ("0.5", 5_000)):
+        venue = Venue(settings=msgspec.structs.replace(EXACT, depth_share=D(share)), instruments=known)
+        venue.quote("9.99", 300, "10.00", 0)
+        venue.submit(approve("A", qty))
+        await venue.clock.advance(T0 + 10 * MS)
+        paid += [(report.last_qty, report.last_px) for report in venue.reports]
+    assert paid == [(D(10_000), D("10.02")), (D(5_000), D("10.02"))]
 
 
 # On the way ---------------------------------------------------------------------------------------------------------
