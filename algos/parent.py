@@ -139,8 +139,17 @@ class Parent(msgspec.Struct, kw_only=True):
             gap = min(gap, room)
         if how.display_qty is not None:
             gap = min(gap, how.display_qty - self.leaves_qty)
-        is_small = how.min_slice is not None and gap < min(how.min_slice, self.open_qty)
+        is_small = how.min_slice is not None and gap < self.smallest
         return ZERO if is_small or (self.children and how.algo in BY_VOLUME) else max(gap, ZERO)
+
+    @property
+    def smallest(self) -> Decimal:
+        """The fewest shares of a child that is not the last one: its smallest slice, in whole lots."""
+        if self.how.min_slice is None or self.curve is None:
+            return ZERO
+        lot, most = self.curve.lot, self.how.max_slice
+        found = min(ceil_to(self.how.min_slice, lot), self.open_qty)
+        return found if most is None else min(found, floor_to(most, lot))
 
     @property
     def volume_room(self) -> Decimal | None:
@@ -178,7 +187,7 @@ class Parent(msgspec.Struct, kw_only=True):
         """
         if self.how.must_complete and self.curve is not None and self.curve.next_time(now) is None:
             return self.to_send(now, room)
-        most = self._ceiling_at(now, max(3 * least, self.how.min_slice or ZERO))
+        most = self._ceiling_at(now, max(3 * least, self.smallest))
         return min(self.to_send(now, room), most - self.taken_qty)
 
     def child_of(self, most: Decimal, least: Decimal, lot: Decimal) -> Decimal:
@@ -281,9 +290,8 @@ class Parent(msgspec.Struct, kw_only=True):
     def enough(self, least: Decimal) -> Decimal:
         """Shares for which there is always a child, where its venue takes no fewer than `least`."""
         assert self.curve is not None
-        lot = self.curve.lot
-        found = max(ceil_to(min(self.how.min_slice or ZERO, self.open_qty), lot), lot, 3 * least)
-        return min(bound for bound in (found, self.how.max_slice, self.child_max) if bound is not None)
+        bounds = (max(self.curve.lot, 3 * least), self.how.max_slice, self.child_max)
+        return max(self.smallest, min(bound for bound in bounds if bound is not None))
 
     def pass_by(self, now: int) -> None:
         """Time has come to `now`."""

@@ -565,16 +565,17 @@ class Slicer:
         if reason is not EndReason.WINDOW:
             return ""
         pace, undone = parent.pace, parent.order_qty - parent.cum_qty
-        own, shared, is_quoted = parent.volume_room, self._sharing.room(parent), self._price(parent, now) is not None
-        places = self._instruments[parent.symbol].places
-        if len(places) > 1 and is_quoted and parent.to_send(now, shared) > 0:
-            return f"none of {', '.join(places)} was there to send it to: `execd status` says which are away"
+        own, shared = parent.volume_room, self._sharing.room(parent)
         if pace is not None and own is not None and min(own, own if shared is None else shared) < undone:
             traded = f"{pace.seen - pace.begun:,.0f} shares traded while it worked"
             most = f"it may be {pace.rate:.2%} of the volume"
             most += f", all in {parent.symbol} together {HARD_MAX:.0%}" if shared is not None and shared < own else ""
             return f"{most}, and {traded}: give it more time, or LIMIT or MARKET"
-        return "" if is_quoted else f"{parent.symbol} was not quoted on the side that it needs: look at its feed"
+        if self._price(parent, now) is None:
+            return f"{parent.symbol} was not quoted on the side that it needs: look at its feed"
+        if len(places := self._instruments[parent.symbol].places) > 1 and parent.to_send(now, shared) > 0:
+            return f"none of {', '.join(places)} was there to send it to: `execd status` says which are away"
+        return ""
 
     # bookkeeping
 

@@ -11,6 +11,7 @@ from adapters.brokers.paper import PaperGateway
 from adapters.store import queries
 from core.causes import STARTUP, TradingState
 from core.events import (
+    BreakFound,
     CashMoved,
     ExecutionKey,
     FlattenRequested,
@@ -22,7 +23,7 @@ from core.events import (
     StrategyResumed,
     SymbolReleased,
 )
-from core.reconcile import PAST
+from core.reconcile import PAST, Break, BreakKind
 from core.signals import AMOUNT_BOUNDS, fault_of_change, is_amount
 from core.units import NS_PER_S, is_multiple
 from daemon.config import DEFAULT_VENUE
@@ -39,7 +40,7 @@ NOT_ON_RECORD = "it holds, but the database is away: after a restart before it i
 CASH_MAX = Decimal(10) ** 12  # money in one move; more is mistyped
 OVER = frozenset({"ended", "denied"})  # states of a parent on record
 DENIALS_MAX = 100  # newest ones among which that of an amendment is looked for
-PAST_MAX = 1_000  # executions of one side alone, of one symbol; more is no matter of a look
+PAST_MAX = 10_000  # executions of one side alone, of one symbol
 SHARES_MAX = 1_000  # of either side of a split; more is mistyped
 NAMED = 3  # of what stands in the way
 COMMIT_S = 2.0  # how long an answer waits for the database before it says that it is away
@@ -93,20 +94,22 @@ class Commands:
             raise Refused(f"{symbol} is not in quarantine; what is: {', '.join(sorted(quarantined)) or 'nothing'}")
         if not reason:
             raise Refused("say why, for the record")
-        past: list[ExecutionKey] = []
-        for venue in run.gateways:
-            try:
-                found = await run.differences(venue, symbol)
-            except OSError as error:
-                raise Refused(f"{venue} cannot be asked: {error}") from error
-            if standing := [each for each in found if each.kind not in PAST]:
-                said = "; ".join(
-                    f"{each.kind} ours {each.ours or '-'}, theirs {each.theirs or '-'}" for each in standing
-                )
-                raise Refused(f"{symbol} still differs at {venue}: {said}. Trade it there until it agrees")
-            past += [ExecutionKey(venue, each.exec_id) for each in found]
+        said_before = self._breaks_said()
+        try:
+            for venue in run.gateways:
+                await run.compare(venue)  # what reports explain is booked
+            differs = await asyncio.gather(*(run.differences(venue, symbol) for venue in run.gateways))
+        except OSError as error:
+            raise Refused(f"a venue cannot be asked: {error}") from error
+        found = [(venue, each) for venue, some in zip(run.gateways, differs, strict=True) for each in some]
+        if standing := [f"{each.kind} at {venue}, {_sides(each)}" for venue, each in found if not self._is_past(each)]:
+            said = "; ".join(standing[:NAMED])
+            raise Refused(f"{symbol} still differs: {said}. Trade and cancel there until it agrees, and ask again")
+        if self._breaks_said() != said_before:
+            raise Refused("something was found to differ, or was released, this moment: ask again")
+        past = [ExecutionKey(venue, each.exec_id) for venue, each in found if each.exec_id]
         if len(past) > PAST_MAX:
-            raise Refused(f"{len(past):,} executions are not on both sides; {PAST_MAX:,} at most are let pass at once")
+            raise Refused(f"{len(past):,} executions are not on both sides, and {PAST_MAX:,} at most are let pass")
         if strays := [what for _, where, what in run.actors.oms.left_behind(run.gateways) if where == symbol]:
             raise Refused(
                 f"there are {', '.join(strays)} in {symbol} at a venue that is not among its own: name it again"
@@ -116,6 +119,19 @@ class Commands:
         await self._on_record(NOT_ON_RECORD)
         stops = sum(stop.order.symbol == symbol and stop.suspended for stop in run.actors.triggers)
         return {"symbol": symbol, "executions": len(past), "stops": stops}
+
+    def _breaks_said(self) -> tuple[int, int]:
+        """How many were ever said, and how many releases."""
+        counts = self._run.bus.counts()
+        return counts.get(BreakFound.__name__, 0), counts.get(SymbolReleased.__name__, 0)
+
+    def _is_past(self, found: Break) -> bool:
+        """Whether nothing more can come of a difference: an order that may still execute is for somebody to end."""
+        oms = self._run.actors.oms
+        if found.kind is BreakKind.GONE:
+            return oms.is_given_up(found.cl_ord_id)  # its quantity stays reserved
+        is_over = oms.view(found.cl_ord_id) is None or oms.is_given_up(found.cl_ord_id)
+        return found.kind in PAST and is_over
 
     async def flatten(self, order: Order, by: str) -> Answer:
         """Close one position or all, while trading is halted or reducing: live parents would trade against it."""
@@ -361,6 +377,11 @@ class Commands:
     def _check_ready(self) -> None:
         if not self._run.ready.is_set():
             raise Refused("the daemon is starting: ask again when `execd status` says that it has")
+
+
+def _sides(found: Break) -> str:
+    about = found.cl_ord_id or found.exec_id
+    return f"{about}: ours {found.ours or '-'}, theirs {found.theirs or '-'}".removeprefix(": ")
 
 
 def _ratio(order: Order) -> tuple[int, int]:

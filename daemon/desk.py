@@ -16,6 +16,7 @@ from daemon.drill import drill
 from daemon.place import Place, find
 
 NO_LEVEL = {"level": None, "away_pct": None, "away_money": None}
+RELEASE_S = 30.0  # how long the release of a symbol may take: every venue is asked, and asked again
 HALT_S = 2.0  # how long a halt waits for the daemon, before it makes the file
 
 Folder = Annotated[Path, typer.Option("--dir", "-d", help="Data directory of a run.", envvar="EXECD_DIR")]
@@ -69,7 +70,7 @@ def resume(
 ) -> None:
     """Let trading go on after a halt, once the venues agree; refused while the halt key or file is there."""
     order = {"strategy": strategy, "symbol": symbol, "text": reason}
-    answer = ask(find(folder).control, "POST", "resume", order)
+    answer = ask(find(folder).control, "POST", "resume", order, within_s=RELEASE_S if symbol else None)
     if symbol:
         typer.echo(f"{symbol} is released: positions agree")
         if answer["executions"]:

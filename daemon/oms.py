@@ -128,6 +128,10 @@ class Oms:
         order = self.orders.get(cl_ord_id)
         return None if order is None or order.ord_status in TERMINAL else _view(order)
 
+    def is_given_up(self, cl_ord_id: str) -> bool:
+        """Whether nobody will learn what became of an order."""
+        return cl_ord_id in self._unresolved
+
     def in_doubt(self, venue: str) -> list[str]:
         """Orders of a venue that may be live without its having said so."""
         return sorted(

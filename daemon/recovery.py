@@ -206,8 +206,10 @@ async def compare(
 async def differences(
     oms: Oms, gateway: Gateway, symbol: str, *, keeps: Callable[[str], bool], on_record: OnRecord
 ) -> list[Break]:
-    """What differs in a symbol from one venue's books, of all executions, with nothing asked. Raises OSError."""
-    return [each for each in await _confirmed(oms, gateway, keeps, on_record) if each.symbol == symbol]
+    """What one picture of a venue shows to differ in a symbol, under way or not. Raises OSError."""
+    theirs = await _theirs(oms, gateway, on_record)
+    shown = diff(_ours(oms, gateway.name, keeps), theirs, known=oms.known())
+    return [each for each in shown if each.symbol == symbol]
 
 
 async def _ask(bus: Bus, gateway: Gateway, breaks: list[Break], now: Callable[[], int]) -> None:
@@ -268,7 +270,9 @@ def _left_behind(venue: str, symbol: str, what: str, now: int) -> BreakFound:
 
 def _ours(oms: Oms, venue: str, keeps: Callable[[str], bool]) -> Picture:
     orders = {key: order for key, order in oms.live(venue).items() if not keeps(key)}
-    return Picture(orders=orders, executions=oms.executions(venue), positions=oms.positions(venue))
+    let_pass = oms.let_pass(venue)
+    executions = {exec_id: each for exec_id, each in oms.executions(venue).items() if exec_id not in let_pass}
+    return Picture(orders=orders, executions=executions, positions=oms.positions(venue))
 
 
 def _stamped(report: Raw, now: int) -> Raw:

@@ -311,8 +311,7 @@ class Run:
         _log_breaks(found)
 
     async def differences(self, venue: str, symbol: str) -> list[Break]:
-        """What differs in a symbol from a venue's books, once what reports explain is booked; raises OSError."""
-        await self.compare(venue)
+        """What differs in a symbol from a venue's books at this moment; raises OSError."""
         actors = self.actors
         keeps, gateway = actors.sender.keeps, self.gateways[venue]
         return await recovery.differences(actors.oms, gateway, symbol, keeps=keeps, on_record=self._on_record)

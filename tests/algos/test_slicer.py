@@ -1414,6 +1414,42 @@ def test_a_smallest_slice_over_two_steps_of_the_curve_is_kept_and_waited_for(min
     assert set(sizes[:-1]) == {Decimal(min_slice)}
 
 
+@pytest.mark.parametrize("algo", [Algo.TWAP, Algo.POV])
+def test_a_smallest_slice_that_the_gate_lets_go_in_parts_only_is_waited_for_all_the_same(algo: Algo) -> None:
+    """Each child of 100 is one of a slice for which there is room."""
+    wanted = order(algo, "6000", slices=10, duration_s=3_600, min_slice=Decimal(600), participation=0.1)
+    world = trading(start(wanted), until_s=3_600, volume=100)
+    lower = msgspec.structs.replace(PATIENT.symbols_default, order_qty_max=Decimal(100))
+    then = NOW + 120 * NS_PER_S
+    world.at(then, limits_set(msgspec.structs.replace(PATIENT, symbols_default=lower), then))
+    world.run(steps_max=100_000)
+    assert end_of(world).cum_qty >= 5_000
+
+
+@pytest.mark.parametrize(
+    "min_slice, max_slice, slices, sizes",
+    [(250, None, 50, {300, 200}), (150, None, 50, {200}), (250, 299, 50, {200}), (250, 350, 5, {300, 200})],
+)
+def test_a_smallest_slice_is_of_whole_lots(min_slice: int, max_slice: int | None, slices: int, sizes: set[int]) -> None:
+    """Of 5,000 the last one may be 200."""
+    most = None if max_slice is None else Decimal(max_slice)
+    wanted = order(
+        qty="5000",
+        symbol="LOTS",
+        side=SELL,
+        slices=slices,
+        duration_s=600,
+        min_slice=Decimal(min_slice),
+        max_slice=most,
+    )
+    world = trading(start(wanted), until_s=620, volume=7_000, symbol="LOTS")
+    world.run()
+    sent = [int(qty) for _, qty in sent_by(world)]
+    assert end_of(world).reason is EndReason.FILLED
+    assert set(sent) == sizes
+    assert set(sent[:-1]) == {max(sizes)}
+
+
 def test_who_has_its_turn_and_cannot_send_does_not_keep_the_others_from_it() -> None:
     """No venue is there for one of them."""
     away = msgspec.structs.replace(order(qty="20000", slices=2, duration_s=3_600), parent_id="A")

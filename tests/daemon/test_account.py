@@ -196,9 +196,10 @@ def test_a_symbol_in_quarantine_is_released_once_positions_agree_and_stays_so(ma
     assert service.start().status()["quarantined"] == {"ALFA": "POSITION: ours 101, theirs 151"}
     assert resume("--symbol", "ALFA") == (ExitCode.REFUSED, "say why, for the record\n")
     why = ("--reason", "bought by hand, and sold again")
+    differs = "ALFA still differs: POSITION at paper, ours 101, theirs 151"
     assert resume("--symbol", "ALFA", *why) == (
         ExitCode.REFUSED,
-        "ALFA still differs at paper: POSITION ours 101, theirs 151. Trade it there until it agrees\n",
+        f"{differs}. Trade and cancel there until it agrees, and ask again\n",
     )
     service.kill()
     trade_by_hand(service, "SELL", 50)
