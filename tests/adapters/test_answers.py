@@ -25,6 +25,7 @@ from core.events import (
 )
 from core.orders import OrdStatus
 from core.units import NS_PER_MS
+from daemon.supervise import end
 from tests.builders import NOW, accepted, approved, child, ended, filled, parent, quote, updated
 from tests.servers.valkey import PATIENCE_S, entries, other_hand, running
 
@@ -74,10 +75,10 @@ async def telling(desk: Desk) -> AsyncIterator["asyncio.Task[None]"]:
         async with asyncio.timeout(20):
             yield task
     finally:
-        task.cancel()
-        (ended,) = await asyncio.gather(task, return_exceptions=True)
-    if not isinstance(ended, asyncio.CancelledError | RedisError):
-        raise ended or AssertionError("answers never end")
+        await end([task])
+    if task.cancelled() or isinstance(raised := task.exception(), RedisError):
+        return
+    raise raised or AssertionError("answers never end")
 
 
 async def told(hand: redis.Redis, number: int, stream: str = STREAM) -> list[tuple[str, dict[str, str]]]:
