@@ -207,6 +207,12 @@ class Parent(msgspec.Struct, kw_only=True):
             return shorter
         return qty if is_bounded else ZERO
 
+    def enough(self, least: Decimal) -> Decimal:
+        """Shares for which there is always a child, where its venue takes no fewer than `least`."""
+        assert self.curve is not None
+        bounds = (max(self.curve.lot, 3 * least), self.how.max_slice, self.child_max)
+        return max(self.smallest, min(bound for bound in bounds if bound is not None))
+
     def rung_at(self, now: int) -> Rung:
         """How near to the other side children go: never back on one way up, and all the way where they may not rest."""
         how = self.how
@@ -286,12 +292,6 @@ class Parent(msgspec.Struct, kw_only=True):
         self.start, self.end = event.start, event.end
         self.burst = CATCH_UP_STEPS * self.curve.most_within(RETRY_NS, self.cum_qty)
         self.period_end = 0
-
-    def enough(self, least: Decimal) -> Decimal:
-        """Shares for which there is always a child, where its venue takes no fewer than `least`."""
-        assert self.curve is not None
-        bounds = (max(self.curve.lot, 3 * least), self.how.max_slice, self.child_max)
-        return max(self.smallest, min(bound for bound in bounds if bound is not None))
 
     def pass_by(self, now: int) -> None:
         """Time has come to `now`."""

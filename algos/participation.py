@@ -11,7 +11,7 @@ from decimal import Decimal
 import msgspec
 
 from core.signals import Algo, Instruction, Urgency
-from core.units import ZERO, floor_to
+from core.units import floor_to
 
 HARD_MAX = 0.30  # of the volume, for all together who follow a curve in a symbol, and so for each
 FREE = frozenset({Algo.MARKET, Algo.LIMIT, Algo.ICEBERG})
@@ -33,7 +33,7 @@ class Pace(msgspec.Struct, gc=False):
         self.allowed += self.rate / (1 - self.rate) * (volume - self.seen)
         self.seen = volume
 
-    def forget(self, taken: Decimal, lately: float, least: Decimal = ZERO) -> None:
+    def forget(self, taken: Decimal, lately: float, least: Decimal) -> None:
         """Beyond what is `taken` no more stays allowed than its part of what traded `lately`, or a child of `least`."""
         kept = max(self.rate / (1 - self.rate) * lately, float(least))
         self.allowed = min(self.allowed, float(taken) + kept)

@@ -20,10 +20,11 @@ Who goes first where orders of ours would meet, and who waits for which of them,
 follow curves share the volume of a symbol in `algos.sharing`; what may be asked of a live parent in
 `algos.amending`.
 
-Catching up is bounded: from one point of the curve to the next, and in any case within a second, a parent sends at most
-twice the most that its curve adds at a point (within a second, where points are closer). After a pause, a halt or a
-restart the backlog is so worked off over the points that follow, and past the last point second by second; what the end
-overtakes stays undone, with a reason. A curve of one point, MARKET or LIMIT, has no backlog and is not slowed.
+Catching up is bounded: from one point of the curve to the next, and in any case within a second, a parent sends at
+most twice the most that its curve adds at a point (within a second, where points are closer), or one smallest slice
+where that is more. After a pause, a halt or a restart the backlog is so worked off over the points that follow, and
+past the last point second by second; what the end overtakes stays undone, with a reason. A curve of one point, MARKET
+or LIMIT, has no backlog and is not slowed.
 
 Due parents wait in one heap, and a bounded number of them is worked at a time: when a thousand come due at once, as
 after a pause, a halt or a fill need not wait for the last of them. Cost per quote is one assignment, cost per child

@@ -45,8 +45,9 @@ and auctions. Whenever a displayed size changes, all of it counts as new.
 two-sided market that is not crossed, else the last print).
 
 **State is the fold of facts.** Orders, executions, positions and cash change in `fold` alone, live and when a log of
-facts is read back; only the market (touch, last print, taken sizes, queues) is not a fact and starts anew. Every order
-that ended is kept, for queries and against repeats: memory grows with the number of orders. Times are ns UTC.
+facts is read back; only the market (touch, last print, what we took and how it presses, queues) is no fact and starts
+anew. Every order that ended is kept, for queries and against repeats: memory grows with the number of orders. Times
+are ns UTC.
 """
 
 from bisect import insort
